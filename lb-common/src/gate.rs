@@ -1,0 +1,64 @@
+//! The gate: a small filter over addresses, read right after parsing, that turns away what is not ours.
+//!
+//! One word answers for 16 positions with two bits each (a VIP hashes here; a NAT server hashes here) and may say yes
+//! wrongly, never no wrongly: exact look-ups follow.
+
+use crate::net::Addr;
+
+/// Words of the gate map: 32,768 positions, 16 KiB.
+pub const WORDS: u32 = 2048;
+
+const VIP: u64 = 1;
+const SERVER: u64 = 2;
+const MULTIPLIER: u32 = 0x9e37_79b1;
+
+/// What an address may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Vip,
+    NatServer,
+}
+
+/// Where the gate's answer about an address stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    word: u32,
+    shift: u32,
+}
+
+impl Position {
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(addr: Addr) -> Self {
+        let w = addr.words();
+        // The filter costs a false alarm at worst, so a cheap unkeyed fold will do.
+        let mixed = (w[3] ^ w[2].rotate_left(7) ^ w[1].rotate_left(13) ^ w[0].rotate_left(19))
+            .wrapping_mul(MULTIPLIER);
+        Self { word: mixed >> 21, shift: ((mixed >> 17) & 0xf) * 2 }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u32 {
+        self.word % WORDS
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn may_be(self, word: u64, role: Role) -> bool {
+        (word >> self.shift) & Self::bit(role) != 0
+    }
+
+    /// The word with this address let through in this role.
+    #[must_use]
+    pub const fn admit(self, word: u64, role: Role) -> u64 {
+        word | (Self::bit(role) << self.shift)
+    }
+
+    const fn bit(role: Role) -> u64 {
+        match role {
+            Role::Vip => VIP,
+            Role::NatServer => SERVER,
+        }
+    }
+}

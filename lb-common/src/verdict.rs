@@ -1,0 +1,134 @@
+//! How a packet's way through the data path ends: exactly one verdict each, counted once.
+//!
+//! Numbers are part of the ABI: never reused, never renumbered. Names are part of the interface.
+
+/// What the kernel is told to do with the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    Pass,
+    Drop,
+    /// Leaves by XDP_TX or redirect.
+    Send,
+}
+
+macro_rules! verdicts {
+    ($($number:literal $name:ident $text:literal $action:ident $meaning:literal;)*) => {
+        /// One ending of a packet's way. The action and the meaning of each are fixed.
+        #[repr(u8)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub enum Verdict {
+            $(#[doc = $meaning] $name = $number,)*
+        }
+
+        impl Verdict {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name in counters, JSON and fixtures.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// One sentence for people.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+
+            #[must_use]
+            #[inline(always)]
+            pub const fn action(self) -> Action {
+                match self { $(Self::$name => Action::$action,)* }
+            }
+        }
+    };
+}
+
+verdicts! {
+    0 Aborted "dropped_internal" Drop "A map of the data path was missing an entry that must be there.";
+    1 ForwardedNat "forwarded_nat" Send "Client to real server, destination rewritten.";
+    2 ForwardedNatReply "forwarded_nat_reply" Send "Real server to client, source rewritten to the VIP.";
+    3 ForwardedDr "forwarded_dr" Send "Client to real server by its MAC address, nothing rewritten above layer 2.";
+    4 RepliedReset "replied_reset" Send "A SYN for a service without a usable server was answered with RST.";
+    5 PassedNotIp "passed_not_ip" Pass "Not IP (ARP, LLDP, ...).";
+    6 PassedIpv6 "passed_ipv6" Pass "IPv6, which this version leaves to the kernel.";
+    7 PassedNotOurs "passed_not_ours" Pass "Neither to a VIP nor from a real server.";
+    8 PassedNoService "passed_no_service" Pass "To a VIP, but no service listens on that port and protocol.";
+    9 PassedNotBalanced "passed_not_balanced" Pass "To a VIP, but neither TCP nor UDP (ICMP, for example).";
+    10 PassedMalformed "passed_malformed" Pass "Headers that contradict themselves or the frame; the kernel judges.";
+    11 PassedLocal "passed_local" Pass "From a real server to the director itself, such as a health check's answer.";
+    12 PassedUnexplained "passed_unexplained" Pass "From a real server, but no connection explains it: its own traffic.";
+    13 DroppedFragment "dropped_fragment" Drop "A fragment to a VIP, which cannot be balanced by ports.";
+    14 DroppedTtl "dropped_ttl" Drop "Time to live ran out at the director.";
+    15 DroppedNoServer "dropped_no_server" Drop "The service has no usable server.";
+    16 DroppedNoNextHop "dropped_no_next_hop" Drop "The way to the real server or back to the client is not known.";
+    17 DroppedNotServing "dropped_not_serving" Drop "Unexplained, and this director does not serve (yet).";
+}
+
+/// Room in the counters for verdicts to come.
+pub const VERDICT_LIMIT: u32 = 64;
+
+macro_rules! events {
+    ($($number:literal $name:ident $text:literal $meaning:literal;)*) => {
+        /// Something worth counting that is not the end of a packet.
+        #[repr(u8)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Event {
+            $(#[doc = $meaning] $name = $number,)*
+        }
+
+        impl Event {
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+        }
+    };
+}
+
+events! {
+    0 Stored "stored" "A connection took a free or expired place in the flow table.";
+    1 EvictedNew "evicted_new" "A connection took the place of one that was still new.";
+    2 EvictedClosing "evicted_closing" "A connection took the place of one that was closing.";
+    3 EvictedEstablished "evicted_established" "A connection took the place of an idle one that the miss table finds again.";
+    4 Homeless "homeless" "No place in the flow table: forwarded by the miss table.";
+    5 MissNotSyn "miss_not_syn" "A packet amid a connection had no entry and was forwarded by the miss table.";
+    6 MissTableDead "miss_table_dead" "The miss table named a server that is down or gone; the select table decided.";
+    7 Reselected "reselected" "An entry's server was down or gone, so the connection was given another.";
+    8 NextCandidate "next_candidate" "Two VIPs would have become one tuple at the server; the next candidate was taken.";
+    9 DerivedReply "derived_reply" "A reply without an entry was explained by the tables.";
+    10 NextHopByFib "next_hop_by_fib" "The kernel's routing decided the way, because the agent had not (lately).";
+    11 PathLearned "path_learned" "The way back to a client was learned from its packet.";
+    12 Mismatch "mismatch" "An entry's server belonged to another service, so the entry was not believed.";
+}
+
+/// Room in the counters for events to come.
+pub const EVENT_LIMIT: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_and_names_say_the_action() {
+        for (i, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, i);
+            let prefix = match verdict.action() {
+                Action::Pass => "passed_",
+                Action::Drop => "dropped_",
+                Action::Send => "",
+            };
+            assert!(verdict.name().starts_with(prefix), "{}", verdict.name());
+        }
+        assert!(Verdict::ALL.len() < VERDICT_LIMIT as usize);
+        assert!(Event::ALL.len() < EVENT_LIMIT as usize);
+    }
+}

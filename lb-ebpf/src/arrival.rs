@@ -1,0 +1,124 @@
+//! A packet to a VIP whose connection has no server (any more): it gets one, and a place in the flow table.
+
+use lb_common::{
+    entry::{EndpointKey, Service, Settings},
+    identity::FlowId,
+    lifecycle::Segment,
+    net::{Addr, Port, Tuple},
+    slot::ServerId,
+    verdict::{Event, Verdict},
+};
+
+use crate::{
+    Outcome,
+    director::Director,
+    frame::Frame,
+    inbound,
+    parse::{self, NoTransport, Packet},
+    tables::Tables,
+};
+
+/// What an arrival gets, in one word, as a subprogram may return it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Given(u32);
+
+impl Given {
+    const ENDS: u32 = 1 << 31;
+    /// No server, and the client is to be told.
+    pub const RESET: Self = Self(Verdict::RepliedReset as u32 | Self::ENDS);
+
+    /// The server, or the outcome of a packet that gets none.
+    #[inline(always)]
+    pub fn server(self) -> Result<ServerId, Outcome> {
+        if self.0 & Self::ENDS != 0 {
+            return Err(Outcome::ended(self.0));
+        }
+        ServerId::new(self.0 as u16).ok_or(Verdict::Aborted.into())
+    }
+}
+
+/// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
+#[inline(never)]
+pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Given {
+    let given = match parse::transport(frame, packet) {
+        Ok(transport) => give(director, &inbound::tuple(packet, &transport), transport.segment),
+        Err(why) => Err(without_ports(packet, director, why)),
+    };
+    match given {
+        Ok(number) => Given(number),
+        Err(verdict) => Given(verdict as u32 | Given::ENDS),
+    }
+}
+
+/// The number of a server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be
+/// told so.
+#[inline(always)]
+fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, segment: Segment) -> Result<u32, Verdict> {
+    let service = listening(director, tuple)?;
+    let flow = director.settings.flow_id(tuple);
+    let Some(pick) = director.pick(service, tuple, flow, segment) else {
+        let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
+        return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });
+    };
+    if matches!(segment, Segment::Syn | Segment::Datagram) {
+        director.tables.count_connection(pick.server);
+    } else {
+        director.tables.count(Event::MissNotSyn);
+    }
+    if !director.is(Settings::FLOWS) {
+        return Ok(pick.server.index());
+    }
+    Ok(place(director, flow, pick.server, pick.diverged, pick.fallback))
+}
+
+/// Gives a pick its place. The number of the server that takes this packet: the fallback if there was no place, because
+/// the next packets will be forwarded by the miss table.
+#[inline(always)]
+fn place<T: Tables>(
+    director: &Director<'_, T>,
+    flow: FlowId,
+    server: ServerId,
+    diverged: bool,
+    fallback: u32,
+) -> u32 {
+    let old = director.tables.locate(flow).and_then(|place| director.flows().at(place));
+    if let Some(entry) = old {
+        // The old entry gives way where it stands: a second one beside it would never be found.
+        let _ = entry.move_to(server, diverged, director.now);
+        director.tables.count(Event::Reselected);
+        return server.index();
+    }
+    if director.tables.store(flow, server, diverged) || fallback == 0 { server.index() } else { fallback }
+}
+
+#[inline(always)]
+fn listening<'t, T: Tables>(director: &Director<'t, T>, tuple: &Tuple) -> Result<&'t Service, Verdict> {
+    let tables = director.tables;
+    let exact = EndpointKey::new(tuple.vip, tuple.vip_port, tuple.protocol);
+    let number = match tables.listener(&exact) {
+        Some(number) => number,
+        None => tables
+            .listener(&EndpointKey::new(tuple.vip, Port::ANY, tuple.protocol))
+            .ok_or_else(|| if_vip(director, tuple.vip, Verdict::PassedNoService))?,
+    };
+    tables.service(number).ok_or(Verdict::Aborted)
+}
+
+#[inline(always)]
+fn without_ports<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>, why: NoTransport) -> Verdict {
+    let vip = packet.destination();
+    match why {
+        NoTransport::Fragment => if_vip(director, vip, Verdict::DroppedFragment),
+        NoTransport::Other => if_vip(director, vip, Verdict::PassedNotBalanced),
+        NoTransport::Malformed => if_vip(director, vip, Verdict::PassedMalformed),
+    }
+}
+
+/// The gate may let a stranger in; this look-up is exact.
+#[inline(always)]
+fn if_vip<T: Tables>(director: &Director<'_, T>, addr: Addr, verdict: Verdict) -> Verdict {
+    match director.tables.listener(&EndpointKey::vip_marker(addr)) {
+        Some(_) => verdict,
+        None => Verdict::PassedNotOurs,
+    }
+}

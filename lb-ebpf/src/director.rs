@@ -1,0 +1,100 @@
+//! What every packet of ours is judged by: the settings and the time, read once.
+
+use lb_common::{
+    clock::Now,
+    entry::{Server, ServerState, Settings},
+    flow_table::{Admission, FlowTable},
+    identity::FlowId,
+    net::Tuple,
+    slot::{Class, ServerId},
+    verdict::{Event, Verdict},
+};
+
+use crate::tables::Tables;
+
+#[derive(Debug)]
+pub struct Director<'t, T> {
+    pub tables: &'t T,
+    pub settings: &'t Settings,
+    pub now: Now,
+}
+
+/// A server entry that was found to belong to the packet at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'t> {
+    pub id: ServerId,
+    pub server: &'t Server,
+    pub state: ServerState,
+}
+
+impl<'t, T: Tables> Director<'t, T> {
+    /// # Errors
+    /// [`Verdict::Aborted`] if the maps were never set up.
+    #[inline(always)]
+    pub fn consult(tables: &'t T) -> Result<Self, Verdict> {
+        let settings = tables.settings().ok_or(Verdict::Aborted)?;
+        let clock = tables.clock().ok_or(Verdict::Aborted)?;
+        if tables.is_time_to_look() {
+            clock.advance(tables.monotonic_ns());
+        }
+        Ok(Self { tables, settings, now: clock.now() })
+    }
+
+    #[inline(always)]
+    pub fn is(&self, flag: u64) -> bool {
+        self.settings.flags.load() & flag != 0
+    }
+
+    /// Whether the agent's word can be relied on.
+    #[inline(always)]
+    pub fn agent_lives(&self) -> bool {
+        self.tables.clock().is_some_and(|clock| clock.agent_lives(self.now))
+    }
+
+    #[inline(always)]
+    pub fn flows(&self) -> FlowTable<'t, T> {
+        FlowTable { memory: self.tables, geometry: self.settings.geometry() }
+    }
+
+    /// The server with this id, whatever it serves; `None` for a free entry.
+    #[inline(always)]
+    pub fn server(&self, id: ServerId) -> Option<Chosen<'t>> {
+        let server = self.tables.server(id)?;
+        let state = ServerState::from_word(server.state.load());
+        if state.has(ServerState::IN_USE) { Some(Chosen { id, server, state }) } else { None }
+    }
+
+    /// The server with this id if it serves what the tuple asks for. Two flow ids may collide, and an id may have been
+    /// freed: an entry is believed only if VIP, port and protocol agree.
+    #[inline(always)]
+    pub fn server_for(&self, id: Option<ServerId>, tuple: &Tuple) -> Option<Chosen<'t>> {
+        let chosen = self.server(id?)?;
+        let state = chosen.state;
+        let port_agrees = state.vip_port.is_any() || state.vip_port == tuple.vip_port;
+        if chosen.server.vip.load() == tuple.vip && port_agrees && state.protocol() == tuple.protocol {
+            return Some(chosen);
+        }
+        self.tables.count(Event::Mismatch);
+        None
+    }
+
+    /// Stores a connection; says whether there was a place.
+    #[inline(always)]
+    pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
+        if let Some(clock) = self.tables.clock() {
+            clock.advance(self.tables.monotonic_ns());
+        }
+        let admission =
+            self.flows().admit(flow, server, diverged, self.now, self.settings.limits(), |victim, whose| {
+                victim.server().is_none_or(|server| self.tables.derives(server, whose))
+            });
+        self.tables.count(match admission {
+            Admission::Stored => Event::Stored,
+            Admission::Evicted(Class::New | Class::Answered) => Event::EvictedNew,
+            Admission::Evicted(Class::Closing) => Event::EvictedClosing,
+            Admission::Evicted(_) => Event::EvictedEstablished,
+            Admission::Homeless => Event::Homeless,
+        });
+        admission != Admission::Homeless
+    }
+}

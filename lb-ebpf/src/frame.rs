@@ -1,0 +1,163 @@
+//! A frame's bytes, behind bounds checks: the only file that touches packet memory.
+#![expect(
+    unsafe_code,
+    reason = "packet memory is two raw pointers; every access here is checked against the end"
+)]
+
+use core::{cell::Cell, marker::PhantomData};
+
+use lb_common::word::opaque;
+
+/// One frame. Views into it may overlap, so their fields are cells.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    start: *mut u8,
+    end: *mut u8,
+    _bytes: PhantomData<&'a Cell<[u8]>>,
+}
+
+/// A header that can be viewed in place.
+///
+/// # Safety
+/// `repr(C)`, alignment 1, every bit pattern valid, every field a `Cell`.
+pub unsafe trait Header {}
+
+impl<'a> Frame<'a> {
+    /// A frame in ordinary memory, for tests and fuzzing.
+    #[must_use]
+    pub fn of_bytes(bytes: &'a mut [u8]) -> Self {
+        let range = bytes.as_mut_ptr_range();
+        Self { start: range.start, end: range.end, _bytes: PhantomData }
+    }
+
+    /// # Safety
+    /// `start..end` must be readable and writable for `'a` and accessed through this frame alone.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn of_range(start: *mut u8, end: *mut u8) -> Self {
+        Self { start, end, _bytes: PhantomData }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.end as usize - self.start as usize
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The header at this offset, if it lies wholly within the frame.
+    #[must_use]
+    #[inline(always)]
+    pub fn view<H: Header>(&self, offset: usize) -> Option<&'a H> {
+        // The sum first, then one comparison with the end: the form the verifier follows.
+        let at = settled(self.start.wrapping_add(offset));
+        if at.wrapping_add(size_of::<H>()) as usize > self.end as usize {
+            return None;
+        }
+        // SAFETY: within bounds as just checked (an offset is at most a few hundred bytes, so nothing wraps); `Header`
+        // promises alignment 1, validity and interior mutability.
+        Some(unsafe { &*at.cast::<H>() })
+    }
+
+    /// The same for an offset that was computed from the packet: bounded where the verifier sees it.
+    #[must_use]
+    #[inline(always)]
+    pub fn view_at<H: Header>(&self, offset: u16) -> Option<&'a H> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        self.view((opaque(u64::from(offset)) & u64::from(MAX_OFFSET)) as usize)
+    }
+}
+
+/// Keeps the compiler from working the address out anew after the check: the verifier knows only the register (or its
+/// spilled copy) that was compared.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn settled(mut at: *mut u8) -> *mut u8 {
+    // SAFETY: moves a register to itself. (An empty sequence would leave line info that the kernel refuses.)
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) at, options(nomem, nostack, preserves_flags)) };
+    at
+}
+
+#[cfg(not(target_arch = "bpf"))]
+const fn settled(at: *mut u8) -> *mut u8 {
+    at
+}
+
+/// Longest headers that are ever parsed: 14 + 4 + 60 + 60, rounded up.
+const MAX_OFFSET: u16 = 255;
+
+/// A field of `N` bytes, in network order, at any alignment.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Field<const N: usize>(Cell<[u8; N]>);
+
+impl<const N: usize> Field<N> {
+    #[inline(always)]
+    pub fn get(&self) -> [u8; N] {
+        self.0.get()
+    }
+
+    #[inline(always)]
+    pub fn set(&self, bytes: [u8; N]) {
+        self.0.set(bytes);
+    }
+}
+
+impl Field<1> {
+    #[inline(always)]
+    pub fn byte(&self) -> u8 {
+        self.0.get()[0]
+    }
+}
+
+impl Field<2> {
+    /// The number, in host order.
+    #[inline(always)]
+    pub fn number(&self) -> u16 {
+        u16::from_be_bytes(self.0.get())
+    }
+
+    /// The bytes as they lie in memory, for checksums.
+    #[inline(always)]
+    pub fn raw(&self) -> u16 {
+        u16::from_ne_bytes(self.0.get())
+    }
+
+    #[inline(always)]
+    pub fn set_raw(&self, raw: u16) {
+        self.0.set(raw.to_ne_bytes());
+    }
+}
+
+impl Field<4> {
+    #[inline(always)]
+    pub fn raw(&self) -> u32 {
+        u32::from_ne_bytes(self.0.get())
+    }
+
+    #[inline(always)]
+    pub fn set_raw(&self, raw: u32) {
+        self.0.set(raw.to_ne_bytes());
+    }
+}
+
+// SAFETY (all): `repr(C)`, made of `Field`s, which are cells of byte arrays.
+unsafe impl Header for crate::headers::Ethernet {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Vlan {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Ipv4 {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Tcp {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Udp {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Ports {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Checksum {}

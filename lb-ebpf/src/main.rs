@@ -1,0 +1,79 @@
+//! The XDP program: a frame and the maps go in, one verdict comes out and is counted.
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "program entry, licence and panic handler of a BPF object")]
+
+mod maps;
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_log_ebpf::warn;
+use lb_common::verdict::{Action, Verdict};
+use lb_ebpf::{Exit, Outcome, frame::Frame, process};
+use maps::{DEVICES, KernelTables};
+
+#[xdp]
+pub fn xlvs(context: XdpContext) -> u32 {
+    let tables = KernelTables::new(context.ctx);
+    let length = (context.data_end() - context.data()) as u64;
+    // SAFETY: the kernel gives this frame to this run alone.
+    let frame = unsafe { Frame::of_range(context.data() as *mut u8, context.data_end() as *mut u8) };
+    let outcome = process(&frame, &tables);
+    let (action, verdict) = execute(outcome);
+    tables.conclude(verdict, length);
+    if verdict == Verdict::Aborted as u32 && tables.may_log() {
+        complain(&context);
+    }
+    action
+}
+
+/// A subprogram, so that the log record does not lie on the stack of every packet.
+#[inline(never)]
+fn complain(context: &XdpContext) {
+    warn!(context, "a map of the data path lacks an entry; 'xlvs reload' writes them all anew");
+}
+
+/// Carries the outcome out: the kernel's action, and the number of the verdict to count. A redirect to an interface that
+/// is not there changes the verdict.
+#[inline(always)]
+fn execute(outcome: Outcome) -> (u32, u32) {
+    let number = outcome.number();
+    // The actions as one constant, so that no table is read.
+    if PASSES >> number & 1 == 1 {
+        return (xdp_action::XDP_PASS, number);
+    }
+    if SENDS >> number & 1 == 0 {
+        return (xdp_action::XDP_DROP, number);
+    }
+    match outcome.exit() {
+        Exit::Back => (xdp_action::XDP_TX, number),
+        Exit::Through(port) => match DEVICES.redirect(port.index(), 0) {
+            Ok(action) => (action, number),
+            Err(_) => (xdp_action::XDP_DROP, Verdict::DroppedNoNextHop as u32),
+        },
+    }
+}
+
+const PASSES: u64 = with_action(Action::Pass);
+const SENDS: u64 = with_action(Action::Send);
+
+/// The verdicts with this action, a bit each.
+const fn with_action(action: Action) -> u64 {
+    let mut bits = 0;
+    let mut i = 0;
+    while i < Verdict::ALL.len() {
+        if Verdict::ALL[i].action() as u8 == action as u8 {
+            bits |= 1 << i;
+        }
+        i += 1;
+    }
+    bits
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,312 @@
+//! The maps, and the answers they give to [`Tables`].
+//!
+//! Those that program and agent share word by word are mmapable arrays: the JIT inlines their look-ups, and the agent
+//! reads and writes them without a system call. Sizes that depend on the configuration are set by the loader.
+#![expect(unsafe_code, reason = "kernel helpers and map memory are raw pointers")]
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
+    btf_maps::{Array, DevMap, HashMap, PerCpuArray},
+    helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail},
+    macros::btf_map,
+};
+use lb_common::{
+    clock::{Clock, LOOK_EVERY},
+    entry::{About, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally},
+    flow_table::{BUCKET_SLOTS, Memory, Place},
+    gate,
+    identity::FlowId,
+    net::{Addr, NextHop, PortNumber},
+    slot::ServerId,
+    verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT},
+    word::Word,
+};
+use lb_ebpf::{
+    director::Director,
+    tables::{Direction, Tables},
+};
+
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+#[btf_map]
+static ABOUT: Array<About, 1, MMAPABLE> = Array::new();
+#[btf_map]
+static SETTINGS: Array<Settings, 1, MMAPABLE> = Array::new();
+#[btf_map]
+static CLOCK: Array<Clock, 1, MMAPABLE> = Array::new();
+#[btf_map]
+static GATE: Array<Word, { gate::WORDS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static FLOWS: Array<[Word; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+#[btf_map]
+static LISTENERS: HashMap<EndpointKey, u32, 4096> = HashMap::new();
+#[btf_map]
+static BACKENDS: HashMap<EndpointKey, Sharers, 16384> = HashMap::new();
+#[btf_map]
+static LOCALS: HashMap<Addr, u32, 1024> = HashMap::new();
+#[btf_map]
+static SERVICES: Array<Service, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
+#[btf_map]
+static TABLES: Array<Word, 1048576, MMAPABLE> = Array::new();
+#[btf_map]
+static PATHS: Array<[Path; Path::WAYS], { Path::SETS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static INTERFACES: Array<Interface, { PortNumber::LIMIT as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static DEVICES: DevMap<{ PortNumber::LIMIT as usize }> = DevMap::new();
+#[btf_map]
+static VERDICTS: PerCpuArray<Tally, { VERDICT_LIMIT as usize }> = PerCpuArray::new();
+#[btf_map]
+static EVENTS: PerCpuArray<u64, { EVENT_LIMIT as usize }> = PerCpuArray::new();
+#[btf_map]
+static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
+
+/// The kernel's maps, seen from one run of the program on one frame.
+pub(crate) struct KernelTables {
+    context: *mut xdp_md,
+}
+
+impl KernelTables {
+    #[inline(always)]
+    pub(crate) fn new(context: *mut xdp_md) -> Self {
+        Self { context }
+    }
+
+    /// Counts the frame's verdict: the only place that does.
+    #[inline(always)]
+    pub(crate) fn conclude(&self, verdict: u32, bytes: u64) {
+        if let Some(tally) = VERDICTS.get_ptr_mut(verdict) {
+            // SAFETY: this CPU's own entry, and XDP is not preempted by itself.
+            unsafe {
+                (*tally).packets += 1;
+                (*tally).bytes += bytes;
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn may_log(&self) -> bool {
+        CLOCK.get(0).is_some_and(Clock::may_log)
+    }
+}
+
+impl Memory for KernelTables {
+    type Cell = Word;
+    #[inline(always)]
+    fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        FLOWS.get(number)
+    }
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        SETTINGS.get(0)
+    }
+
+    #[inline(always)]
+    fn clock(&self) -> Option<&Clock> {
+        CLOCK.get(0)
+    }
+
+    #[inline(always)]
+    fn gate(&self, word: u32) -> u64 {
+        GATE.get(word).map_or(0, Word::load)
+    }
+
+    #[inline(always)]
+    fn listener(&self, key: &EndpointKey) -> Option<u32> {
+        // SAFETY: the value is copied out at once.
+        unsafe { LISTENERS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn service(&self, number: u32) -> Option<&Service> {
+        SERVICES.get(number)
+    }
+
+    #[inline(always)]
+    fn server(&self, id: ServerId) -> Option<&Server> {
+        SERVERS.get(id.index())
+    }
+
+    #[inline(always)]
+    fn ids(&self, word: u32) -> Option<u64> {
+        TABLES.get(word).map(Word::load)
+    }
+
+    #[inline(always)]
+    fn sharers(&self, key: &EndpointKey) -> Option<&Sharers> {
+        // SAFETY: the agent replaces values whole; a reader sees an old or a new list until the run ends (RCU).
+        unsafe { BACKENDS.get(key) }
+    }
+
+    #[inline(always)]
+    fn is_local(&self, addr: Addr) -> bool {
+        // SAFETY: only presence is asked.
+        unsafe { LOCALS.get(addr) }.is_some()
+    }
+
+    #[inline(always)]
+    fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
+        PATHS.get(set)
+    }
+
+    #[inline(always)]
+    fn interface(&self, port: PortNumber) -> Option<&Interface> {
+        INTERFACES.get(port.index())
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context is valid for the whole run.
+        unsafe { (*self.context).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn monotonic_ns(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn is_time_to_look(&self) -> bool {
+        VERDICTS.get_ptr_mut(lb_common::verdict::Verdict::ForwardedNat as u32).is_some_and(|tally| {
+            // SAFETY: this CPU's own entry.
+            unsafe { (*tally).packets % LOOK_EVERY == 0 }
+        })
+    }
+
+    #[inline(always)]
+    fn route(&self, from: Addr, to: Addr) -> Option<NextHop> {
+        to.as_v4()?;
+        NextHop::from_word(fib_lookup(self.context, from.low_word(), to.low_word()))
+    }
+
+    #[inline(always)]
+    fn trim(&self, bytes: usize) {
+        // SAFETY: the context is valid; no view into the frame is used afterwards.
+        unsafe { bpf_xdp_adjust_tail(self.context, -(bytes as i32)) };
+    }
+
+    #[inline(always)]
+    fn locate(&self, flow: FlowId) -> Option<Place> {
+        let found = xlvs_locate(flow.bits());
+        let place = Place { bucket: (found >> 3) as u32, index: found as u32 % BUCKET_SLOTS as u32 };
+        if found == NOWHERE { None } else { Some(place) }
+    }
+
+    #[inline(always)]
+    fn derives(&self, server: ServerId, flow: FlowId) -> bool {
+        xlvs_derives(server.index(), flow.bits()) != 0
+    }
+
+    #[inline(always)]
+    fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
+        xlvs_store(flow.bits(), server.index(), u32::from(diverged)) != 0
+    }
+
+    #[inline(always)]
+    fn count(&self, event: Event) {
+        if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
+            // SAFETY: this CPU's own entry.
+            unsafe { *count += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn count_connection(&self, server: ServerId) {
+        if let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) {
+            // SAFETY: this CPU's own entry.
+            unsafe { (*counters).connections += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16) {
+        let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) else { return };
+        // SAFETY: this CPU's own entry.
+        unsafe {
+            match direction {
+                Direction::In => {
+                    (*counters).packets_in += 1;
+                    (*counters).bytes_in += u64::from(bytes);
+                }
+                Direction::Out => {
+                    (*counters).packets_out += 1;
+                    (*counters).bytes_out += u64::from(bytes);
+                }
+            }
+        }
+    }
+}
+
+/// The kernel's next hop from one IPv4 address to another, as a word; 0 if it knows none. A subprogram, because its 64
+/// bytes of parameters would lie on the stack of every packet.
+#[inline(never)]
+fn fib_lookup(context: *mut xdp_md, from: u32, to: u32) -> u64 {
+    const AF_INET: u64 = 2;
+    // `struct bpf_fib_lookup` as eight words, because the verifier wants the stack accessed aligned: family; ifindex;
+    // source (16 bytes); destination (16 bytes); VLAN and the start of the source MAC; its end and the other MAC.
+    let params: [Word; 8] = [const { Word::new(0) }; 8];
+    params[0].store(AF_INET);
+    // SAFETY: the context is valid for the whole run.
+    params[1].store(u64::from(unsafe { (*context).ingress_ifindex }));
+    params[2].store(u64::from(from));
+    params[3].store(0);
+    params[4].store(u64::from(to));
+    params[5].store(0);
+    params[6].store(0);
+    params[7].store(0);
+    // SAFETY: valid context; the words are as large and laid out as the structure.
+    let answer = unsafe {
+        let at = (&raw const params).cast_mut().cast::<FibParams>();
+        bpf_fib_lookup(context.cast(), at, size_of::<FibParams>() as i32, 0)
+    };
+    // 0: found, with a neighbour (BPF_FIB_LKUP_RET_SUCCESS).
+    if answer != 0 {
+        return 0;
+    }
+    let m = params[7].load().to_ne_bytes();
+    let mac = [m[2], m[3], m[4], m[5], m[6], m[7]];
+    NextHop { mac, port: PortNumber::of_interface(params[1].load() as u32) }.to_word()
+}
+
+/// No place in the flow table.
+const NOWHERE: u64 = u64::MAX;
+
+/// A global function (kernel commit 51c39bb1d5d1, Linux 5.6): takes and returns numbers, so it is verified once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_locate(flow: u64) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    let Ok(director) = Director::consult(&tables) else { return NOWHERE };
+    match director.flows().locate(FlowId::from_bits(flow)) {
+        Some(place) => u64::from(place.bucket) << 3 | u64::from(place.index),
+        None => NOWHERE,
+    }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_derives(server: u32, flow: u64) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    match (Director::consult(&tables), ServerId::new(server as u16)) {
+        (Ok(director), Some(id)) => u64::from(director.derives(id, FlowId::from_bits(flow))),
+        _ => 0,
+    }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    match (Director::consult(&tables), ServerId::new(server as u16)) {
+        (Ok(director), Some(id)) => u64::from(director.store(FlowId::from_bits(flow), id, diverged != 0)),
+        _ => 0,
+    }
+}

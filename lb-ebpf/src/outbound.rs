@@ -1,0 +1,125 @@
+//! A packet from a NAT server: the reply of a balanced connection, translated back; or the server's own traffic, passed.
+//!
+//! There is no second, reverse entry that could be evicted apart from the first. The forward tuple is put together for
+//! each service that leads to this server and port, and looked up in the one flow table.
+
+use lb_common::{
+    entry::{EndpointKey, Settings, Sharers},
+    lifecycle::{Segment, after_server},
+    net::{Port, Protocol, Tuple},
+    slot::ServerId,
+    verdict::{Event, Verdict},
+    word::veiled,
+};
+
+use crate::{
+    Outcome,
+    director::Director,
+    frame::Frame,
+    parse::{self, Packet, Transport},
+    rewrite,
+    select::forward_tuple,
+    tables::{Direction, Tables},
+};
+
+/// A subprogram, for the sake of the stack.
+#[inline(never)]
+pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
+    let Ok(transport) = parse::transport(frame, packet) else {
+        return Verdict::PassedUnexplained.into();
+    };
+    let Some(sharers) = sharers(packet, &transport, director) else {
+        return Verdict::PassedNotOurs.into();
+    };
+    let question = Question {
+        director,
+        sharers,
+        // VIP and its port are filled in for each candidate.
+        client: Tuple {
+            client: packet.destination(),
+            vip: packet.source(),
+            client_port: transport.destination,
+            vip_port: transport.source,
+            protocol: transport.protocol,
+        },
+        segment: transport.segment,
+    };
+    let Some(server) = explain(&question).and_then(|id| director.server(id)) else {
+        return unexplained(packet, director).into();
+    };
+    let vip_port = forward_tuple(server.server, server.state, &question.client, transport.source).vip_port;
+    match rewrite::towards_client(packet, &transport, &server, vip_port, director) {
+        Ok(outcome) => {
+            director.tables.count_packet(server.id, Direction::Out, packet.length);
+            outcome
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+#[inline(always)]
+fn sharers<'t, T: Tables>(
+    packet: &Packet<'_>,
+    transport: &Transport<'_>,
+    director: &Director<'t, T>,
+) -> Option<&'t Sharers> {
+    let fixed = EndpointKey::new(packet.source(), transport.source, transport.protocol);
+    let hit = EndpointKey::new(packet.source(), Port::ANY, transport.protocol);
+    director.tables.sharers(&fixed).or_else(|| director.tables.sharers(&hit))
+}
+
+/// What is asked about a packet from a real server.
+struct Question<'d, 't, T: Tables> {
+    director: &'d Director<'t, T>,
+    sharers: &'t Sharers,
+    client: Tuple,
+    segment: Segment,
+}
+
+/// The pair whose connection the packet belongs to. A subprogram, for the sake of the stack.
+#[inline(always)]
+fn explain<T: Tables>(question: &Question<'_, '_, T>) -> Option<ServerId> {
+    let Question { director, sharers, ref client, segment } = *question;
+    // How many could be derived (upper half), and the sum of their ids (lower half).
+    let mut derivable = veiled(0, director.settings.flags.load());
+    for number in sharers.ids {
+        let Some(id) = ServerId::new(number) else { break };
+        let Some(chosen) = director.server(id) else { continue };
+        let flow =
+            director.settings.flow_id(&forward_tuple(chosen.server, chosen.state, client, client.vip_port));
+        if director.is(Settings::FLOWS)
+            && let Some(place) = director.tables.locate(flow)
+            && let Some(entry) = director.flows().at(place)
+            && entry.slot().server() == Some(id)
+        {
+            let later = entry.slot().idle(director.now) > 0;
+            entry.refresh(after_server(entry.slot().class(), segment, later), director.now);
+            return Some(id);
+        }
+        if !chosen.state.vip_port.is_any() && director.tables.derives(id, flow) {
+            derivable += 1 << 32 | u64::from(number);
+        }
+        derivable = veiled(derivable, flow.bits());
+    }
+    let may_derive = match client.protocol {
+        // A bare SYN is the server's own connection.
+        Protocol::Tcp => !segment.is_syn(),
+        Protocol::Udp => director.is(Settings::DERIVE_UDP),
+    };
+    if !may_derive || derivable >> 32 != 1 || director.tables.is_local(client.client) {
+        return None;
+    }
+    director.tables.count(Event::DerivedReply);
+    ServerId::new(derivable as u16)
+}
+
+#[inline(always)]
+fn unexplained<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) -> Verdict {
+    if director.tables.is_local(packet.destination()) {
+        Verdict::PassedLocal
+    } else if director.is(Settings::SERVING) {
+        Verdict::PassedUnexplained
+    } else {
+        Verdict::DroppedNotServing
+    }
+}

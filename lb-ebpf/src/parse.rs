@@ -1,0 +1,130 @@
+//! From bytes to one small description of the packet; later stages never look at ethertypes or lengths again.
+//!
+//! Two steps, because most of what a NIC sees may not be ours: [`network`] gives the addresses the gate asks about,
+//! [`transport`] the rest. Every error is the verdict it ends in.
+
+use core::mem::offset_of;
+
+use lb_common::{
+    lifecycle::Segment,
+    net::{Addr, Port, Protocol},
+    verdict::Verdict,
+};
+use network_types::eth::EtherType;
+
+use crate::{
+    frame::Frame,
+    headers::{Checksum, Ethernet, Ipv4, Ports, Tcp, Udp, Vlan},
+};
+
+/// The outer half: links and addresses.
+#[derive(Debug)]
+pub struct Packet<'a> {
+    pub link: &'a Ethernet,
+    pub ip: &'a Ipv4,
+    /// From the start of the frame to the IP header: 14, or 18 with a VLAN tag.
+    pub link_length: u16,
+    /// IP header with options, bytes.
+    pub header_length: u16,
+    /// IP packet, bytes, as its own header says: what is counted.
+    pub length: u16,
+}
+
+impl Packet<'_> {
+    #[inline(always)]
+    pub fn source(&self) -> Addr {
+        Addr::v4(self.ip.source.get())
+    }
+
+    #[inline(always)]
+    pub fn destination(&self) -> Addr {
+        Addr::v4(self.ip.destination.get())
+    }
+}
+
+/// The inner half: ports, checksum and what the packet says about its connection. The same for TCP and UDP, because the
+/// verifier cannot be told that a pointer and a protocol belong together.
+#[derive(Debug)]
+pub struct Transport<'a> {
+    pub ports: &'a Ports,
+    pub checksum: &'a Checksum,
+    pub protocol: Protocol,
+    pub source: Port,
+    pub destination: Port,
+    pub segment: Segment,
+}
+
+/// Why there is no [`Transport`]; what follows from it depends on whose packet it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoTransport {
+    /// Part of a datagram (RFC 791: more fragments, or an offset): ports are missing or of no use.
+    Fragment,
+    /// Neither TCP nor UDP.
+    Other,
+    /// Cut short.
+    Malformed,
+}
+
+const ETHERTYPE_AT: usize = size_of::<Ethernet>();
+/// RFC 791: the flag "more fragments" and the offset.
+const FRAGMENT_MASK: u16 = 0x3fff;
+
+/// # Errors
+/// The verdict for what is not well-formed IPv4: it is the kernel's.
+#[inline(always)]
+pub fn network<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Verdict> {
+    let link: &Ethernet = frame.view(0).ok_or(Verdict::PassedMalformed)?;
+    let mut ethertype = link.ethertype.raw();
+    let mut link_length = ETHERTYPE_AT;
+    if ethertype == EtherType::Ieee8021q as u16 {
+        let tag: &Vlan = frame.view(link_length).ok_or(Verdict::PassedMalformed)?;
+        ethertype = tag.ethertype.raw();
+        link_length += size_of::<Vlan>();
+    }
+    if ethertype != EtherType::Ipv4 as u16 {
+        let v6 = ethertype == EtherType::Ipv6 as u16;
+        return Err(if v6 { Verdict::PassedIpv6 } else { Verdict::PassedNotIp });
+    }
+
+    let ip: &Ipv4 = frame.view(link_length).ok_or(Verdict::PassedMalformed)?;
+    let version_ihl = ip.version_ihl.byte();
+    let header_length = usize::from(version_ihl & 0x0f) * 4;
+    let length = ip.total_length.number();
+    let fits = usize::from(length) >= header_length && link_length + usize::from(length) <= frame.len();
+    if version_ihl >> 4 != 4 || header_length < size_of::<Ipv4>() || !fits {
+        return Err(Verdict::PassedMalformed);
+    }
+    Ok(Packet { link, ip, link_length: link_length as u16, header_length: header_length as u16, length })
+}
+
+/// # Errors
+/// Why the packet has no ports.
+#[inline(always)]
+pub fn transport<'a>(frame: &Frame<'a>, packet: &Packet<'a>) -> Result<Transport<'a>, NoTransport> {
+    if packet.ip.fragment.number() & FRAGMENT_MASK != 0 {
+        return Err(NoTransport::Fragment);
+    }
+    let at = packet.link_length + packet.header_length;
+    let room = usize::from(packet.length - packet.header_length);
+    let (protocol, segment, checksum_at) = match Protocol::from_number(packet.ip.protocol.byte()) {
+        Some(Protocol::Tcp) => {
+            let tcp: &Tcp = frame.view_at(at).ok_or(NoTransport::Malformed)?;
+            if room < size_of::<Tcp>() {
+                return Err(NoTransport::Malformed);
+            }
+            (Protocol::Tcp, Segment::of_tcp_flags(tcp.flags.byte()), at + offset_of!(Tcp, checksum) as u16)
+        }
+        Some(Protocol::Udp) => {
+            if room < size_of::<Udp>() {
+                return Err(NoTransport::Malformed);
+            }
+            (Protocol::Udp, Segment::Datagram, at + offset_of!(Udp, checksum) as u16)
+        }
+        None => return Err(NoTransport::Other),
+    };
+    let ports: &Ports = frame.view_at(at).ok_or(NoTransport::Malformed)?;
+    let checksum: &Checksum = frame.view_at(checksum_at).ok_or(NoTransport::Malformed)?;
+    let source = Port::from_wire(ports.source.get());
+    let destination = Port::from_wire(ports.destination.get());
+    Ok(Transport { ports, checksum, protocol, source, destination, segment })
+}

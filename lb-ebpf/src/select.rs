@@ -1,0 +1,153 @@
+//! Which server takes a connection that has no entry, by the service's two tables.
+//!
+//! The *select* table picks for a SYN and follows every change at once; the *miss* table picks for a packet amid a
+//! connection, and moves rarely. A connection whose server differs from what the miss table would say is *diverged*.
+
+use lb_common::{
+    entry::{EndpointKey, Server, ServerState, Service},
+    identity::FlowId,
+    lifecycle::Segment,
+    net::{Port, Tuple},
+    pick::{Extent, id_in_word},
+    slot::ServerId,
+    verdict::Event,
+};
+
+use crate::{director::Director, tables::Tables};
+
+/// Tries before two VIPs that would become one tuple at the server are let be.
+const CANDIDATES: u32 = 3;
+
+/// A pick for a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Pick {
+    pub server: ServerId,
+    /// The miss table would say otherwise.
+    pub diverged: bool,
+    /// What the miss table says, if usable: what the flow's next packets get if this one finds no place. 0: nothing.
+    pub fallback: u32,
+}
+
+/// Whom a table names: always a number and a state, both 0 for nobody, because an `Option` of several words leaves some
+/// undefined, which the verifier refuses.
+#[derive(Clone, Copy)]
+struct Named {
+    number: u32,
+    state: u64,
+}
+
+impl Named {
+    const NOBODY: Self = Self { number: 0, state: 0 };
+
+    #[inline(always)]
+    const fn state(self) -> ServerState {
+        ServerState::from_word(self.state)
+    }
+}
+
+impl<'t, T: Tables> Director<'t, T> {
+    /// The server for a flow without an entry; `None` if the service has none to offer.
+    #[inline(always)]
+    pub fn pick(&self, service: &Service, tuple: &Tuple, flow: FlowId, segment: Segment) -> Option<Pick> {
+        let select = service.select.load();
+        let miss = service.miss.load();
+        let by_miss = self.named(miss, flow, 0);
+        // UDP has no handshake to protect: who takes no new work loses it.
+        let usable = match segment {
+            Segment::Datagram => by_miss.state().takes_new(),
+            _ => by_miss.state().alive(),
+        };
+        let mut picked = by_miss;
+        if if segment.is_syn() { select != miss } else { !usable } {
+            picked = self.named(select, flow, 0);
+            if !segment.is_syn() {
+                self.tables.count(Event::MissTableDead);
+            }
+        }
+        if picked.state().has(ServerState::SHARED) && matches!(segment, Segment::Syn | Segment::Datagram) {
+            picked = self.without_collision(picked, select, tuple, flow);
+        }
+        let server = ServerId::new(picked.number as u16)?;
+        let fallback = if usable { by_miss.number } else { 0 };
+        Some(Pick { server, diverged: by_miss.number != picked.number, fallback })
+    }
+
+    /// Whether the miss table of the server's service gives it this flow: if so, nothing is lost by forgetting it.
+    #[inline(always)]
+    pub fn derives(&self, id: ServerId, flow: FlowId) -> bool {
+        let Some(held) = self.tables.server(id) else { return true };
+        let state = ServerState::from_word(held.state.load());
+        let Some(service) = self.tables.service(u32::from(state.service)) else { return false };
+        !state.has(ServerState::IN_USE) || self.named(service.miss.load(), flow, 0).number == id.index()
+    }
+
+    /// Whom the table at this extent names as the flow's `attempt`-th candidate.
+    #[inline(always)]
+    fn named(&self, extent: u64, flow: FlowId, attempt: u32) -> Named {
+        let Some(extent) = Extent::from_word(extent) else { return Named::NOBODY };
+        let (word, position) = extent.place(flow, attempt);
+        let Some(id) = self.tables.ids(word).and_then(|word| id_in_word(word, position)) else {
+            return Named::NOBODY;
+        };
+        let Some(server) = self.tables.server(id) else { return Named::NOBODY };
+        let state = server.state.load();
+        if ServerState::from_word(state).has(ServerState::IN_USE) {
+            Named { number: id.index(), state }
+        } else {
+            Named::NOBODY
+        }
+    }
+
+    /// NAT: one client port at two VIPs that lead to one server and port would be one tuple there. The first connection
+    /// keeps it; this one takes the next candidate that is free of such a collision.
+    #[inline(always)]
+    fn without_collision(&self, first: Named, select: u64, tuple: &Tuple, flow: FlowId) -> Named {
+        if !self.collides(first, tuple) {
+            return first;
+        }
+        for attempt in 1..CANDIDATES {
+            let next = self.named(select, flow, attempt);
+            if next.number != 0 && next.number != first.number && !self.collides(next, tuple) {
+                self.tables.count(Event::NextCandidate);
+                return next;
+            }
+        }
+        first
+    }
+
+    #[inline(never)]
+    fn collides(&self, candidate: Named, tuple: &Tuple) -> bool {
+        let Some(server) = ServerId::new(candidate.number as u16).and_then(|id| self.tables.server(id))
+        else {
+            return false;
+        };
+        let port = candidate.state().port;
+        let at_server = EndpointKey::new(server.address.load(), port, tuple.protocol);
+        let Some(sharers) = self.tables.sharers(&at_server) else { return false };
+        for number in sharers.ids {
+            let Some(id) = ServerId::new(number) else { break };
+            if id.index() == candidate.number {
+                continue;
+            }
+            let Some(other) = self.tables.server(id) else { continue };
+            let state = ServerState::from_word(other.state.load());
+            let flow = self.settings.flow_id(&forward_tuple(other, state, tuple, port));
+            let entry = self.tables.locate(flow).and_then(|place| self.flows().at(place));
+            if entry.is_some_and(|entry| entry.slot().server() == Some(id)) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The tuple under which a client's connection to this server's service is stored. `hit` is the port at the server,
+/// which is the VIP's port where the service listens on any.
+#[inline(always)]
+pub fn forward_tuple(server: &Server, state: ServerState, client: &Tuple, hit: Port) -> Tuple {
+    Tuple {
+        vip: server.vip.load(),
+        vip_port: if state.vip_port.is_any() { hit } else { state.vip_port },
+        ..*client
+    }
+}

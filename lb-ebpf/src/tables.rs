@@ -1,0 +1,57 @@
+//! The questions the data path may ask. Answered by maps in the kernel, by ordinary memory in tests.
+
+use lb_common::{
+    clock::Clock,
+    entry::{EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
+    flow_table::{Memory, Place},
+    identity::FlowId,
+    net::{Addr, NextHop, PortNumber},
+    slot::ServerId,
+    verdict::Event,
+};
+
+/// Which way a packet went, seen from the VIP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+pub trait Tables: Memory {
+    fn settings(&self) -> Option<&Settings>;
+    fn clock(&self) -> Option<&Clock>;
+    /// A word of the gate; 0 beyond its end.
+    fn gate(&self, word: u32) -> u64;
+    /// The number of the service that listens here.
+    fn listener(&self, key: &EndpointKey) -> Option<u32>;
+    fn service(&self, number: u32) -> Option<&Service>;
+    fn server(&self, id: ServerId) -> Option<&Server>;
+    /// A word of the table arena.
+    fn ids(&self, word: u32) -> Option<u64>;
+    /// Who shares this real server's address and port.
+    fn sharers(&self, key: &EndpointKey) -> Option<&Sharers>;
+    /// Whether this is an address of the director itself.
+    fn is_local(&self, addr: Addr) -> bool;
+    fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]>;
+    fn interface(&self, port: PortNumber) -> Option<&Interface>;
+    /// The index of the interface this frame came in through.
+    fn ingress(&self) -> u32;
+    /// The machine's monotonic clock, ns. Costs a helper call.
+    fn monotonic_ns(&self) -> u64;
+    /// Whether this packet is one of those that look at the machine's clock although they need not.
+    fn is_time_to_look(&self) -> bool;
+    /// The kernel's routing for a packet to this address.
+    fn route(&self, from: Addr, to: Addr) -> Option<NextHop>;
+    /// Cuts so many bytes off the frame's end; views into it are void afterwards.
+    fn trim(&self, bytes: usize);
+    /// Where the flow's entry stands, for ways that ask about several flows: in the kernel a subprogram that is verified
+    /// once, not once for each way that leads to it.
+    fn locate(&self, flow: FlowId) -> Option<Place>;
+    /// Whether the miss table gives this flow to this server; likewise.
+    fn derives(&self, server: ServerId, flow: FlowId) -> bool;
+    /// [`Director::store`](crate::director::Director::store); likewise.
+    fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool;
+    fn count(&self, event: Event);
+    fn count_connection(&self, server: ServerId);
+    fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
+}

@@ -1,0 +1,42 @@
+//! The JSON contract: what `xlvs VERB -o json` prints, what the agent answers on its socket and over HTTP.
+//!
+//! One set of types serves all three, so they cannot drift apart. The rules, fixed for schema 1:
+//! every report is an object with `"schema": 1`; enums are strings and open, so a reader must expect
+//! words it does not know; counters are integers that only grow; times are RFC 3339 in UTC; what is not
+//! known is `null`, never left out and never a made-up zero. Fields may be added, none is renamed.
+
+mod change;
+mod check;
+mod connections;
+mod drops;
+mod explain;
+mod failure;
+mod from_config;
+mod operator;
+mod rates;
+mod schema;
+mod server;
+mod service;
+mod stats;
+mod status;
+mod time;
+mod words;
+
+pub use change::{Change, DiffReport, ReloadReport};
+pub use check::CheckReport;
+pub use connections::{Connection, ConnectionsReport};
+pub use drops::{Counted, DropsReport};
+pub use explain::ExplainReport;
+pub use failure::{ErrorReport, Failure, Problem};
+pub use operator::{OverriddenServer, OverrideReport};
+pub use rates::Rates;
+pub use schema::Schema;
+pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
+pub use service::{Listener, ListenerPort, ServiceStatus, ServicesReport};
+pub use stats::{ServerRates, ServiceRates, StatsReport};
+pub use status::{ConfigStatus, DataPathStatus, FlowTableStatus, InterfaceStatus, LastReload, StatusReport};
+pub use time::{Time, time_of};
+pub use words::{
+    Admin, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health, OverrideAction,
+    Protocol, ServerState, XdpMode,
+};

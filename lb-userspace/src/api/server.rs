@@ -1,0 +1,92 @@
+//! Real servers, within their service (`status`) and as a flat list (`servers`).
+
+use super::{Admin, Health, Rates, Schema, ServerState, StatusReport, Time};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// One real server of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its name, unique within the service.
+    pub name: String,
+    /// Where its packets go.
+    pub address: IpAddr,
+    /// The port they go to; null: the port that was hit.
+    pub port: Option<u16>,
+    /// The weight in force: the override if there is one, else the configured one.
+    pub weight: u32,
+    /// The weight in the file.
+    pub weight_configured: u32,
+    /// The weight an operator set by hand; null: none, the file decides.
+    pub weight_override: Option<u32>,
+    /// Used only when no other server of the service is up.
+    pub backup: bool,
+    /// What it is to the tables, all in all.
+    pub state: ServerState,
+    /// What an operator ordered.
+    pub admin: Admin,
+    /// What the checks say.
+    pub health: Health,
+    /// Why it is in this state, in words.
+    pub reason: Option<String>,
+    /// Since when it has been in this state.
+    pub since: Option<Time>,
+    /// Where its frames are sent; null: not resolved, the kernel's tables decide per packet.
+    pub next_hop: Option<NextHop>,
+    /// Connections stored for it now.
+    pub connections_active: u64,
+    /// Connections ever given to it.
+    pub connections_total: u64,
+    /// Packets from clients forwarded to it.
+    pub packets: u64,
+    /// Bytes of those packets, by their IP length.
+    pub bytes: u64,
+    /// Its replies seen on their way back; null where replies do not pass (DR, tunnel).
+    pub reply_packets: Option<u64>,
+    /// Bytes of those replies, by their IP length.
+    pub reply_bytes: Option<u64>,
+    /// Rates over the agent's last sampling interval; null before there are two samples.
+    pub rates: Option<Rates>,
+}
+
+/// The neighbour frames for a server are sent to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHop {
+    /// The interface they leave by.
+    pub interface: String,
+    /// The MAC address they carry, as `02:00:00:00:00:01`.
+    pub mac: String,
+}
+
+/// What `xlvs servers` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServersReport {
+    /// Always 1.
+    pub schema: Schema,
+    /// When the agent read the counters.
+    pub at: Time,
+    /// Every server of every service, in the order of the configuration.
+    pub servers: Vec<ServerEntry>,
+}
+
+/// A server, and the service it belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerEntry {
+    /// The service's name.
+    pub service: String,
+    /// The server.
+    #[serde(flatten)]
+    pub status: ServerStatus,
+}
+
+impl From<&StatusReport> for ServersReport {
+    fn from(status: &StatusReport) -> Self {
+        let entries = status.services.iter().flat_map(|service| {
+            service
+                .servers
+                .iter()
+                .map(|server| ServerEntry { service: service.name.clone(), status: server.clone() })
+        });
+        Self { schema: Schema, at: status.at, servers: entries.collect() }
+    }
+}

@@ -1,0 +1,147 @@
+//! Services: what listens where, and its servers.
+
+use super::{ForwardMode, Protocol, Rates, Schema, ServerState, ServerStatus, StatusReport, Time};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::IpAddr;
+
+/// One service with its servers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// How packets reach its servers.
+    pub mode: ForwardMode,
+    /// What picks a server, as in the file (`maglev`).
+    pub scheduler: String,
+    /// Where it listens: the product of the configured VIPs, ports and protocols.
+    pub listeners: Vec<Listener>,
+    /// Connections stored for it now.
+    pub connections_active: u64,
+    /// Connections ever accepted for it.
+    pub connections_total: u64,
+    /// Packets from clients that matched it.
+    pub packets: u64,
+    /// Bytes of those packets, by their IP length.
+    pub bytes: u64,
+    /// Replies seen on their way back; null where replies do not pass (DR, tunnel).
+    pub reply_packets: Option<u64>,
+    /// Bytes of those replies, by their IP length.
+    pub reply_bytes: Option<u64>,
+    /// Rates over the agent's last sampling interval; null before there are two samples.
+    pub rates: Option<Rates>,
+    /// Its real servers, in the order of the configuration.
+    pub servers: Vec<ServerStatus>,
+}
+
+impl ServiceStatus {
+    /// How many of its servers take new connections.
+    #[must_use]
+    pub fn servers_up(&self) -> usize {
+        self.servers.iter().filter(|server| server.state == ServerState::Up).count()
+    }
+}
+
+/// One address, port and protocol a service answers on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// The virtual address clients see.
+    pub vip: IpAddr,
+    /// The port, or every port.
+    pub port: ListenerPort,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.vip {
+            IpAddr::V4(vip) => write!(f, "{vip}:{}/{}", self.port, self.protocol),
+            IpAddr::V6(vip) => write!(f, "[{vip}]:{}/{}", self.port, self.protocol),
+        }
+    }
+}
+
+/// A listener's port: in JSON a number, or `"any"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerPort {
+    /// This port.
+    Number(u16),
+    /// Every port of the VIP that no other service names.
+    Any,
+}
+
+impl fmt::Display for ListenerPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(port) => write!(f, "{port}"),
+            Self::Any => f.write_str("any"),
+        }
+    }
+}
+
+impl Serialize for ListenerPort {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(port) => serializer.serialize_u16(*port),
+            Self::Any => serializer.serialize_str("any"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenerPort {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Wire {
+            Number(u16),
+            Word(String),
+        }
+        match Wire::deserialize(deserializer)? {
+            Wire::Number(port) => Ok(Self::Number(port)),
+            Wire::Word(word) if word == "any" => Ok(Self::Any),
+            Wire::Word(word) => {
+                Err(serde::de::Error::custom(format!("port \"{word}\" is neither a number nor \"any\"")))
+            }
+        }
+    }
+}
+
+/// What `xlvs services` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServicesReport {
+    /// Always 1.
+    pub schema: Schema,
+    /// When the agent read the counters.
+    pub at: Time,
+    /// Every service, in the order of the configuration.
+    pub services: Vec<ServiceStatus>,
+}
+
+impl From<&StatusReport> for ServicesReport {
+    fn from(status: &StatusReport) -> Self {
+        Self { schema: Schema, at: status.at, services: status.services.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Listener, ListenerPort};
+
+    #[test]
+    fn a_port_is_a_number_or_any() {
+        for (json, port) in [("80", ListenerPort::Number(80)), ("\"any\"", ListenerPort::Any)] {
+            assert_eq!(serde_json::from_str::<ListenerPort>(json).unwrap(), port);
+            assert_eq!(serde_json::to_string(&port).unwrap(), json);
+        }
+        assert!(serde_json::from_str::<ListenerPort>("70000").is_err());
+        assert!(serde_json::from_str::<ListenerPort>("\"all\"").is_err());
+    }
+
+    #[test]
+    fn a_listener_reads_as_people_write_it() {
+        let text = |json| serde_json::from_str::<Listener>(json).unwrap().to_string();
+        assert_eq!(text(r#"{"vip":"10.77.1.100","port":80,"protocol":"tcp"}"#), "10.77.1.100:80/tcp");
+        assert_eq!(text(r#"{"vip":"fd00::1","port":"any","protocol":"udp"}"#), "[fd00::1]:any/udp");
+    }
+}

@@ -1,0 +1,79 @@
+//! Which file, which socket, which pins: the order in which they are looked for.
+
+use crate::control::DEFAULT_SOCKET;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// The configuration file if nothing names another.
+pub(super) const DEFAULT_CONFIG: &str = "/etc/xlvs/xlvs.toml";
+
+/// The pins if the file does not name others.
+pub(super) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/xlvs";
+
+/// What the file says about where its agent is to be found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Hints {
+    pub(super) socket: Option<PathBuf>,
+    pub(super) pin_dir: Option<PathBuf>,
+}
+
+/// Reads the hints.
+///
+/// On purpose less strict than the configuration's reader: while somebody edits the file and it is
+/// wrong, `xlvs status` must still find the agent that runs.
+pub(super) fn hints(file: &Path) -> io::Result<Hints> {
+    Ok(hints_in(&fs::read_to_string(file)?))
+}
+
+fn hints_in(text: &str) -> Hints {
+    let Ok(table) = text.parse::<toml::Table>() else { return Hints::default() };
+    let path = |key: &str| {
+        let text = table.get("agent")?.get(key)?.as_str()?;
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    };
+    Hints { socket: path("socket"), pin_dir: path("pin_dir") }
+}
+
+/// `--socket` or `XLVS_SOCKET`, the file's, the default.
+pub(super) fn socket(named: Option<PathBuf>, hints: &Hints) -> PathBuf {
+    named.or_else(|| hints.socket.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+}
+
+/// A namespace's path, from its path or its name in `/run/netns`.
+pub(super) fn netns(name_or_path: &str) -> PathBuf {
+    if name_or_path.contains('/') {
+        PathBuf::from(name_or_path)
+    } else {
+        Path::new("/run/netns").join(name_or_path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hints, hints_in, netns, socket};
+    use std::path::{Path, PathBuf};
+
+    #[test]
+    fn the_file_is_asked_after_the_command_line() {
+        let hints = hints_in("[agent]\nsocket = \"/run/a\"\npin_dir = \"/sys/fs/bpf/a\"\nunknown = 1\n");
+        assert_eq!(hints.pin_dir.as_deref(), Some(Path::new("/sys/fs/bpf/a")));
+        assert_eq!(socket(None, &hints), PathBuf::from("/run/a"));
+        assert_eq!(socket(Some("/run/b".into()), &hints), PathBuf::from("/run/b"));
+        assert_eq!(socket(None, &Hints::default()), PathBuf::from("/run/xlvs/xlvs.sock"));
+    }
+
+    #[test]
+    fn what_the_file_does_not_say_rightly_is_not_said() {
+        for text in
+            ["", "[agent]\n", "[agent]\nsocket = 7\n", "[agent]\nsocket = \"\"\n", "agent = 1\n", "[agent\n"]
+        {
+            assert_eq!(hints_in(text), Hints::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_has_a_name_or_a_path() {
+        assert_eq!(netns("lb"), PathBuf::from("/run/netns/lb"));
+        assert_eq!(netns("/proc/7/ns/net"), PathBuf::from("/proc/7/ns/net"));
+    }
+}

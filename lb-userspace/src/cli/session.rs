@@ -1,0 +1,154 @@
+//! One run of the command line: where everything is, whom to ask, how to print.
+
+use super::args::Common;
+use super::exit::Exit;
+use super::locate::{self, DEFAULT_CONFIG, DEFAULT_PIN_DIR, Hints};
+use super::machine::Machine;
+use super::verb_args::Up;
+use super::{no_agent, streams};
+use crate::agent::{DownOptions, UpOptions};
+use crate::api::{Failure, FailureKind, StatusReport};
+use crate::control::{Client, ClientError, Report, Request};
+use crate::output::{self, Format, Render};
+use serde::Serialize;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// The agent answers at once or is in trouble; what takes longer is a reload, and it has its own limit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longer than the agent gives itself, so that its own words about a time-out arrive.
+const PATIENCE_FOR_CHANGES: Duration = Duration::from_secs(70);
+
+/// What a verb works with.
+pub(super) struct Session<'a> {
+    /// The file, if the command line or the environment names one.
+    named_config: Option<PathBuf>,
+    named_socket: Option<PathBuf>,
+    hints: OnceCell<Hints>,
+    pub(super) format: Format,
+    pub(super) machine: &'a dyn Machine,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(common: Common, format: Format, machine: &'a dyn Machine) -> Self {
+        // An empty variable is as good as none.
+        let named = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+        Self {
+            named_config: named(common.config),
+            named_socket: named(common.socket),
+            hints: OnceCell::new(),
+            format,
+            machine,
+        }
+    }
+
+    /// The file that verbs which read it read.
+    pub(super) fn config(&self) -> PathBuf {
+        self.named_config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG))
+    }
+
+    /// The file for the agent to read: absolute, for it works elsewhere; none if none was named, for
+    /// then the agent's own is meant.
+    pub(super) fn config_for_agent(&self) -> Result<Option<PathBuf>, Failure> {
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path).map_err(|error| {
+                let what = format!("could not make {} an absolute path: {error}", path.display());
+                Failure::new(FailureKind::Refused, what)
+            })
+        };
+        self.named_config.as_ref().map(absolute).transpose()
+    }
+
+    fn hints(&self) -> &Hints {
+        self.hints.get_or_init(|| {
+            locate::hints(&self.config()).unwrap_or_else(|error| {
+                // Only a file that somebody named is missed.
+                if let Some(named) = self.named_config.as_ref().filter(|_| self.named_socket.is_none()) {
+                    let named = named.display();
+                    streams::talk(format_args!("xlvs: {named} does not say where its agent is ({error})"));
+                }
+                Hints::default()
+            })
+        })
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        match &self.named_socket {
+            Some(named) => named.clone(),
+            None => locate::socket(None, self.hints()),
+        }
+    }
+
+    fn pin_dir(&self) -> PathBuf {
+        self.hints().pin_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PIN_DIR))
+    }
+
+    pub(super) fn down_options(&self) -> DownOptions {
+        DownOptions { config: self.config(), socket: self.socket(), pin_dir: self.pin_dir() }
+    }
+
+    /// Asks the agent for a report.
+    pub(super) fn ask<T>(&self, request: &Request, expected: fn(Report) -> Option<T>) -> Result<T, Failure> {
+        self.ask_within(PATIENCE, request, expected)
+    }
+
+    /// Asks the agent for a change.
+    pub(super) fn order<T>(
+        &self,
+        request: &Request,
+        expected: fn(Report) -> Option<T>,
+    ) -> Result<T, Failure> {
+        self.ask_within(PATIENCE_FOR_CHANGES, request, expected)
+    }
+
+    /// Asks the agent how it is.
+    pub(super) fn ask_status(&self) -> Result<StatusReport, Failure> {
+        self.ask(&Request::Status, |report| match report {
+            Report::Status(status) => Some(*status),
+            _ => None,
+        })
+    }
+
+    fn ask_within<T>(
+        &self,
+        patience: Duration,
+        request: &Request,
+        expected: fn(Report) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let socket = self.socket();
+        Client::new(&socket, patience).ask(request, expected).map_err(|error| match error {
+            ClientError::NoAgent { .. } => self.no_agent(&socket),
+            other => other.into_failure(),
+        })
+    }
+
+    fn no_agent(&self, socket: &Path) -> Failure {
+        let pin_dir = self.pin_dir();
+        let pinned = self.machine.pinned(&pin_dir);
+        let line = no_agent::line(socket, &pin_dir, &pinned, SystemTime::now());
+        Failure::new(FailureKind::NoAgent, line)
+    }
+
+    /// Prints a report in the form asked for.
+    pub(super) fn print<R: Render + Serialize>(&self, report: &R) -> Result<Exit, Failure> {
+        let text = output::text(report, self.format).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("could not write the report as JSON: {error}"))
+        })?;
+        streams::data(&text)?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Up {
+    pub(super) fn options(self, session: &Session<'_>) -> UpOptions {
+        UpOptions {
+            config: session.config(),
+            ifaces: self.ifaces,
+            netns: self.netns.as_deref().map(locate::netns),
+            detach: self.detach,
+            socket: session.named_socket.clone(),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The arguments of each verb. The doc comments are their help text.
+
+use super::values::{Patience, ServiceChoice, endpoint};
+use crate::api::Protocol;
+use crate::control::WeightOrder;
+use clap::{Args, ValueEnum};
+use clap_complete::Shell;
+use std::net::SocketAddr;
+
+/// The form of a report.
+#[derive(Debug, Clone, Args)]
+pub struct Output {
+    /// Form of the report
+    #[arg(short, long, value_enum, default_value_t = OutputWord::Table, value_name = "FORM")]
+    pub output: OutputWord,
+}
+
+/// The forms of a report, as words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputWord {
+    /// Aligned columns, for people
+    Table,
+    /// One object with "schema": 1, for programs
+    Json,
+}
+
+/// `xlvs up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Attach to this interface instead of the file's; may be repeated
+    #[arg(long = "iface", value_name = "IF")]
+    pub ifaces: Vec<String>,
+
+    /// Network namespace to work in, by name or path; pins stay with the host
+    #[arg(long, value_name = "NAME|PATH")]
+    pub netns: Option<String>,
+
+    /// Return once the agent is ready; exit 4 and leave nothing attached if it is not within 60 s
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// `xlvs check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Also say what a reload would change (asks the agent)
+    #[arg(long)]
+    pub diff: bool,
+
+    /// Also compare the file with this host: its interfaces, addresses, routes
+    #[arg(long)]
+    pub host: bool,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `xlvs status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Exit 1 unless it is ready
+    #[arg(long)]
+    pub ready: bool,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `xlvs connections`.
+#[derive(Debug, Args)]
+pub struct Connections {
+    /// Only connections of this service
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
+
+    /// Only connections on servers of this name
+    #[arg(long, value_name = "SERVER")]
+    pub server: Option<String>,
+
+    /// List at most so many
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub limit: u64,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `xlvs stats`.
+#[derive(Debug, Args)]
+pub struct Stats {
+    /// Measure for so long
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub interval: Patience,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `xlvs explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Protocol of the packet
+    #[arg(value_name = "PROTO", value_parser = clap::builder::PossibleValuesParser::new(["tcp", "udp"]))]
+    pub protocol: String,
+
+    /// Where it comes from; [v6]:port for IPv6
+    #[arg(value_name = "SRC:PORT", value_parser = endpoint)]
+    pub source: SocketAddr,
+
+    /// Where it goes
+    #[arg(value_name = "DST:PORT", value_parser = endpoint)]
+    pub destination: SocketAddr,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// A server, by its service's name and its own.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Service of the server, or '-' for every service that has one of that name
+    #[arg(value_name = "SERVICE")]
+    pub service: ServiceChoice,
+
+    /// Name of the server
+    #[arg(value_name = "SERVER")]
+    pub server: String,
+}
+
+/// `xlvs drain`, `enable` and `disable`.
+#[derive(Debug, Args)]
+pub struct OrderFor {
+    /// The server.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// Return once it is so (no connection left, or the server is up), or exit 4 after DURATION
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Patience>,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `xlvs weight`.
+#[derive(Debug, Args)]
+pub struct Weight {
+    /// The server.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// The weight; 0 drains, 'config' drops the override
+    #[arg(value_name = "N|config", value_parser = super::values::weight, allow_negative_numbers = true)]
+    pub weight: WeightOrder,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `xlvs completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `xlvs man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// The verb to describe; without it, xlvs as a whole
+    #[arg(value_name = "VERB")]
+    pub verb: Option<String>,
+}
+
+impl Explain {
+    pub(super) fn protocol(&self) -> Protocol {
+        Protocol::from(self.protocol.as_str())
+    }
+}

@@ -1,0 +1,185 @@
+//! Values that are one of a few words. A word of a later version or of another load balancer is told
+//! apart from a mistake.
+
+use std::fmt;
+
+use super::model::{LogLevel, Mode, OnNoServer, OnStop, Protocol, Scheduler, VipOwner, XdpMode};
+use super::source::Reported;
+use super::suggest::{alternatives, nearest};
+use super::table::{Entry, quoted};
+
+/// The words for the values of a type.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    /// The words in force.
+    const OFFERED: &'static [(&'static str, Self)];
+    /// Words that a later version will know.
+    const LATER: &'static [&'static str] = &[];
+    /// Words of LVS, keepalived and HAProxy: who calls it so, the word, and what it is here.
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[];
+
+    fn word(self) -> &'static str {
+        Self::OFFERED.iter().find(|(_, value)| *value == self).map_or("?", |(word, _)| *word)
+    }
+}
+
+/// Reads one of the words.
+pub(super) fn read<T: Choice>(entry: &Entry<'_>) -> Result<T, Reported> {
+    let offered: Vec<&str> = T::OFFERED.iter().map(|(word, _)| *word).collect();
+    let as_written: Vec<String> = offered.iter().map(|word| quoted(word)).collect();
+    let as_written = alternatives(&as_written.iter().map(String::as_str).collect::<Vec<_>>());
+    let word = entry.text(&format!("{} = {}", entry.key, quoted(offered[0])))?;
+    if let Some((_, value)) = T::OFFERED.iter().find(|(offered, _)| *offered == word) {
+        return Ok(*value);
+    }
+    let key = entry.key;
+    if T::LATER.contains(&word) {
+        let what = format!("{key} = {} is not offered yet", quoted(word));
+        return Err(entry.problem(what, format!("write {as_written}")));
+    }
+    if let Some((who, _, ours)) = T::FOREIGN.iter().find(|(_, theirs, _)| theirs.eq_ignore_ascii_case(word)) {
+        let remedy = match offered.contains(ours) {
+            true => format!("write {key} = {}", quoted(ours)),
+            false => format!("{} is not offered yet, write {as_written}", quoted(ours)),
+        };
+        return Err(entry.problem(format!("{who} it {}", quoted(word)), remedy));
+    }
+    let remedy = match nearest(word, offered.iter().copied()) {
+        Some(near) => format!("did you mean {}?", quoted(near)),
+        None => format!("write {as_written}"),
+    };
+    Err(entry.problem(format!("{key} = {} is not known", quoted(word)), remedy))
+}
+
+impl Choice for Mode {
+    const OFFERED: &'static [(&'static str, Self)] = &[("nat", Self::Nat), ("dr", Self::Dr)];
+    const LATER: &'static [&'static str] = &["tunnel", "fullnat"];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("LVS calls", "masq", "nat"),
+        ("LVS calls", "masquerade", "nat"),
+        ("LVS calls", "masquerading", "nat"),
+        ("LVS calls", "gate", "dr"),
+        ("LVS calls", "gatewaying", "dr"),
+        ("LVS calls", "route", "dr"),
+        ("LVS calls", "droute", "dr"),
+        ("LVS calls", "direct", "dr"),
+        ("LVS calls", "ipip", "tunnel"),
+        ("keepalived calls", "tun", "tunnel"),
+        ("others call", "dnat", "nat"),
+        ("others call", "dsr", "dr"),
+        ("others call", "gue", "tunnel"),
+        ("DPVS calls", "fnat", "fullnat"),
+    ];
+}
+
+impl Choice for Scheduler {
+    const OFFERED: &'static [(&'static str, Self)] = &[("maglev", Self::Maglev)];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("LVS calls", "mh", "maglev"),
+        ("LVS calls", "rr", "round robin"),
+        ("LVS calls", "wrr", "weighted round robin"),
+        ("LVS calls", "lc", "least connections"),
+        ("LVS calls", "wlc", "weighted least connections"),
+        ("LVS calls", "lblc", "locality-based least connections"),
+        ("LVS calls", "lblcr", "locality-based least connections"),
+        ("LVS calls", "sh", "source hashing"),
+        ("LVS calls", "dh", "destination hashing"),
+        ("LVS calls", "sed", "shortest expected delay"),
+        ("LVS calls", "nq", "never queue"),
+        ("LVS calls", "fo", "weighted fail-over"),
+        ("LVS calls", "ovf", "weighted overflow"),
+        ("LVS calls", "twos", "the power of two choices"),
+        ("HAProxy calls", "roundrobin", "round robin"),
+        ("HAProxy calls", "static-rr", "round robin"),
+        ("HAProxy calls", "leastconn", "least connections"),
+        ("HAProxy calls", "source", "source hashing"),
+        ("HAProxy calls", "first", "the first with room"),
+        ("HAProxy calls", "random", "random choice"),
+    ];
+}
+
+impl Choice for Protocol {
+    const OFFERED: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("udp", Self::Udp)];
+    const LATER: &'static [&'static str] = &["sctp", "icmp"];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] =
+        &[("HAProxy calls", "http", "tcp"), ("others call", "https", "tcp"), ("others call", "quic", "udp")];
+}
+
+impl Choice for OnNoServer {
+    const OFFERED: &'static [(&'static str, Self)] = &[("reject", Self::Reject), ("drop", Self::Drop)];
+    const LATER: &'static [&'static str] = &["all"];
+}
+
+impl Choice for XdpMode {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("native", Self::Native), ("generic", Self::Generic)];
+    const LATER: &'static [&'static str] = &["offload"];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("iproute2 calls", "xdpdrv", "native"),
+        ("iproute2 calls", "xdpgeneric", "generic"),
+        ("the kernel calls", "driver", "native"),
+        ("the kernel calls", "drv", "native"),
+        ("the kernel calls", "skb", "generic"),
+    ];
+}
+
+impl Choice for VipOwner {
+    const OFFERED: &'static [(&'static str, Self)] = &[("external", Self::External), ("xlvs", Self::Xlvs)];
+    const LATER: &'static [&'static str] = &["keepalived", "bird", "hook"];
+}
+
+impl Choice for OnStop {
+    const OFFERED: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("detach", Self::Detach)];
+}
+
+impl Choice for LogLevel {
+    const OFFERED: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("syslog calls", "warning", "warn"),
+        ("syslog calls", "err", "error"),
+        ("syslog calls", "notice", "info"),
+    ];
+}
+
+/// The kinds of a health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HealthKind {
+    Tcp,
+    Http,
+    None,
+}
+
+impl Choice for HealthKind {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("tcp", Self::Tcp), ("http", Self::Http), ("none", Self::None)];
+    const LATER: &'static [&'static str] = &["https", "udp", "dns", "grpc", "ping", "exec"];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("keepalived calls", "TCP_CHECK", "tcp"),
+        ("keepalived calls", "HTTP_GET", "http"),
+        ("keepalived calls", "SSL_GET", "https"),
+        ("keepalived calls", "MISC_CHECK", "exec"),
+        ("keepalived calls", "PING_CHECK", "ping"),
+        ("keepalived calls", "DNS_CHECK", "dns"),
+        ("keepalived calls", "UDP_CHECK", "udp"),
+        ("HAProxy calls", "httpchk", "http"),
+        ("HAProxy calls", "tcp-check", "tcp"),
+        ("HAProxy calls", "ssl-hello-chk", "https"),
+        ("others call", "off", "none"),
+    ];
+}
+
+macro_rules! displayed_by_its_word {
+    ($($choice:ty),*) => {
+        $(impl fmt::Display for $choice {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        })*
+    };
+}
+displayed_by_its_word!(Mode, Scheduler, Protocol, OnNoServer, XdpMode, VipOwner, OnStop, LogLevel);

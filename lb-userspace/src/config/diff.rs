@@ -1,0 +1,315 @@
+//! What distinguishes two configurations, for `check --diff` and for the answer to a reload.
+//!
+//! Services and servers are told apart by their names: their order means nothing, and a new name is a new
+//! thing.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::duration::show;
+use super::model::{
+    Agent, Datapath, Health, InterfaceName, ListenPort, MaglevTableSize, Model, Probe, Server, Service,
+};
+
+/// One difference. Displayed as a line for people; serialised with the kind in `change`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// A key of `[agent]` or `[datapath]` has another value.
+    SettingChanged {
+        /// `agent` or `datapath`.
+        table: &'static str,
+        #[serde(flatten)]
+        #[expect(missing_docs, reason = "the type says it")]
+        value: Field,
+        /// Whether a reload is enough.
+        effect: Effect,
+    },
+    /// A service that was not there.
+    ServiceAdded {
+        /// Its name.
+        service: String,
+        /// Its listener, such as `192.0.2.1:80 tcp`.
+        listener: String,
+        /// How many servers it has.
+        servers: usize,
+    },
+    /// A service that is gone.
+    ServiceRemoved {
+        /// Its name.
+        service: String,
+        /// Its listener.
+        listener: String,
+    },
+    /// A key of a service that stays has another value.
+    ServiceChanged {
+        /// The service's name.
+        service: String,
+        #[serde(flatten)]
+        #[expect(missing_docs, reason = "the type says it")]
+        value: Field,
+    },
+    /// A server that was not in this service.
+    ServerAdded {
+        /// The service's name.
+        service: String,
+        /// The server's name.
+        server: String,
+        /// Its address, and its port if it has one of its own.
+        address: String,
+        /// Its weight.
+        weight: u16,
+    },
+    /// A server that is gone from this service.
+    ServerRemoved {
+        /// The service's name.
+        service: String,
+        /// The server's name.
+        server: String,
+        /// Its address, and its port if it had one of its own.
+        address: String,
+    },
+    /// A key of a server that stays has another value.
+    ServerChanged {
+        /// The service's name.
+        service: String,
+        /// The server's name.
+        server: String,
+        #[serde(flatten)]
+        #[expect(missing_docs, reason = "the type says it")]
+        value: Field,
+    },
+}
+
+/// A key and its two values, as the configuration writes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Field {
+    /// The key, with its table if that is nested: `health.interval`.
+    pub key: &'static str,
+    /// The old value.
+    pub from: String,
+    /// The new value.
+    pub to: String,
+}
+
+/// When a changed setting comes into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// With the reload.
+    Reload,
+    /// When the agent is started anew: the maps, their pins or the socket are made once.
+    Restart,
+}
+
+/// The settings that are used once, when the agent starts and makes or adopts the maps.
+const FIXED_AT_START: [&str; 7] =
+    ["xdp_mode", "socket", "pin_dir", "state_dir", "flow_table_size", "server_slots", "node"];
+
+/// Everything that makes `new` different from `old`: settings first, then the services in the order of
+/// `new`, then those that are gone.
+pub fn diff(old: &Model, new: &Model) -> Vec<Change> {
+    let mut changes = Vec::new();
+    settings("agent", &agent_fields(&old.agent), &agent_fields(&new.agent), &mut changes);
+    settings("datapath", &datapath_fields(&old.datapath), &datapath_fields(&new.datapath), &mut changes);
+    let before: HashMap<_, _> = old.services.iter().map(|service| (&service.name, service)).collect();
+    for service in &new.services {
+        match before.get(&service.name) {
+            Some(before) => compare_services(before, service, &mut changes),
+            None => changes.push(Change::ServiceAdded {
+                service: service.name.to_string(),
+                listener: service.listener.to_string(),
+                servers: service.servers.len(),
+            }),
+        }
+    }
+    let staying: HashSet<_> = new.services.iter().map(|service| &service.name).collect();
+    let gone = old.services.iter().filter(|service| !staying.contains(&service.name));
+    changes.extend(gone.map(|service| Change::ServiceRemoved {
+        service: service.name.to_string(),
+        listener: service.listener.to_string(),
+    }));
+    changes
+}
+
+fn settings(table: &'static str, old: &Fields, new: &Fields, changes: &mut Vec<Change>) {
+    changes.extend(differing(old, new).into_iter().map(|value| {
+        let effect = if FIXED_AT_START.contains(&value.key) { Effect::Restart } else { Effect::Reload };
+        Change::SettingChanged { table, value, effect }
+    }));
+}
+
+fn compare_services(old: &Service, new: &Service, changes: &mut Vec<Change>) {
+    let service = || new.name.to_string();
+    let mut fields = differing(&service_fields(old), &service_fields(new));
+    let one_is_off = old.health == Health::Off || new.health == Health::Off;
+    // Without checks the details of a check have no value to compare with.
+    let health = differing(&health_fields(&old.health), &health_fields(&new.health));
+    fields.extend(health.into_iter().take(if one_is_off { 1 } else { usize::MAX }));
+    changes.extend(fields.into_iter().map(|value| Change::ServiceChanged { service: service(), value }));
+    let before: HashMap<_, _> = old.servers.iter().map(|server| (&server.name, server)).collect();
+    for server in &new.servers {
+        let name = server.name.to_string();
+        match before.get(&server.name) {
+            Some(before) => changes.extend(
+                differing(&server_fields(before), &server_fields(server))
+                    .into_iter()
+                    .map(|value| Change::ServerChanged { service: service(), server: name.clone(), value }),
+            ),
+            None => changes.push(Change::ServerAdded {
+                service: service(),
+                server: name,
+                address: target(server),
+                weight: server.weight.get(),
+            }),
+        }
+    }
+    let staying: HashSet<_> = new.servers.iter().map(|server| &server.name).collect();
+    let gone = old.servers.iter().filter(|server| !staying.contains(&server.name));
+    changes.extend(gone.map(|server| Change::ServerRemoved {
+        service: service(),
+        server: server.name.to_string(),
+        address: target(server),
+    }));
+}
+
+/// The keys of a table with their values as text. Two tables of one kind have the same keys in the same
+/// order.
+type Fields = Vec<(&'static str, String)>;
+
+fn differing(old: &Fields, new: &Fields) -> Vec<Field> {
+    std::iter::zip(old, new)
+        .filter(|(old, new)| old != new)
+        .map(|((key, from), (_, to))| Field { key, from: from.clone(), to: to.clone() })
+        .collect()
+}
+
+fn agent_fields(agent: &Agent) -> Fields {
+    let Agent { interfaces, xdp_mode, vip_owner, socket, pin_dir, state_dir, on_stop, node, log } = agent;
+    let interfaces: Vec<&str> = interfaces.iter().map(InterfaceName::as_str).collect();
+    vec![
+        ("interfaces", format!("[{}]", interfaces.join(", "))),
+        ("xdp_mode", xdp_mode.to_string()),
+        ("vip_owner", vip_owner.to_string()),
+        ("socket", socket.display().to_string()),
+        ("pin_dir", pin_dir.display().to_string()),
+        ("state_dir", state_dir.display().to_string()),
+        ("on_stop", on_stop.to_string()),
+        ("node", or_none(node.as_ref(), "the host's name")),
+        ("log", log.to_string()),
+    ]
+}
+
+fn datapath_fields(datapath: &Datapath) -> Fields {
+    let Datapath { flow_table_size, maglev_table_size, server_slots, timeouts } = datapath;
+    let maglev_table_size = match maglev_table_size {
+        MaglevTableSize::Auto => "auto".to_owned(),
+        MaglevTableSize::Prime(size) => size.to_string(),
+    };
+    vec![
+        ("flow_table_size", flow_table_size.to_string()),
+        ("maglev_table_size", maglev_table_size),
+        ("server_slots", server_slots.to_string()),
+        ("timeouts.new", show(timeouts.new)),
+        ("timeouts.established", show(timeouts.established)),
+        ("timeouts.closing", show(timeouts.closing)),
+        ("timeouts.udp", show(timeouts.udp)),
+    ]
+}
+
+fn service_fields(service: &Service) -> Fields {
+    let Service { name: _, listener, mode, scheduler, on_no_server, health: _, servers: _ } = service;
+    let port = match listener.port {
+        ListenPort::Any => "any".to_owned(),
+        ListenPort::Fixed(port) => port.to_string(),
+    };
+    vec![
+        ("vip", listener.vip.to_string()),
+        ("port", port),
+        ("protocol", listener.protocol.to_string()),
+        ("mode", mode.to_string()),
+        ("scheduler", scheduler.to_string()),
+        ("on_no_server", on_no_server.to_string()),
+    ]
+}
+
+/// The kind first.
+fn health_fields(health: &Health) -> Fields {
+    let check = match health {
+        Health::Off => None,
+        Health::Checked(check) => Some(check),
+    };
+    let http = check.and_then(|check| match &check.probe {
+        Probe::Tcp => None,
+        Probe::Http(http) => Some(http),
+    });
+    let kind = match (check, http) {
+        (None, _) => "none",
+        (Some(_), None) => "tcp",
+        (Some(_), Some(_)) => "http",
+    };
+    vec![
+        ("health.kind", kind.to_owned()),
+        ("health.port", or_none(check.and_then(|check| check.port), "the server's")),
+        ("health.path", or_none(http.map(|http| &http.path), "-")),
+        ("health.host", or_none(http.and_then(|http| http.host.as_ref()), "-")),
+        ("health.expect", or_none(http.map(|http| &http.expect), "-")),
+        ("health.interval", or_none(check.map(|check| show(check.interval)), "-")),
+        ("health.timeout", or_none(check.map(|check| show(check.timeout)), "-")),
+        ("health.rise", or_none(check.map(|check| check.rise), "-")),
+        ("health.fall", or_none(check.map(|check| check.fall), "-")),
+    ]
+}
+
+fn server_fields(server: &Server) -> Fields {
+    let Server { name: _, address, port, weight } = server;
+    vec![
+        ("address", address.to_string()),
+        ("port", or_none(*port, "the port that was hit")),
+        ("weight", weight.to_string()),
+    ]
+}
+
+fn or_none(value: Option<impl fmt::Display>, none: &str) -> String {
+    value.map_or_else(|| none.to_owned(), |value| value.to_string())
+}
+
+fn target(server: &Server) -> String {
+    match server.port {
+        Some(port) => std::net::SocketAddr::new(server.address.ip(), port.get()).to_string(),
+        None => server.address.to_string(),
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {}", self.key, self.from, self.to)
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SettingChanged { table, value, effect: Effect::Reload } => write!(f, "~ [{table}] {value}"),
+            Self::SettingChanged { table, value, effect: Effect::Restart } => {
+                write!(f, "~ [{table}] {value} (takes effect when the agent is started anew)")
+            }
+            Self::ServiceAdded { service, listener, servers } => {
+                write!(f, "+ service {service} {listener}, servers: {servers}")
+            }
+            Self::ServiceRemoved { service, listener } => write!(f, "- service {service} {listener}"),
+            Self::ServiceChanged { service, value } => write!(f, "~ service {service} {value}"),
+            Self::ServerAdded { service, server, address, weight } => {
+                write!(f, "+ server {service}/{server} {address} weight {weight}")
+            }
+            Self::ServerRemoved { service, server, address } => {
+                write!(f, "- server {service}/{server} {address}")
+            }
+            Self::ServerChanged { service, server, value } => {
+                write!(f, "~ server {service}/{server} {value}")
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The validated configuration. What can be constructed only by the reader is right by construction;
+//! nothing here refers to the file any more.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::status::StatusSet;
+
+/// A whole configuration without a mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// `[agent]`: what concerns the process, not the traffic.
+    pub agent: Agent,
+    /// `[datapath]`: the sizes and timeouts that all services share.
+    pub datapath: Datapath,
+    /// The services in the order of the file; never empty, names and listeners unique.
+    pub services: Vec<Service>,
+}
+
+/// `[agent]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The NICs to attach to, without duplicates. May be empty: `up --iface` can name them.
+    pub interfaces: Vec<InterfaceName>,
+    /// How to attach.
+    pub xdp_mode: XdpMode,
+    /// Who puts the VIPs on the host.
+    pub vip_owner: VipOwner,
+    /// The control socket; absolute, at most 107 bytes.
+    pub socket: PathBuf,
+    /// Where maps, programs and links are pinned; absolute.
+    pub pin_dir: PathBuf,
+    /// What outlives the pins: the hash key, overrides; absolute.
+    pub state_dir: PathBuf,
+    /// What a SIGTERM leaves behind.
+    pub on_stop: OnStop,
+    /// The name of this director; `None`: the host's name.
+    pub node: Option<NodeName>,
+    /// How much the agent logs.
+    pub log: LogLevel,
+}
+
+/// How the XDP program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver, else generic.
+    Auto,
+    /// In the driver or not at all.
+    Native,
+    /// Behind the driver, slower, on any NIC.
+    Generic,
+}
+
+/// Who puts the VIPs on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VipOwner {
+    /// Somebody else: a script, networkd, keepalived.
+    External,
+    /// The agent, after attaching; it removes them before detaching.
+    Xlvs,
+}
+
+/// What a SIGTERM leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStop {
+    /// The data path, forwarding.
+    Keep,
+    /// Nothing.
+    Detach,
+}
+
+/// How much the agent logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are those of every log")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `[datapath]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Datapath {
+    /// Connections the flow table holds, 1 to 12,582,912.
+    pub flow_table_size: u32,
+    /// Slots of a service's look-up table.
+    pub maglev_table_size: MaglevTableSize,
+    /// Pairs of service and server for which the maps have room, 256 to 65,536.
+    pub server_slots: u32,
+    /// How long an idle connection is remembered.
+    pub timeouts: Timeouts,
+}
+
+/// Slots of a service's look-up table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaglevTableSize {
+    /// By the number of servers.
+    Auto,
+    /// A prime up to 65,537, not less than the servers of any service.
+    Prime(u32),
+}
+
+/// How long a connection without packets is remembered, by its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Not yet answered, 1 s to 60 s.
+    pub new: Duration,
+    /// 64 s to 2 h.
+    pub established: Duration,
+    /// Both ends have closed, 1 s to 120 s.
+    pub closing: Duration,
+    /// UDP in both directions, 64 s to 2 h.
+    pub udp: Duration,
+}
+
+/// One service: a listener and the real servers behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its identity across reloads and directors.
+    pub name: ServiceName,
+    /// What clients connect to; no other service has it.
+    pub listener: Listener,
+    /// How packets reach a server.
+    pub mode: Mode,
+    /// How a new connection finds its server.
+    pub scheduler: Scheduler,
+    /// What a client is told when no server can take it.
+    pub on_no_server: OnNoServer,
+    /// How the servers are checked.
+    pub health: Health,
+    /// The real servers in the order of the file; never empty, names and targets unique.
+    pub servers: Vec<Server>,
+}
+
+/// What clients connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Listener {
+    /// The address.
+    pub vip: Vip,
+    /// One port, or every one that no other service of this VIP names.
+    pub port: ListenPort,
+    /// The transport.
+    pub protocol: Protocol,
+}
+
+/// The port of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListenPort {
+    /// Every port of the VIP that no other service names.
+    Any,
+    /// This one.
+    Fixed(NonZeroU16),
+}
+
+/// The transport protocol of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// How packets reach a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Addresses and ports are rewritten, both ways through the director.
+    Nat,
+    /// Direct routing: only the MAC is rewritten, the server answers the client itself.
+    Dr,
+}
+
+/// How a new connection finds its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduler {
+    /// Maglev consistent hashing.
+    Maglev,
+}
+
+/// What a client is told when no server can take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNoServer {
+    /// A RST or an ICMP error from the VIP.
+    Reject,
+    /// Nothing.
+    Drop,
+}
+
+/// A real server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its identity within the service.
+    pub name: ServerName,
+    /// Its address; never one of the VIPs.
+    pub address: ServerAddress,
+    /// The port that NAT rewrites to; `None`: the port that was hit. Always `None` in DR and in a
+    /// service of any port.
+    pub port: Option<NonZeroU16>,
+    /// Its share of new connections.
+    pub weight: Weight,
+}
+
+/// How the servers of a service are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Not at all: they count as up.
+    Off,
+    /// From time to time.
+    Checked(Check),
+}
+
+/// A periodic check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is tried.
+    pub probe: Probe,
+    /// The port to try; `None`: the server's, else the service's (one of the two exists).
+    pub port: Option<NonZeroU16>,
+    /// From the start of one probe to the start of the next, before jitter.
+    pub interval: Duration,
+    /// How long a probe may take; never more than the interval.
+    pub timeout: Duration,
+    /// Successes in a row that bring a server up, 1 to 255.
+    pub rise: u32,
+    /// Failures in a row that take it down, 1 to 255.
+    pub fall: u32,
+}
+
+/// What a check tries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A TCP connection opens.
+    Tcp,
+    /// A GET is answered as expected.
+    Http(HttpProbe),
+}
+
+/// A GET and the answer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// The request target, visible ASCII that begins with `/`.
+    pub path: String,
+    /// The `Host` header, visible ASCII; `None`: the server's address and port.
+    pub host: Option<String>,
+    /// The statuses that count as success.
+    pub expect: StatusSet,
+}
+
+impl Service {
+    /// Where this server is checked; `None` if checks are off.
+    pub fn check_target(&self, server: &Server) -> Option<SocketAddr> {
+        let Health::Checked(check) = &self.health else { return None };
+        let port = check.port.or(server.port).or(self.listener.port.fixed())?;
+        Some(SocketAddr::new(server.address.ip(), port.get()))
+    }
+
+    /// The server of this name.
+    pub fn server(&self, name: &str) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name.as_str() == name)
+    }
+}
+
+impl Model {
+    /// The service of this name.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name.as_str() == name)
+    }
+}
+
+impl ListenPort {
+    /// The port, unless it is any.
+    pub fn fixed(self) -> Option<NonZeroU16> {
+        match self {
+            Self::Any => None,
+            Self::Fixed(port) => Some(port),
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            ListenPort::Any => write!(f, "{} any port {}", self.vip, self.protocol),
+            ListenPort::Fixed(port) => {
+                write!(f, "{} {}", SocketAddr::new(self.vip.ip(), port.get()), self.protocol)
+            }
+        }
+    }
+}
+
+pub use super::address::{ServerAddress, Vip};
+pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
+pub use super::server::Weight;

@@ -1,0 +1,115 @@
+//! `[[service.server]]`: a real server.
+
+use std::fmt;
+use std::num::NonZeroU16;
+
+use super::address::ServerAddress;
+use super::model::{ListenPort, Mode, Server};
+use super::name::ServerName;
+use super::port;
+use super::source::{Placed, Reported};
+use super::table::{Entry, Layered};
+
+/// A server's share of new connections: 0 (drained) to 1000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// No new connections.
+    pub const DRAINED: Self = Self(0);
+    /// The largest.
+    pub const MAX: Self = Self(1000);
+
+    /// A weight, if it is not too large.
+    pub fn new(weight: u16) -> Option<Self> {
+        (weight <= Self::MAX.0).then_some(Self(weight))
+    }
+
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+
+    fn read(entry: &Entry<'_>) -> Result<Self, Reported> {
+        let weight = entry.integer(0, Self::MAX.0.into(), "weight = 1")?;
+        Ok(u16::try_from(weight).map_or(Self::MAX, Self))
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A server as far as it could be read.
+pub(super) struct Draft<'a> {
+    pub(super) name: Result<Placed<'a, ServerName>, Reported>,
+    pub(super) address: Result<Placed<'a, ServerAddress>, Reported>,
+    pub(super) port: Result<Option<NonZeroU16>, Reported>,
+    weight: Result<Weight, Reported>,
+    backup: Result<(), Reported>,
+}
+
+/// Reads a server of a service with this mode and port, if those could be read.
+pub(super) fn read<'a>(table: Layered<'a>, mode: Option<Mode>, listen: Option<ListenPort>) -> Draft<'a> {
+    let name = table.require("name", "name = \"rs1\"", ServerName::read);
+    let address = table.require("address", "address = \"192.0.2.11\"", ServerAddress::read);
+    Draft {
+        name: name.map(|value| Placed { value, spot: table.spot_of("name") }),
+        address: address.map(|value| Placed { value, spot: table.spot_of("address") }),
+        port: read_port(&table, mode, listen),
+        weight: table.read_or("weight", Weight::default(), Weight::read),
+        backup: table.read_or("backup", (), read_backup),
+    }
+}
+
+impl Draft<'_> {
+    pub(super) fn finish(self) -> Result<Server, Reported> {
+        self.backup?;
+        let (name, address) = (self.name?.value, self.address?.value);
+        Ok(Server { name, address, port: self.port?, weight: self.weight? })
+    }
+}
+
+/// A default for all servers counts only where a server may have a port at all.
+fn read_port(
+    table: &Layered<'_>,
+    mode: Option<Mode>,
+    listen: Option<ListenPort>,
+) -> Result<Option<NonZeroU16>, Reported> {
+    let why = match (mode, listen) {
+        (Some(Mode::Dr), _) => "in dr a server gets packets as they were sent, with the port of the service",
+        (_, Some(ListenPort::Any)) => {
+            "a service of any port keeps the port that was hit, or its replies could not be told apart"
+        }
+        _ => return table.read("port", port::read),
+    };
+    match table.get_own("port") {
+        Some(entry) => Err(entry.problem(why, "remove the server's port")),
+        None => Ok(None),
+    }
+}
+
+fn read_backup(entry: &Entry<'_>) -> Result<(), Reported> {
+    match entry.boolean()? {
+        false => Ok(()),
+        true => {
+            Err(entry
+                .problem("backup = true is not offered yet", "remove it, or keep the server at weight = 0"))
+        }
+    }
+}
+
+/// Reads what `[defaults.server]` gives, so that a mistake in it is found even if no server inherits it.
+pub(super) fn check_defaults(table: Layered<'_>) -> Result<(), Reported> {
+    let port = table.read("port", port::read);
+    let weight = table.read("weight", Weight::read);
+    table.read("backup", read_backup).and(port).and(weight).map(drop)
+}

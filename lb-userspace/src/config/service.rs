@@ -1,0 +1,152 @@
+//! `[[service]]` and `[defaults]`: a listener, its servers, and what all services share.
+
+use super::address::Vip;
+use super::choice;
+use super::health::{self, Checked};
+use super::model::{Health, ListenPort, Listener, Mode, OnNoServer, Protocol, Scheduler, Service};
+use super::name::ServiceName;
+use super::port;
+use super::server;
+use super::source::{Placed, Reported, Spot};
+use super::table::{Entry, Layered, Table};
+use super::vocabulary::{DEFAULTS, HEALTH, HEALTH_DEFAULTS, SERVER, SERVER_DEFAULTS};
+
+/// What services, their checks and their servers inherit.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Defaults<'a> {
+    service: Option<Table<'a>>,
+    health: Option<Table<'a>>,
+    server: Option<Table<'a>>,
+}
+
+/// A service as far as it could be read.
+pub(super) struct Draft<'a> {
+    /// The header of its table.
+    pub(super) spot: Spot<'a>,
+    pub(super) name: Result<Placed<'a, ServiceName>, Reported>,
+    pub(super) listener: Result<Placed<'a, Listener>, Reported>,
+    pub(super) vip: Result<Vip, Reported>,
+    mode: Result<Mode, Reported>,
+    scheduler: Result<Scheduler, Reported>,
+    on_no_server: Result<OnNoServer, Reported>,
+    health: Result<Health, Reported>,
+    pub(super) servers: Vec<server::Draft<'a>>,
+    has_servers: Result<(), Reported>,
+}
+
+impl<'a> Defaults<'a> {
+    /// Opens `[defaults]` and the tables in it.
+    pub(super) fn open(entry: &Entry<'a>) -> Result<Self, Reported> {
+        let service = entry.table(&DEFAULTS)?;
+        let health = service.get("health").map(|health| health.table(&HEALTH_DEFAULTS)).transpose();
+        let server = service.get("server").map(|server| server.table(&SERVER_DEFAULTS)).transpose();
+        Ok(Self { service: Some(service), health: health?, server: server? })
+    }
+
+    /// Reads every key, so that a mistake is found even if no service inherits it.
+    pub(super) fn check(&self, spot: Spot<'a>) -> Result<(), Reported> {
+        let table = Layered::new(spot, None, self.service);
+        let vip = table.read("vip", Vip::read);
+        let port = table.read("port", port::read_listen);
+        let protocol = table.read("protocol", read_protocol);
+        let mode = table.read("mode", choice::read::<Mode>);
+        let scheduler = table.read("scheduler", choice::read::<Scheduler>);
+        let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
+        let health =
+            health::read(Layered::new(spot, None, self.health), Checked { port: None, protocol: None });
+        let server = server::check_defaults(Layered::new(spot, None, self.server));
+        vip.and(port).and(protocol).and(mode).and(scheduler).and(on_no_server)?;
+        health.map(drop).and(server)
+    }
+}
+
+/// Reads a service with whatever of it is right.
+pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
+    let table = Layered::new(own.spot, Some(own), defaults.service);
+    let name = table.require("name", "name = \"web\"", ServiceName::read);
+    let vip = table.require("vip", "vip = \"192.0.2.1\"", Vip::read);
+    let port = table.require("port", "port = 80", port::read_listen);
+    let protocol = table.read_or("protocol", Protocol::Tcp, read_protocol);
+    let mode = table.read_or("mode", Mode::Nat, choice::read);
+    let scheduler = table.read_or("scheduler", Scheduler::Maglev, choice::read);
+    let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
+    let health = read_health(own, defaults, Checked { port: port.ok(), protocol: protocol.ok() });
+    let (servers, has_servers) = read_servers(own, defaults, mode.ok(), port.ok());
+    Draft {
+        spot: own.spot,
+        name: name.map(|value| Placed { value, spot: table.spot_of("name") }),
+        listener: listener(vip, port, protocol).map(|value| Placed { value, spot: table.spot_of("vip") }),
+        vip,
+        mode,
+        scheduler,
+        on_no_server,
+        health,
+        servers,
+        has_servers,
+    }
+}
+
+impl Draft<'_> {
+    /// The service, if nothing was wrong with it.
+    pub(super) fn finish(self) -> Result<Service, Reported> {
+        self.has_servers?;
+        Ok(Service {
+            name: self.name?.value,
+            listener: self.listener?.value,
+            mode: self.mode?,
+            scheduler: self.scheduler?,
+            on_no_server: self.on_no_server?,
+            health: self.health?,
+            servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn listener(
+    vip: Result<Vip, Reported>,
+    port: Result<ListenPort, Reported>,
+    protocol: Result<Protocol, Reported>,
+) -> Result<Listener, Reported> {
+    Ok(Listener { vip: vip?, port: port?, protocol: protocol? })
+}
+
+fn read_health(own: Table<'_>, defaults: Defaults<'_>, service: Checked) -> Result<Health, Reported> {
+    let health = own.get("health").map(|entry| entry.table(&HEALTH)).transpose()?;
+    health::read(Layered::new(own.spot, health, defaults.health), service)
+}
+
+fn read_servers<'a>(
+    own: Table<'a>,
+    defaults: Defaults<'a>,
+    mode: Option<Mode>,
+    port: Option<ListenPort>,
+) -> (Vec<server::Draft<'a>>, Result<(), Reported>) {
+    let Some(entry) = own.get("server") else {
+        let what = "the service has no server";
+        return (
+            Vec::new(),
+            Err(own.spot.missing(what, "add [[service.server]] with a name and an address")),
+        );
+    };
+    match entry.tables(&SERVER) {
+        Ok(tables) if tables.is_empty() => {
+            let what = "the service has no server";
+            (Vec::new(), Err(entry.problem(what, "add [[service.server]] with a name and an address")))
+        }
+        Ok(tables) => {
+            let read = |table: Table<'a>| {
+                server::read(Layered::new(table.spot, Some(table), defaults.server), mode, port)
+            };
+            (tables.into_iter().map(read).collect(), Ok(()))
+        }
+        Err(reported) => (Vec::new(), Err(reported)),
+    }
+}
+
+fn read_protocol(entry: &Entry<'_>) -> Result<Protocol, Reported> {
+    if entry.is_list() {
+        let what = "a list of protocols is not offered yet";
+        return Err(entry.problem(what, "write one [[service]] for each protocol"));
+    }
+    choice::read(entry)
+}

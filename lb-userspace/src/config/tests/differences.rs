@@ -1,0 +1,47 @@
+//! How the difference of two configurations is told.
+
+use super::super::diff;
+use super::{bare_service, model};
+
+#[test]
+fn changes_are_told_field_by_field() {
+    let old = model(
+        &(bare_service("", "weight = 3")
+            + &bare_service("", "").replace("\"web\"", "\"old\"").replace("= 80", "= 81")),
+    );
+    let new = bare_service("mode = \"dr\"\nhealth = { kind = \"http\", path = \"/up\" }", "weight = 1")
+        + "[[service.server]]\nname = \"rs2\"\naddress = \"10.77.2.22\"\n"
+        + &bare_service("", "port = 8080").replace("\"web\"", "\"new\"").replace("= 80\n", "= 82\n")
+        + "[agent]\nlog = \"debug\"\n[datapath]\nflow_table_size = 65536\n";
+    let new = model(&new);
+    let lines = |old, new| diff(old, new).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        lines(&old, &new),
+        [
+            "~ [agent] log info -> debug",
+            "~ [datapath] flow_table_size 1048576 -> 65536 (takes effect when the agent is started anew)",
+            "~ service web mode nat -> dr",
+            "~ service web health.kind tcp -> http",
+            "~ service web health.path - -> /up",
+            "~ service web health.expect - -> 200-399",
+            "~ server web/rs1 weight 3 -> 1",
+            "+ server web/rs2 10.77.2.22 weight 1",
+            "+ service new 10.77.1.100:82 tcp, servers: 1",
+            "- service old 10.77.1.100:81 tcp",
+        ]
+    );
+    assert!(lines(&new, &old).contains(&"- server web/rs2 10.77.2.22".to_owned()));
+    let json = serde_json::to_value(diff(&old, &new)).expect("changes are plain data");
+    assert_eq!(
+        json[6],
+        serde_json::json!({"change": "server_changed", "service": "web", "server": "rs1",
+            "key": "weight", "from": "3", "to": "1"})
+    );
+}
+
+#[test]
+fn checks_that_are_switched_off_are_one_change() {
+    let (on, off) = (model(&bare_service("", "")), model(&bare_service("health = { kind = \"none\" }", "")));
+    let lines: Vec<_> = diff(&on, &off).iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["~ service web health.kind tcp -> none"]);
+}

@@ -1,0 +1,177 @@
+//! The keys of every table: those in force, those of a later version, and the words by which other
+//! load balancers call the same thing.
+
+/// What may stand in a table.
+pub(super) struct Vocabulary {
+    /// The table as a message names it.
+    pub(super) table: &'static str,
+    pub(super) keys: &'static [&'static str],
+    /// Keys that a later version will know, and what to do until then.
+    pub(super) later: &'static [(&'static str, &'static str)],
+    /// Keys of LVS, keepalived and HAProxy, and what to write instead.
+    pub(super) foreign: &'static [(&'static str, &'static str)],
+}
+
+impl Vocabulary {
+    /// Every table there is.
+    pub(super) fn all() -> impl Iterator<Item = &'static Self> {
+        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &HEALTH, &SERVER, &DEFAULTS].into_iter()
+    }
+}
+
+pub(super) const ROOT: Vocabulary = Vocabulary {
+    table: "the file",
+    keys: &["include", "agent", "datapath", "defaults", "service"],
+    later: &[("cluster", "remove the table, each director decides alone in this version")],
+    foreign: &[
+        ("virtual_server", "write [[service]] with name, vip and port"),
+        ("frontend", "write [[service]] with name, vip and port"),
+        ("listen", "write [[service]] with name, vip and port"),
+        ("backend", "write its servers as [[service.server]]"),
+        ("server", "write [[service.server]] below its [[service]]"),
+        ("real_server", "write [[service.server]] below its [[service]]"),
+        ("health", "write [service.health], or [defaults.health] for all services"),
+        ("global_defs", "write [agent], and [defaults] for what all services share"),
+        ("global", "write [agent], and [defaults] for what all services share"),
+        ("vrrp_instance", "remove it, the VIP is moved by keepalived itself (vip_owner = \"external\")"),
+    ],
+};
+
+/// What may stand in a file that another one includes.
+pub(super) const INCLUDED: Vocabulary = Vocabulary {
+    table: "an included file",
+    keys: &["service"],
+    later: ROOT.later,
+    foreign: &[
+        ("agent", "move it to the including file"),
+        ("datapath", "move it to the including file"),
+        ("defaults", "move it to the including file"),
+        ("include", "name those files in the including file"),
+    ],
+};
+
+pub(super) const AGENT: Vocabulary = Vocabulary {
+    table: "[agent]",
+    keys: &[
+        "interfaces",
+        "xdp_mode",
+        "vip_owner",
+        "socket",
+        "pin_dir",
+        "state_dir",
+        "on_stop",
+        "node",
+        "log",
+    ],
+    later: &[("http", "remove it, `xlvs status -o json` gives the same figures")],
+    foreign: &[
+        ("interface", "write interfaces = [\"eth0\"]"),
+        ("iface", "write interfaces = [\"eth0\"]"),
+        ("router_id", "write node = \"lb1\""),
+        ("stats", "remove it, ask `xlvs stats`"),
+    ],
+};
+
+pub(super) const DATAPATH: Vocabulary = Vocabulary {
+    table: "[datapath]",
+    keys: &["flow_table_size", "maglev_table_size", "server_slots", "timeouts"],
+    later: &[],
+    foreign: &[
+        ("conn_tab_bits", "write flow_table_size = 1048576, the number of connections held"),
+        ("maxconn", "write flow_table_size = 1048576, the number of connections held"),
+    ],
+};
+
+pub(super) const TIMEOUTS: Vocabulary = Vocabulary {
+    table: "[datapath] timeouts",
+    keys: &["new", "established", "closing", "udp"],
+    later: &[],
+    foreign: &[
+        ("tcp", "write established = \"15m\""),
+        ("tcpfin", "write closing = \"2m\""),
+        ("syn", "write new = \"30s\""),
+    ],
+};
+
+pub(super) const DEFAULTS: Vocabulary = Vocabulary {
+    table: "[defaults]",
+    keys: &["vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    later: SERVICE.later,
+    foreign: SERVICE.foreign,
+};
+
+pub(super) const SERVICE: Vocabulary = Vocabulary {
+    table: "[[service]]",
+    keys: &["name", "vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    later: &[
+        ("affinity", "remove it, a client's connections are spread one by one in this version"),
+        ("tunnel", "remove it, the modes of this version are nat and dr"),
+    ],
+    foreign: &[
+        ("lvs_method", "write mode = \"nat\" or mode = \"dr\""),
+        ("lb_kind", "write mode = \"nat\" or mode = \"dr\""),
+        ("forwarding", "write mode = \"nat\" or mode = \"dr\""),
+        ("lvs_sched", "write scheduler = \"maglev\""),
+        ("lb_algo", "write scheduler = \"maglev\""),
+        ("balance", "write scheduler = \"maglev\""),
+        ("persistence_timeout", "remove it, affinity is not offered yet"),
+        ("persistent", "remove it, affinity is not offered yet"),
+        ("sorry_server", "remove it, a server for when all others are down is not offered yet"),
+        ("virtual_ipaddress", "write vip = \"192.0.2.1\""),
+        ("address", "write vip = \"192.0.2.1\""),
+        ("ip", "write vip = \"192.0.2.1\""),
+        ("bind", "write vip = \"192.0.2.1\" and port = 80"),
+        ("ports", "write port = 80"),
+        ("real_server", "write [[service.server]]"),
+        ("servers", "write [[service.server]]"),
+        ("backend", "write [[service.server]]"),
+        ("delay_loop", "write interval = \"2s\" in [service.health]"),
+        ("check", "write [service.health]"),
+        ("healthcheck", "write [service.health]"),
+        ("health_check", "write [service.health]"),
+        ("quorum", "remove it, on_no_server says what happens when no server is left"),
+    ],
+};
+
+pub(super) const HEALTH: Vocabulary = Vocabulary {
+    table: "[service.health]",
+    keys: &["kind", "port", "path", "host", "expect", "interval", "timeout", "rise", "fall"],
+    later: &[],
+    foreign: &[
+        ("type", "write kind = \"http\""),
+        ("url", "write path = \"/healthz\""),
+        ("uri", "write path = \"/healthz\""),
+        ("status_code", "write expect = \"200-399\""),
+        ("status", "write expect = \"200-399\""),
+        ("virtualhost", "write host = \"www.example.org\""),
+        ("delay_loop", "write interval = \"2s\""),
+        ("inter", "write interval = \"2s\""),
+        ("connect_timeout", "write timeout = \"1s\""),
+        ("connect_port", "write port = 80"),
+        ("retry", "write fall = 3"),
+        ("retries", "write fall = 3"),
+        ("jitter", "remove it, checks are spread over their interval anyhow"),
+    ],
+};
+
+pub(super) const SERVER: Vocabulary = Vocabulary {
+    table: "[[service.server]]",
+    keys: &["name", "address", "port", "weight", "backup"],
+    later: &[],
+    foreign: &[
+        ("ip", "write address = \"192.0.2.11\""),
+        ("host", "write address = \"192.0.2.11\""),
+        ("rip", "write address = \"192.0.2.11\""),
+        ("inhibit_on_failure", "remove it, [service.health] decides when a server is down"),
+        ("maxconn", "remove it, connections are not limited"),
+        ("disabled", "write weight = 0, or run `xlvs disable SERVICE SERVER`"),
+        ("id", "write name = \"rs1\""),
+    ],
+};
+
+/// `[defaults.server]`: what is a server's own cannot be shared.
+pub(super) const SERVER_DEFAULTS: Vocabulary =
+    Vocabulary { table: "[defaults.server]", keys: &["port", "weight", "backup"], ..SERVER };
+
+/// `[defaults.health]`.
+pub(super) const HEALTH_DEFAULTS: Vocabulary = Vocabulary { table: "[defaults.health]", ..HEALTH };

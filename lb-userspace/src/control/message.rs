@@ -1,0 +1,188 @@
+//! The requests and their answers.
+
+use crate::api::{
+    ConnectionsReport, DiffReport, DropsReport, ExplainReport, Failure, OverrideReport, Protocol,
+    ReloadReport, StatusReport,
+};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What the command line asks of the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Request {
+    /// The whole picture; answered by [`Report::Status`]. `services`, `servers` and `stats` are views of it.
+    Status,
+    /// Entries of the connection table; answered by [`Report::Connections`].
+    Connections(ConnectionFilter),
+    /// What was not forwarded, and why; answered by [`Report::Drops`].
+    Drops,
+    /// What would happen to a packet; answered by [`Report::Explain`].
+    Explain(PacketQuery),
+    /// Put a file in force, or refuse it and change nothing; answered by [`Report::Reload`] once it is in force.
+    Reload {
+        /// An absolute path; absent: the file in force, read again.
+        path: Option<PathBuf>,
+    },
+    /// What a reload of that file would change; changes nothing; answered by [`Report::Diff`].
+    Diff {
+        /// An absolute path; absent: the file in force, read again.
+        path: Option<PathBuf>,
+    },
+    /// An operator's order for one server; answered by [`Report::Override`] once the tables follow it.
+    Override(OverrideRequest),
+    /// Detach, unpin and end; answered by [`Report::Down`] when nothing is attached any more.
+    Down,
+}
+
+/// Which connections to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConnectionFilter {
+    /// Only this service's.
+    pub service: Option<String>,
+    /// Only those on servers of this name.
+    pub server: Option<String>,
+    /// At most so many; the report says how many match.
+    pub limit: u64,
+}
+
+/// A packet to explain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketQuery {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its source.
+    pub source: SocketAddr,
+    /// Its destination.
+    pub destination: SocketAddr,
+}
+
+/// An order and whom it concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideRequest {
+    /// The service; absent: every service that has a server of that name.
+    pub service: Option<String>,
+    /// The server's name.
+    pub server: String,
+    /// The order.
+    pub order: Order,
+}
+
+/// What an operator orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// No new connections.
+    Drain,
+    /// Undo drain and disable, not a weight.
+    Enable,
+    /// No new connections and no checks.
+    Disable,
+    /// Another weight.
+    Weight(WeightOrder),
+}
+
+/// The weight ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightOrder {
+    /// This one, until it is ordered otherwise.
+    Set(u16),
+    /// The file's again.
+    Config,
+}
+
+/// The agent's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    /// Done.
+    #[serde(rename = "ok")]
+    Ok(Report),
+    /// Not done.
+    #[serde(rename = "error")]
+    Error(Failure),
+}
+
+/// What a request that was done comes back with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// To [`Request::Status`].
+    Status(Box<StatusReport>),
+    /// To [`Request::Connections`].
+    Connections(ConnectionsReport),
+    /// To [`Request::Drops`].
+    Drops(DropsReport),
+    /// To [`Request::Explain`].
+    Explain(ExplainReport),
+    /// To [`Request::Reload`].
+    Reload(ReloadReport),
+    /// To [`Request::Diff`].
+    Diff(DiffReport),
+    /// To [`Request::Override`].
+    Override(OverrideReport),
+    /// To [`Request::Down`].
+    Down {
+        /// The agent's process, which ends now.
+        pid: u32,
+    },
+}
+
+impl From<Result<Report, Failure>> for Response {
+    fn from(outcome: Result<Report, Failure>) -> Self {
+        match outcome {
+            Ok(report) => Self::Ok(report),
+            Err(failure) => Self::Error(failure),
+        }
+    }
+}
+
+impl From<Response> for Result<Report, Failure> {
+    fn from(response: Response) -> Self {
+        match response {
+            Response::Ok(report) => Ok(report),
+            Response::Error(failure) => Err(failure),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Order, OverrideRequest, Request, Response, WeightOrder};
+    use crate::api::{Failure, FailureKind};
+
+    #[test]
+    fn requests_look_as_documented() {
+        let wire = |request: &Request| serde_json::to_string(request).unwrap();
+        assert_eq!(wire(&Request::Status), r#"{"verb":"status"}"#);
+        assert_eq!(wire(&Request::Reload { path: None }), r#"{"verb":"reload","path":null}"#);
+        let request = Request::Override(OverrideRequest {
+            service: Some("web".into()),
+            server: "rs1".into(),
+            order: Order::Weight(WeightOrder::Set(3)),
+        });
+        assert_eq!(
+            wire(&request),
+            r#"{"verb":"override","service":"web","server":"rs1","order":{"weight":{"set":3}}}"#
+        );
+        assert_eq!(serde_json::from_str::<Request>(&wire(&request)).unwrap(), request);
+    }
+
+    #[test]
+    fn arguments_may_be_left_out_where_absence_means_something() {
+        assert_eq!(
+            serde_json::from_str::<Request>(r#"{"verb":"reload"}"#).unwrap(),
+            Request::Reload { path: None }
+        );
+    }
+
+    #[test]
+    fn an_error_looks_as_documented() {
+        let response = Response::Error(Failure::new(FailureKind::NotFound, "no such service"));
+        assert_eq!(
+            serde_json::to_string(&response).unwrap(),
+            r#"{"error":{"kind":"not_found","message":"no such service","problems":[]}}"#
+        );
+    }
+}

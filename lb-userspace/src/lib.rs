@@ -1,0 +1,9 @@
+//! Shared.
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod health;
+pub mod net;
+pub mod output;

@@ -1,0 +1,331 @@
+//! Reports of an imaginary director, with something in every field.
+
+use lb_userspace::api::*;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+fn at(time: &str) -> Time {
+    time.parse().expect("a time")
+}
+
+fn ip(address: &str) -> IpAddr {
+    address.parse().expect("an address")
+}
+
+fn counters<const N: usize>(counters: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    counters.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
+    ServerStatus {
+        name: name.to_owned(),
+        address: ip(address),
+        port,
+        weight: 1,
+        weight_configured: 1,
+        weight_override: None,
+        backup: false,
+        state: ServerState::Up,
+        admin: Admin::Enabled,
+        health: Health::Up,
+        reason: Some("HTTP 200 in 3 ms".to_owned()),
+        since: Some(at("2026-09-21T11:00:00Z")),
+        next_hop: Some(NextHop { interface: "eth0".to_owned(), mac: "02:00:00:00:00:21".to_owned() }),
+        connections_active: 402,
+        connections_total: 120_400,
+        packets: 4_800_000,
+        bytes: 312_000_000,
+        reply_packets: Some(6_100_000),
+        reply_bytes: Some(8_400_000_000),
+        rates: Some(Rates {
+            connections_per_second: 120.4,
+            packets_per_second: 4800.0,
+            bytes_per_second: 312_000.0,
+            reply_packets_per_second: Some(6100.0),
+            reply_bytes_per_second: Some(8_400_000.0),
+        }),
+    }
+}
+
+fn web() -> ServiceStatus {
+    let rs2 = ServerStatus {
+        weight: 5,
+        weight_override: Some(5),
+        connections_active: 1997,
+        ..server("rs2", "10.77.2.22", Some(80))
+    };
+    let rs3 = ServerStatus {
+        state: ServerState::Down,
+        health: Health::Down,
+        reason: Some("connection refused, 3 times".to_owned()),
+        since: Some(at("2026-09-21T14:10:00Z")),
+        connections_active: 12,
+        rates: None,
+        next_hop: None,
+        ..server("rs3", "10.77.2.23", Some(8080))
+    };
+    let rs4 = ServerStatus {
+        state: ServerState::Draining,
+        admin: Admin::Draining,
+        reason: Some("drained by hand".to_owned()),
+        connections_active: 7,
+        backup: true,
+        ..server("rs4", "10.77.2.24", Some(80))
+    };
+    ServiceStatus {
+        name: "web".to_owned(),
+        mode: ForwardMode::Nat,
+        scheduler: "maglev".to_owned(),
+        listeners: vec![Listener {
+            vip: ip("10.77.1.100"),
+            port: ListenerPort::Number(80),
+            protocol: Protocol::Tcp,
+        }],
+        connections_active: 2418,
+        connections_total: 361_200,
+        packets: 14_400_000,
+        bytes: 936_000_000,
+        reply_packets: Some(18_300_000),
+        reply_bytes: Some(25_200_000_000),
+        rates: server("", "10.77.2.21", None).rates,
+        servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
+    }
+}
+
+fn dns() -> ServiceStatus {
+    let ns1 = ServerStatus {
+        reply_packets: None,
+        reply_bytes: None,
+        rates: None,
+        since: None,
+        health: Health::Off,
+        reason: None,
+        connections_active: 31,
+        ..server("ns1", "10.77.2.53", None)
+    };
+    let listener = |port| Listener { vip: ip("10.77.1.53"), port, protocol: Protocol::Udp };
+    ServiceStatus {
+        name: "dns".to_owned(),
+        mode: ForwardMode::Dr,
+        scheduler: "maglev".to_owned(),
+        listeners: vec![
+            listener(ListenerPort::Number(53)),
+            listener(ListenerPort::Number(5353)),
+            listener(ListenerPort::Number(8053)),
+            listener(ListenerPort::Any),
+        ],
+        connections_active: 31,
+        connections_total: 900,
+        packets: 1800,
+        bytes: 126_000,
+        reply_packets: None,
+        reply_bytes: None,
+        rates: None,
+        servers: vec![ns1],
+    }
+}
+
+pub(crate) fn status() -> StatusReport {
+    StatusReport {
+        schema: Schema,
+        at: at("2026-09-21T14:13:20Z"),
+        ready: true,
+        not_ready: Vec::new(),
+        warnings: vec![
+            "10.77.1.53 is not on this host; 'ip address add 10.77.1.53/32 dev eth0' adds it".to_owned(),
+        ],
+        pid: 4711,
+        version: "0.1.0".to_owned(),
+        node: Some("lb1".to_owned()),
+        since: at("2026-09-21T11:01:00Z"),
+        config: ConfigStatus {
+            path: "/etc/xlvs/xlvs.toml".into(),
+            generation: 8,
+            last_reload: Some(LastReload { at: at("2026-09-21T14:00:00Z"), ok: true, error: None }),
+        },
+        data_path: DataPathStatus {
+            abi: 1,
+            program_tag: Some("3f2a91c04d5e6f70".to_owned()),
+            pin_dir: "/sys/fs/bpf/xlvs".into(),
+            since: Some(at("2026-09-19T10:13:20Z")),
+            adopted: true,
+        },
+        interfaces: vec![InterfaceStatus {
+            name: "eth0".to_owned(),
+            index: Some(2),
+            mode: Some(XdpMode::Native),
+            reason: None,
+        }],
+        flow_table: Some(FlowTableStatus { size: 1_048_576, connections_active: 2449, homeless_total: 0 }),
+        services: vec![web(), dns()],
+        verdicts: counters([
+            ("forwarded_dr", 1800),
+            ("forwarded_nat", 14_400_000),
+            ("forwarded_nat_reply", 18_300_000),
+            ("passed_not_ip", 311),
+            ("passed_not_ours", 91_020),
+            ("dropped_no_server", 17),
+        ]),
+        events: counters([("stored", 362_100), ("homeless", 0)]),
+        losses: counters([("redirect_error", 0), ("driver_tx_error", 3)]),
+    }
+}
+
+/// The same director `later`, with more traffic.
+pub(crate) fn status_two_seconds_later() -> StatusReport {
+    let mut status = status();
+    status.at = at("2026-09-21T14:13:22Z");
+    for service in &mut status.services {
+        service.connections_total += 240;
+        service.packets += 9600;
+        service.bytes += 624_000;
+        service.reply_packets = service.reply_packets.map(|packets| packets + 12_200);
+        service.reply_bytes = service.reply_bytes.map(|bytes| bytes + 16_800_000);
+    }
+    status.services[0].servers[0].connections_total += 240;
+    status.services[0].servers[0].packets += 9600;
+    status.services[0].servers[0].bytes += 624_000;
+    // A server that was taken out and put back under the same name, with new counters.
+    status.services[0].servers[1].packets = 0;
+    *status.verdicts.get_mut("forwarded_nat").expect("it is there") += 9600;
+    status
+}
+
+pub(crate) fn connections() -> ConnectionsReport {
+    let connection = |port, class, idle_seconds| Connection {
+        client: Some(ip("10.77.1.7")),
+        client_port: Some(port),
+        vip: Some(ip("10.77.1.100")),
+        port: Some(80),
+        protocol: Protocol::Tcp,
+        service: Some("web".to_owned()),
+        server: Some("rs1".to_owned()),
+        class,
+        idle_seconds,
+        diverged: false,
+    };
+    ConnectionsReport {
+        schema: Schema,
+        at: at("2026-09-21T14:13:20Z"),
+        matching: 2449,
+        addresses: true,
+        connections: vec![
+            connection(40_001, ConnectionClass::Established, 3),
+            Connection { diverged: true, ..connection(40_002, ConnectionClass::HalfClosed, 64) },
+            Connection {
+                client: None,
+                client_port: None,
+                vip: None,
+                port: None,
+                server: None,
+                service: None,
+                ..connection(0, ConnectionClass::New, 12)
+            },
+            Connection {
+                client: Some(ip("2001:db8::7")),
+                ..connection(40_003, ConnectionClass::Closing, 119)
+            },
+        ],
+    }
+}
+
+pub(crate) fn drops() -> DropsReport {
+    let counted = |reason: &str, packets, meaning: &str| Counted {
+        reason: reason.to_owned(),
+        packets,
+        meaning: meaning.to_owned(),
+    };
+    DropsReport {
+        schema: Schema,
+        at: at("2026-09-21T14:13:20Z"),
+        since: Some(at("2026-09-19T10:13:20Z")),
+        received: 32_793_148,
+        drops: vec![
+            counted("dropped_ttl", 0, "Time to live ran out at the director."),
+            counted("dropped_fragment", 4, "A fragment to a VIP, which cannot be balanced by ports."),
+            counted("dropped_no_server", 13_017, "The service has no usable server."),
+        ],
+        losses: vec![counted("driver_tx_error", 3, "The driver's ring was full.")],
+    }
+}
+
+pub(crate) fn explain() -> ExplainReport {
+    ExplainReport {
+        schema: Schema,
+        protocol: Protocol::Tcp,
+        source: "10.77.1.7:40001".parse().expect("an endpoint"),
+        destination: "10.77.1.100:80".parse().expect("an endpoint"),
+        service: Some("web".to_owned()),
+        decision: Decision::Entry,
+        server: Some("rs1".to_owned()),
+        server_address: Some(ip("10.77.2.21")),
+        server_port: Some(80),
+        verdict: "forwarded_nat".to_owned(),
+        why: vec![
+            "10.77.1.100 is a VIP".to_owned(),
+            "the connection table holds flow 2c9d1f: rs1, established, idle for 3s".to_owned(),
+            "rs1 is reached by eth0, 02:00:00:00:00:21".to_owned(),
+        ],
+    }
+}
+
+pub(crate) fn changes() -> Vec<Change> {
+    vec![
+        Change {
+            change: ChangeKind::Changed,
+            what: "[agent] xdp_mode".to_owned(),
+            from: Some("auto".to_owned()),
+            to: Some("native".to_owned()),
+            effect: Effect::Restart,
+        },
+        Change {
+            change: ChangeKind::Added,
+            what: "server web/rs4".to_owned(),
+            from: None,
+            to: Some("10.77.2.24:80 weight 1".to_owned()),
+            effect: Effect::Reload,
+        },
+        Change {
+            change: ChangeKind::Removed,
+            what: "service old".to_owned(),
+            from: Some("10.77.1.99:80 tcp".to_owned()),
+            to: None,
+            effect: Effect::Reload,
+        },
+    ]
+}
+
+pub(crate) fn reload() -> ReloadReport {
+    ReloadReport {
+        schema: Schema,
+        path: "/etc/xlvs/xlvs.toml".into(),
+        generation: 9,
+        changes: changes(),
+        warnings: vec!["service dns has one server".to_owned()],
+    }
+}
+
+/// `web/rs4` after an order, with so many connections left on it.
+pub(crate) fn overridden(action: OverrideAction, state: ServerState, remaining: u64) -> OverrideReport {
+    let weight_override = (action == OverrideAction::Weight).then_some(5);
+    let admin = match action {
+        OverrideAction::Drain => Admin::Draining,
+        OverrideAction::Disable => Admin::Disabled,
+        _ => Admin::Enabled,
+    };
+    OverrideReport {
+        schema: Schema,
+        action,
+        servers: vec![OverriddenServer {
+            service: "web".to_owned(),
+            server: "rs4".to_owned(),
+            changed: true,
+            admin,
+            state,
+            weight: weight_override.unwrap_or(1),
+            weight_configured: 1,
+            weight_override,
+            connections_remaining: remaining,
+        }],
+    }
+}

@@ -1,0 +1,460 @@
+//! Links, addresses and the next-hop tracker against the kernel, in namespaces made for each test.
+//!
+//!     cargo test -p lb-userspace --features privileged --test net_kernel
+//!
+//! Each test stands in a director's namespace with two veth pairs to a server's: d0 10.91.0.1/24 – s0 10.91.0.2/24 and
+//! d1 10.92.0.1/24 – s1 10.92.0.2/24.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use lb_userspace::net::{Mac, Netlink, NextHop, Tracker, View};
+use nix::sched::{CloneFlags, setns};
+use tokio::sync::watch;
+
+const ON_LINK: &str = "10.91.0.2";
+const OTHER_WAY: &str = "10.92.0.2";
+const BEHIND: &str = "10.99.0.9";
+const ON_LINK_V6: &str = "fd91::2";
+
+/// Two namespaces that are deleted when this is dropped, also when a test fails.
+struct Lab {
+    director: String,
+    server: String,
+}
+
+impl Lab {
+    fn new() -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let suffix = format!("{}-{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
+        let lab = Self { director: format!("nk-d-{suffix}"), server: format!("nk-s-{suffix}") };
+        let Self { director, server } = &lab;
+        for line in [
+            format!("netns add {director}"),
+            format!("netns add {server}"),
+            format!("-n {director} link set lo up"),
+            format!("-n {server} link set lo up"),
+        ] {
+            ip(&line);
+        }
+        for pair in 0..2 {
+            let subnet = 91 + pair;
+            for line in [
+                format!("-n {director} link add d{pair} type veth peer name s{pair} netns {server}"),
+                format!("-n {director} addr add 10.{subnet}.0.1/24 dev d{pair}"),
+                format!("-n {server} addr add 10.{subnet}.0.2/24 dev s{pair}"),
+                format!("-n {director} addr add fd{subnet}::1/64 dev d{pair} nodad"),
+                format!("-n {server} addr add fd{subnet}::2/64 dev s{pair} nodad"),
+                format!("-n {director} link set d{pair} up"),
+                format!("-n {server} link set s{pair} up"),
+            ] {
+                ip(&line);
+            }
+        }
+        lab
+    }
+
+    fn director(&self, line: &str) {
+        ip(&format!("-n {} {line}", self.director));
+    }
+
+    fn server(&self, line: &str) {
+        ip(&format!("-n {} {line}", self.server));
+    }
+
+    fn neighbours(&self) -> String {
+        output("ip", &["-n", &self.director, "neigh", "show"])
+    }
+
+    /// The MAC address of one of the server's interfaces.
+    fn server_mac(&self, interface: &str) -> Mac {
+        let text = output("ip", &["-n", &self.server, "-brief", "link", "show", interface]);
+        let mac = text.split_whitespace().nth(2).expect("name, state, address");
+        parse_mac(mac)
+    }
+
+    /// Runs a test in the director's namespace, on a runtime of its own.
+    fn run<T: Send>(&self, test: impl AsyncFnOnce() -> T + Send) -> T {
+        let namespace = File::open(format!("/run/netns/{}", self.director)).expect("namespace");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+                runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test()).await })
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).expect("within a minute")
+        })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for namespace in [&self.director, &self.server] {
+            let _ = Command::new("ip").args(["netns", "del", namespace]).status();
+        }
+    }
+}
+
+fn ip(line: &str) {
+    output("ip", &line.split_whitespace().collect::<Vec<_>>());
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().expect("run");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {}: {errors}", arguments.join(" "));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn parse_mac(text: &str) -> Mac {
+    let bytes: Vec<u8> = text.split(':').map(|part| u8::from_str_radix(part, 16).expect("hex")).collect();
+    bytes.try_into().expect("six bytes")
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("address")
+}
+
+fn targets(list: &[&str]) -> BTreeSet<IpAddr> {
+    list.iter().map(|target| address(target)).collect()
+}
+
+/// Follows the published views, and fails as soon as a next hop that was there is gone.
+struct Watcher {
+    views: watch::Receiver<Arc<View>>,
+    hops_ever: BTreeSet<IpAddr>,
+    no_longer_wanted: BTreeSet<IpAddr>,
+}
+
+impl Watcher {
+    fn new(views: watch::Receiver<Arc<View>>) -> Self {
+        Self { views, hops_ever: BTreeSet::new(), no_longer_wanted: BTreeSet::new() }
+    }
+
+    fn look(&mut self) -> Arc<View> {
+        let view = self.views.borrow_and_update().clone();
+        for known in self.hops_ever.difference(&self.no_longer_wanted) {
+            assert!(view.hops.contains_key(known), "the next hop of {known} disappeared");
+        }
+        self.hops_ever.extend(view.hops.keys());
+        view
+    }
+
+    /// Waits until a view pleases, and tells how long that took.
+    async fn until(&mut self, what: &str, limit: Duration, pleases: impl Fn(&View) -> bool) -> Duration {
+        let began = Instant::now();
+        loop {
+            let view = self.look();
+            if pleases(&view) {
+                println!("{what}: {:?}", began.elapsed());
+                return began.elapsed();
+            }
+            let left = limit.checked_sub(began.elapsed()).unwrap_or_default();
+            match tokio::time::timeout(left, self.views.changed()).await {
+                Ok(changed) => changed.expect("the tracker lives"),
+                Err(_) => panic!("{what}: not within {limit:?}; last view: {view:#?}"),
+            }
+        }
+    }
+
+    async fn during(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while let Ok(changed) =
+            tokio::time::timeout(end - Instant::now().min(end), self.views.changed()).await
+        {
+            changed.expect("the tracker lives");
+            self.look();
+        }
+    }
+}
+
+fn has(target: &str, mac: Mac) -> impl Fn(&View) -> bool {
+    move |view| view.hops.get(&address(target)).is_some_and(|hop| hop.mac == mac)
+}
+
+const SOON: Duration = Duration::from_secs(2);
+
+#[test]
+fn next_hops_are_found_on_the_link_and_behind_a_gateway() {
+    let lab = Lab::new();
+    lab.director(&format!("route add 10.99.0.0/24 via {ON_LINK}"));
+    lab.director(&format!("route add default via {OTHER_WAY}"));
+    let (mac0, mac1) = (lab.server_mac("s0"), lab.server_mac("s1"));
+    lab.run(async || {
+        let (_tracker, views) = Tracker::start(targets(&[ON_LINK, BEHIND, ON_LINK_V6])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        let first = watcher.look();
+        assert!(first.addresses.contains(address("10.91.0.1")), "the first view has the addresses");
+        let link =
+            |name| first.links.values().find(|link| link.name == name).expect("the first view has the links");
+        let (d0, d1) = (link("d0").index, link("d1").index);
+
+        watcher.until("resolve IPv4", SOON, |view| view.hops.len() >= 2 && view.gateway_v4.is_some()).await;
+        // Most of it is duplicate address detection of the fresh interface's own link-local address.
+        watcher.until("resolve IPv6", SOON * 3, |view| view.hops.len() == 3).await;
+        let view = watcher.look();
+        let hop = |mac, ifindex, via| NextHop { mac, ifindex, via: address(via) };
+        assert_eq!(view.hops[&address(ON_LINK)], hop(mac0, d0, ON_LINK));
+        assert_eq!(view.hops[&address(BEHIND)], hop(mac0, d0, ON_LINK));
+        assert_eq!(view.hops[&address(ON_LINK_V6)], hop(mac0, d0, ON_LINK_V6));
+        assert_eq!(view.gateway_v4, Some(hop(mac1, d1, OTHER_WAY)));
+        assert_eq!(view.gateway_v6, None);
+        assert!(view.troubles.is_empty(), "{:?}", view.troubles);
+        watcher.during(Duration::from_secs(1)).await;
+        let managed = lab.neighbours().lines().filter(|line| line.contains("managed")).count();
+        assert_eq!(managed, 3, "the kernel is asked to keep them fresh:\n{}", lab.neighbours());
+    });
+}
+
+#[test]
+fn flushed_neighbours_come_back_and_no_hop_is_lost_meanwhile() {
+    let lab = Lab::new();
+    let mac = lab.server_mac("s0");
+    lab.run(async || {
+        let (_tracker, views) = Tracker::start(targets(&[ON_LINK, OTHER_WAY])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        watcher.until("resolve", SOON, |view| view.hops.len() == 2).await;
+        let in_table =
+            || lab.neighbours().lines().any(|line| line.starts_with(ON_LINK) && line.contains("lladdr"));
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            lab.director("neigh flush all");
+            let flushed = Instant::now();
+            while !in_table() {
+                assert!(flushed.elapsed() < Duration::from_secs(1), "not in the kernel's table again");
+                watcher.during(Duration::from_millis(5)).await;
+            }
+            slowest = slowest.max(flushed.elapsed());
+            assert_eq!(watcher.look().hops[&address(ON_LINK)].mac, mac);
+        }
+        println!("slowest of 20 recoveries: {slowest:?}");
+    });
+}
+
+#[test]
+fn a_peer_that_changes_its_mac_silently_is_found_again() {
+    let lab = Lab::new();
+    let before = lab.server_mac("s0");
+    lab.run(async || {
+        let (_tracker, views) = Tracker::start(targets(&[ON_LINK])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        watcher.until("resolve", SOON, has(ON_LINK, before)).await;
+        for last in 1..=5u8 {
+            watcher.during(Duration::from_millis(u64::from(last) * 170)).await; // at another phase of the rhythm
+            lab.server(&format!("link set s0 address 02:00:00:00:00:{last:02x}"));
+            watcher.until("find the new MAC", SOON, has(ON_LINK, [2, 0, 0, 0, 0, last])).await;
+        }
+    });
+}
+
+#[test]
+fn a_replaced_route_is_followed_and_a_vanished_one_is_not() {
+    let lab = Lab::new();
+    lab.director(&format!("route add 10.99.0.0/24 via {ON_LINK}"));
+    let (mac0, mac1) = (lab.server_mac("s0"), lab.server_mac("s1"));
+    lab.run(async || {
+        let (_tracker, views) = Tracker::start(targets(&[BEHIND])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        watcher.until("resolve", SOON, has(BEHIND, mac0)).await;
+
+        lab.director(&format!("route replace 10.99.0.0/24 via {OTHER_WAY}"));
+        let took = watcher.until("follow the route", SOON, has(BEHIND, mac1)).await;
+        assert!(took < Duration::from_millis(500), "{took:?}");
+
+        lab.director("route del 10.99.0.0/24");
+        watcher.until("notice the loss", SOON, |view| view.troubles.contains_key(&address(BEHIND))).await;
+        assert!(has(BEHIND, mac1)(&watcher.look()), "kept");
+
+        lab.director("route add blackhole 10.99.0.0/24");
+        watcher.during(Duration::from_millis(300)).await;
+        assert!(has(BEHIND, mac1)(&watcher.look()), "kept");
+
+        lab.director(&format!("route replace 10.99.0.0/24 via {ON_LINK}"));
+        watcher.until("take the route that came back", SOON, has(BEHIND, mac0)).await;
+        assert!(watcher.look().troubles.is_empty());
+    });
+}
+
+#[test]
+fn next_hop_objects_and_rules_are_followed() {
+    let lab = Lab::new();
+    lab.director(&format!("nexthop add id 7 via {ON_LINK} dev d0"));
+    lab.director("route add 10.99.0.0/24 nhid 7");
+    lab.director(&format!("route add 10.99.0.0/24 via {OTHER_WAY} table 77"));
+    let (mac0, mac1) = (lab.server_mac("s0"), lab.server_mac("s1"));
+    lab.run(async || {
+        let (_tracker, views) = Tracker::start(targets(&[BEHIND])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        watcher.until("resolve through the object", SOON, has(BEHIND, mac0)).await;
+        lab.director(&format!("nexthop replace id 7 via {OTHER_WAY} dev d1"));
+        watcher.until("follow the object", SOON, has(BEHIND, mac1)).await;
+        lab.director(&format!("nexthop replace id 7 via {ON_LINK} dev d0"));
+        watcher.until("follow it back", SOON, has(BEHIND, mac0)).await;
+        lab.director("rule add to 10.99.0.0/24 table 77");
+        watcher.until("follow the rule", SOON, has(BEHIND, mac1)).await;
+        lab.director("rule del to 10.99.0.0/24 table 77");
+        watcher.until("follow its end", SOON, has(BEHIND, mac0)).await;
+        lab.director("nexthop flush");
+        watcher.until("notice the loss", SOON, |view| view.troubles.contains_key(&address(BEHIND))).await;
+        assert!(has(BEHIND, mac0)(&watcher.look()), "kept");
+    });
+}
+
+#[test]
+fn a_link_that_goes_down_or_away_is_told_and_its_hops_are_kept() {
+    let lab = Lab::new();
+    let mac = lab.server_mac("s0");
+    lab.run(async || {
+        let (_tracker, views) = Tracker::start(targets(&[ON_LINK])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        watcher.until("resolve", SOON, has(ON_LINK, mac)).await;
+        let link = |view: &View| view.links.values().find(|link| link.name == "d0").cloned();
+
+        lab.server("link set s0 down");
+        watcher.until("see the carrier go", SOON, |view| link(view).is_some_and(|link| !link.carrier)).await;
+        watcher.during(Duration::from_secs(1)).await;
+        lab.server("link set s0 up");
+        watcher.until("see it come back", SOON, |view| link(view).is_some_and(|link| link.carrier)).await;
+
+        lab.director("link set d0 address 02:00:00:00:0d:00");
+        let own = [2, 0, 0, 0, 0xd, 0];
+        watcher
+            .until("see our own MAC change", SOON, |view| link(view).is_some_and(|d0| d0.mac == Some(own)))
+            .await;
+
+        lab.director("link set d0 down");
+        watcher.until("see it set down", SOON, |view| link(view).is_some_and(|link| !link.up)).await;
+        lab.director("link del d0");
+        watcher.until("see it go", SOON, |view| link(view).is_none()).await;
+        assert!(has(ON_LINK, mac)(&watcher.look()), "kept");
+    });
+}
+
+#[test]
+fn static_entries_are_used_and_stay_static() {
+    let lab = Lab::new();
+    lab.director("neigh add 10.91.0.50 lladdr 02:00:00:00:00:50 nud permanent dev d0");
+    lab.run(async || {
+        let (_tracker, views) = Tracker::start(targets(&["10.91.0.50"])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        watcher.until("take it", SOON, has("10.91.0.50", [2, 0, 0, 0, 0, 0x50])).await;
+        watcher.during(Duration::from_secs(3)).await;
+        let table = lab.neighbours();
+        let entry = table.lines().find(|line| line.starts_with("10.91.0.50")).expect("still there");
+        assert!(entry.contains("PERMANENT") && !entry.contains("managed"), "{entry}");
+    });
+}
+
+#[test]
+fn targets_come_and_go_at_run_time() {
+    let lab = Lab::new();
+    lab.run(async || {
+        let (tracker, views) = Tracker::start(targets(&[ON_LINK])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        watcher.until("resolve the first", SOON, |view| view.hops.contains_key(&address(ON_LINK))).await;
+        tracker.set_targets(targets(&[ON_LINK, OTHER_WAY]));
+        watcher.until("resolve the second", SOON, |view| view.hops.contains_key(&address(OTHER_WAY))).await;
+        tracker.set_targets(targets(&[OTHER_WAY]));
+        watcher.no_longer_wanted = targets(&[ON_LINK]);
+        watcher.until("drop the first", SOON, |view| !view.hops.contains_key(&address(ON_LINK))).await;
+        watcher.during(Duration::from_millis(200)).await;
+        let table = lab.neighbours();
+        let managed =
+            |target: &str| table.lines().any(|line| line.starts_with(target) && line.contains("managed"));
+        assert!(!managed(ON_LINK) && managed(OTHER_WAY), "{table}");
+    });
+}
+
+#[test]
+fn a_silent_target_is_a_trouble_and_no_hop() {
+    let lab = Lab::new();
+    lab.run(async || {
+        let silent = "10.91.0.77";
+        let (_tracker, views) = Tracker::start(targets(&[silent, "10.200.0.1"])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        let says = |view: &View, target, text: &str| {
+            view.troubles.get(&address(target)).is_some_and(|trouble| trouble.contains(text))
+        };
+        watcher.until("no route", SOON, |view| says(view, "10.200.0.1", "unreachable")).await;
+        let limit = Duration::from_secs(5);
+        watcher.until("silence", limit, |view| says(view, silent, "does not answer")).await;
+        assert!(watcher.look().hops.is_empty());
+        lab.server(&format!("addr add {silent}/32 dev s0"));
+        watcher.until("it speaks", limit, |view| view.hops.contains_key(&address(silent))).await;
+    });
+}
+
+#[test]
+fn notices_lost_in_a_flood_are_made_up_for() {
+    let lab = Lab::new();
+    lab.director(&format!("route add 10.99.0.0/24 via {ON_LINK}"));
+    let (mac0, mac1) = (lab.server_mac("s0"), lab.server_mac("s1"));
+    lab.run(async || {
+        let (_tracker, views) = Tracker::start(targets(&[BEHIND])).await.expect("start");
+        let mut watcher = Watcher::new(views);
+        watcher.until("resolve", SOON, has(BEHIND, mac0)).await;
+        // 100,000 notices while this thread, which is the tracker's too, does not read: its receive buffer overflows,
+        // and those of the last two lines are lost.
+        let mut lines: String = (0..50_000u32)
+            .map(|number| {
+                let ip = format!("10.{}.{}.{}", 100 + (number >> 16), (number >> 8) & 255, number & 255);
+                format!("route add {ip}/32 via {OTHER_WAY}\nroute del {ip}/32\n")
+            })
+            .collect();
+        lines += &format!("route replace 10.99.0.0/24 via {OTHER_WAY}\naddr add 10.91.0.200/32 dev d0\n");
+        let batch = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(batch.path(), lines).expect("write");
+        output("ip", &["-n", &lab.director, "-batch", batch.path().to_str().expect("path")]);
+        let has_address = |view: &View| view.addresses.contains(address("10.91.0.200"));
+        watcher.until("catch up", SOON, |view| has(BEHIND, mac1)(view) && has_address(view)).await;
+    });
+}
+
+#[test]
+fn a_vip_is_put_on_an_interface_and_taken_off() {
+    let lab = Lab::new();
+    lab.run(async || {
+        let netlink = Netlink::open().expect("open");
+        let d0 = netlink.link_by_name("d0").await.expect("ask").expect("there");
+        assert_eq!((d0.kind.as_deref(), d0.up, d0.mtu), (Some("veth"), true, 1500));
+        assert_eq!(d0.xdp, None);
+        for vip in ["10.91.0.100", "fd91::100"] {
+            let vip = address(vip);
+            assert!(!netlink.addresses().await.expect("ask").contains(vip));
+            assert!(!netlink.remove_host_address(vip, d0.index).await.expect("not there"));
+            assert!(netlink.add_host_address(vip, d0.index).await.expect("add"));
+            assert!(!netlink.add_host_address(vip, d0.index).await.expect("there already"));
+            let addresses = netlink.addresses().await.expect("ask");
+            let holder = *addresses.holders(vip).next().expect("held");
+            assert_eq!((holder.ifindex, holder.tentative), (d0.index, false));
+            assert_eq!(holder.prefix_len, if vip.is_ipv4() { 32 } else { 128 });
+            let primary = addresses.primary(d0.index, vip.is_ipv6()).expect("has one").ip;
+            assert_eq!(primary, address(if vip.is_ipv4() { "10.91.0.1" } else { "fd91::1" }));
+            assert!(netlink.remove_host_address(vip, d0.index).await.expect("remove"));
+            assert!(!netlink.addresses().await.expect("ask").contains(vip));
+        }
+        let error =
+            netlink.add_host_address(address("10.91.0.100"), 4711).await.expect_err("no such interface");
+        assert!(error.to_string().contains("add 10.91.0.100/32 to the interface with index 4711"), "{error}");
+    });
+}
+
+#[test]
+fn ports_of_a_bridge_name_it() {
+    let lab = Lab::new();
+    lab.director("link add br0 type bridge");
+    lab.director("link set d1 master br0");
+    lab.run(async || {
+        let netlink = Netlink::open().expect("open");
+        let find = async |name: &str| netlink.link_by_name(name).await.expect("ask").expect("there");
+        let (bridge, port) = (find("br0").await, find("d1").await);
+        assert_eq!(bridge.kind.as_deref(), Some("bridge"));
+        assert_eq!((port.master, port.port_of.as_deref()), (Some(bridge.index), Some("bridge")));
+    });
+}

@@ -1,0 +1,11 @@
+//! The rig proved: each part does its work with plain kernel forwarding or a few hand-written instructions in between,
+//! and each part that reports failures reports them when something has been broken on purpose.
+
+mod cleaning;
+mod crossing;
+mod flooding;
+mod installation;
+mod network;
+mod programs;
+mod traffic;
+mod veth;

@@ -1,0 +1,33 @@
+//! The rig: everything the tests and the demo need around xlvs, and nothing of xlvs itself.
+//!
+//! | to | use |
+//! | --- | --- |
+//! | build a client, a director and real servers out of namespaces | [`topology`], [`namespace`] |
+//! | hold connections through the VIP and say what became of each | [`traffic`] |
+//! | flood the VIP with frames from random sources | [`flood`] |
+//! | write, read and compare frames without the code under test | [`packet`], [`fixture`] |
+//! | count what the program received, from outside its own counters | [`accounting`] |
+//! | run the agent, its command line, nginx, wrk and curl | [`agent`], [`nginx`], [`wrk`], [`curl`] |
+//!
+//! Everything a module creates is removed when its guard is dropped, on a panic too, and by
+//! [`cleanup::on_signals`] on SIGINT and SIGTERM.
+
+pub mod accounting;
+pub mod agent;
+pub mod cleanup;
+pub mod curl;
+pub mod daemon;
+pub mod fixture;
+pub mod flood;
+pub mod namespace;
+pub mod nginx;
+pub mod offload;
+pub mod packet;
+mod packet_socket;
+pub mod random;
+pub mod service_text;
+pub mod stub;
+pub mod tools;
+pub mod topology;
+pub mod traffic;
+pub mod wrk;

@@ -1,0 +1,71 @@
+//! A thread inside a namespace with a tokio runtime of its own.
+
+use std::future::Future;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, anyhow};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::namespace::Namespace;
+
+/// Runs futures inside a namespace until it is dropped; then their sockets are closed.
+pub struct Runner {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Starts the thread; sockets opened by its futures belong to `namespace`.
+    pub fn start(namespace: &Namespace) -> Result<Self> {
+        let (ready, wait_ready) = mpsc::sync_channel(1);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let path = namespace.path();
+        let thread = thread::Builder::new()
+            .name(namespace.name().to_owned())
+            .spawn(move || {
+                let runtime = Namespace::join_path(&path).and_then(|()| {
+                    Builder::new_current_thread().enable_all().build().context("cannot start a tokio runtime")
+                });
+                match runtime {
+                    Ok(runtime) => {
+                        let _starter_gone = ready.send(Ok(runtime.handle().clone()));
+                        let _dropped = runtime.block_on(stopped);
+                    }
+                    Err(error) => {
+                        let _starter_gone = ready.send(Err(error));
+                    }
+                }
+            })
+            .context("cannot start a thread")?;
+        let handle = wait_ready.recv().context("the traffic thread ended before it was ready")??;
+        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Runs `work` inside the namespace and waits for its result.
+    pub fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+        let (done, wait_done) = mpsc::sync_channel(1);
+        self.handle.spawn(async move {
+            let _waiter_gone = done.send(work.await);
+        });
+        wait_done.recv().map_err(|_| anyhow!("a task of the traffic thread panicked"))
+    }
+
+    /// Starts `work` inside the namespace and does not wait.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(work);
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _thread_gone = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}

@@ -1,0 +1,18 @@
+#!/bin/busybox sh
+# The guest's first and only process: mounts what a system would have, runs the jobs, powers off.
+/bin/busybox mkdir -p /tmp/applets
+/bin/busybox --install -s /tmp/applets
+# Programs of the image come before busybox's applets of the same name.
+export PATH=/bin:/sbin:/tmp/applets HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t bpf bpf /sys/fs/bpf
+mount -t tmpfs tmpfs /run
+ip link set lo up
+export XLVS_BIN=/bin/xlvs XLVS_EBPF_OBJECT=/lib/xlvs.o XLVS_GUEST=1 CARGO_MANIFEST_DIR=/tests
+cd /tests
+echo "guest: Linux $(uname -r), $(nproc) processors, up after $(cut -d' ' -f1 /proc/uptime) s"
+. /jobs
+sync
+poweroff -f

@@ -1,0 +1,86 @@
+//! `cargo xtask`: everything a contributor runs, from a bare machine on.
+//!
+//! It fetches what the machine lacks into `target/tools`, and changes nothing outside `target/`: no package is
+//! installed, no apt source touched, no rustup default moved.
+
+mod apt;
+mod build;
+mod deb822;
+mod guest;
+mod lint;
+mod outcome;
+mod packages;
+mod programs;
+mod step;
+mod test;
+mod toolchain;
+mod workspace;
+mod wrapper;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use toolchain::Route;
+use workspace::Workspace;
+
+/// Builds, tests and shows xlvs; sets up what the machine lacks under target/.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build target/release/xlvs, the eBPF object inside it
+    Build {
+        /// Where the eBPF compiler comes from [default: the first that works]
+        #[arg(long)]
+        route: Option<Route>,
+    },
+    /// Run all tests: native ones, then those that need root
+    Test {
+        /// native, or a test target (kernel, netns, cli, …); may be repeated
+        #[arg(long, value_name = "SUITE")]
+        only: Vec<String>,
+        /// Passed to the test programs, as in `-- name --nocapture`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Run suites on Debian's own kernel under qemu: kernel and the smoke tests of netns, or one suite
+    Guest {
+        suite: Option<String>,
+        /// Passed to the test program
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Check format, lints and documentation
+    Lint,
+    /// All a change must pass: lint, then test
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    let workspace = Workspace::locate()?;
+    match task {
+        Task::Build { route } => build::everything(&workspace, route).map(|_| ()),
+        Task::Test { only, arguments } => {
+            test::run(&workspace, &test::Selection { only: &only, arguments: &arguments })
+        }
+        Task::Guest { suite, arguments } => guest::run(&workspace, suite.as_deref(), &arguments),
+        Task::Lint => lint::run(&workspace),
+        Task::Ci => lint::ci(&workspace),
+    }
+}

@@ -1,0 +1,78 @@
+//! The programs tests and demo run beside xlvs: the system's where it has them, Debian's unpacked under target/tools
+//! where not. nginx is never installed: its package would start it on port 80.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::packages::{Extent, Set, Unpacked};
+use crate::step;
+use crate::workspace::Workspace;
+use crate::wrapper;
+
+/// A program, and the package that has it.
+struct Wanted {
+    program: &'static str,
+    package: &'static str,
+}
+
+const WANTED: [Wanted; 6] = [
+    Wanted { program: "nginx", package: "nginx" },
+    Wanted { program: "wrk", package: "wrk" },
+    Wanted { program: "curl", package: "curl" },
+    Wanted { program: "ip", package: "iproute2" },
+    Wanted { program: "ethtool", package: "ethtool" },
+    Wanted { program: "nft", package: "nftables" },
+];
+
+/// A folder whose `bin/` has every program of [`WANTED`]: what `XLVS_TOOLS` names.
+pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
+    let _lock = workspace.lock_tools()?;
+    let missing: Vec<&Wanted> = WANTED.iter().filter(|wanted| on_system(wanted.program).is_none()).collect();
+    let unpacked = if missing.is_empty() { None } else { Some(fetch(workspace, &missing)?) };
+    let folder = workspace.tools().join("programs");
+    for wanted in &WANTED {
+        let link = folder.join("bin").join(wanted.program);
+        match (on_system(wanted.program), &unpacked) {
+            (Some(path), _) => wrapper::write(&link, &path, "")?,
+            (None, Some(unpacked)) => wrap(&link, wanted, unpacked)?,
+            (None, None) => {}
+        }
+    }
+    Ok(folder)
+}
+
+fn fetch(workspace: &Workspace, missing: &[&Wanted]) -> Result<Unpacked> {
+    let set = Set {
+        name: "programs",
+        packages: missing.iter().map(|wanted| wanted.package.to_owned()).collect(),
+        together: &[],
+        extent: Extent::Closure,
+    };
+    let names: Vec<&str> = missing.iter().map(|wanted| wanted.program).collect();
+    let origin = if set.cached(workspace).is_some() { "cached" } else { "fetched" };
+    let unpacked = set.ensure(workspace)?;
+    step::note(
+        "programs",
+        &format!("{} from Debian's packages, {origin} under target/tools", names.join(", ")),
+    );
+    Ok(unpacked)
+}
+
+fn wrap(link: &Path, wanted: &Wanted, unpacked: &Unpacked) -> Result<()> {
+    let program = unpacked
+        .program(wanted.program)
+        .with_context(|| format!("looking for {} in the package {}", wanted.program, wanted.package))?;
+    wrapper::write(link, &program, &unpacked.library_path())
+}
+
+/// The program in PATH or in root's folders, which a user's PATH may lack.
+pub(crate) fn on_system(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|path| fs::metadata(path).is_ok_and(|found| found.is_file()))
+}

@@ -1,0 +1,127 @@
+//! `cargo xtask test`: the native tests, then the suites that need root, and a table of what ran and what did not.
+
+mod privilege;
+mod report;
+pub(crate) mod suites;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build;
+use crate::outcome::{self, Outcome};
+use crate::programs;
+use crate::step;
+use crate::workspace::Workspace;
+use privilege::Privilege;
+use report::Report;
+use suites::{NATIVE, Suite, Target};
+
+/// Longer than any suite may take; it then is stopped, and counts as failed.
+const SUITE_LIMIT_SECONDS: u32 = 900;
+
+/// Which suites, and which tests in them.
+pub(crate) struct Selection<'a> {
+    /// Names of suites; empty means all.
+    pub(crate) only: &'a [String],
+    /// Passed to the test programs: a part of a test's name, `--nocapture`, …
+    pub(crate) arguments: &'a [String],
+}
+
+impl Selection<'_> {
+    fn has(&self, suite: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == suite)
+    }
+}
+
+/// Runs what was selected; an error if anything failed or could not run.
+pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
+    let targets = suites::targets(workspace)?;
+    for name in selection.only {
+        if name != NATIVE && !targets.iter().any(|target| target.name == *name) {
+            let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+            bail!("no suite is called {name}; there are {NATIVE}, {}", names.join(", "));
+        }
+    }
+    let mut report = Report::default();
+    let plain = || {
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--locked", "--no-fail-fast", "--target-dir"]).arg(workspace.target());
+        cargo
+    };
+    if selection.has(NATIVE) {
+        report.add(NATIVE, observe(plain().arg("--"), selection)?);
+    }
+    // The plain targets are part of native; alone, they run when asked for by name.
+    let named = |target: &&Target| !target.privileged && selection.only.contains(&target.name);
+    for target in targets.iter().filter(named) {
+        let mut cargo = plain();
+        cargo.args(["-p", &target.package, "--test", &target.name, "--"]);
+        report.add(&target.name, observe(&mut cargo, selection)?);
+    }
+    let privileged: Vec<&Target> =
+        targets.iter().filter(|target| target.privileged && selection.has(&target.name)).collect();
+    if !privileged.is_empty() {
+        run_privileged(workspace, selection, &privileged, &mut report)?;
+    }
+    println!("\n{report}");
+    report.verdict()
+}
+
+fn run_privileged(
+    workspace: &Workspace,
+    selection: &Selection,
+    targets: &[&Target],
+    report: &mut Report,
+) -> Result<()> {
+    let privilege = match Privilege::find() {
+        Ok(privilege) => privilege,
+        Err(why) => {
+            targets.iter().for_each(|target| report.add(&target.name, Outcome::not_run(&why)));
+            return Ok(());
+        }
+    };
+    let built = build::everything(workspace, None)?;
+    let suites = suites::build(workspace, &built.object, targets)?;
+    let tools = programs::ensure(workspace)?;
+    privilege.mount_bpffs()?;
+    for suite in &suites {
+        println!("\n== {}", suite.target.name);
+        let variables = [
+            ("XLVS_BIN", built.agent.as_path()),
+            ("XLVS_EBPF_OBJECT", built.object.as_path()),
+            ("XLVS_TOOLS", tools.as_path()),
+            ("CARGO_MANIFEST_DIR", suite.target.folder.as_path()),
+        ];
+        let mut command = suite_command(&privilege, suite, &variables);
+        report.add(&suite.target.name, observe(&mut command, selection)?);
+    }
+    Ok(())
+}
+
+fn suite_command(privilege: &Privilege, suite: &Suite, variables: &[(&str, &Path)]) -> Command {
+    // `timeout` runs inside what sudo starts, so that it may signal root's processes; SIGTERM lets the rig clean up.
+    let mut command = privilege.command("timeout", variables);
+    command.args(["--foreground", "--kill-after=20", &SUITE_LIMIT_SECONDS.to_string()]);
+    command.arg(&suite.program).current_dir(&suite.target.folder);
+    if !suite.target.parallel() {
+        command.arg("--test-threads=1");
+    }
+    command
+}
+
+/// Runs a test command with the caller's arguments, its output passed on as it comes, and counts.
+fn observe(command: &mut Command, selection: &Selection) -> Result<Outcome> {
+    command.args(selection.arguments);
+    let begun = Instant::now();
+    let mut outcome = outcome::observe(command, &mut |_| {})
+        .with_context(|| format!("running {}", step::shown(command)))?;
+    outcome.seconds = begun.elapsed().as_secs_f64();
+    // A suite that ran nothing proves nothing, unless the caller's own filter left nothing.
+    if outcome.ran() == 0 && selection.arguments.is_empty() {
+        outcome.fail("it has no tests");
+    }
+    Ok(outcome)
+}
