@@ -60,6 +60,21 @@ pub struct Place {
     pub index: u32,
 }
 
+impl Place {
+    /// Bucket and index as one number, below 2^35.
+    #[must_use]
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        (self.bucket as u64) << 3 | self.index as u64
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self { bucket: (word >> 3) as u32, index: word as u32 % BUCKET_SLOTS as u32 }
+    }
+}
+
 /// A connection that was found, and its cell.
 #[derive(Debug)]
 pub struct Entry<'m, C> {

@@ -32,6 +32,8 @@ pub mod lifecycle;
 pub mod maglev;
 pub mod net;
 pub mod pick;
+#[cfg(feature = "user")]
+mod pod;
 pub mod slot;
 pub mod verdict;
 pub mod word;

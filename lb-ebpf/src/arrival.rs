@@ -14,7 +14,7 @@ use crate::{
     director::Director,
     frame::Frame,
     inbound,
-    parse::{self, NoTransport, Packet},
+    parse::{self, NoTransport, Packet, Signal},
     tables::Tables,
 };
 
@@ -41,7 +41,7 @@ impl Given {
 #[inline(never)]
 pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Given {
     let given = match parse::transport(frame, packet) {
-        Ok(transport) => give(director, &inbound::tuple(packet, &transport), transport.segment),
+        Ok(transport) => give(director, &inbound::tuple(packet, &transport), transport.signal),
         Err(why) => Err(without_ports(packet, director, why)),
     };
     match given {
@@ -53,9 +53,10 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Direc
 /// The number of a server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be
 /// told so.
 #[inline(always)]
-fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, segment: Segment) -> Result<u32, Verdict> {
+fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
     let service = listening(director, tuple)?;
     let flow = director.settings.flow_id(tuple);
+    let segment = signal.segment();
     let Some(pick) = director.pick(service, tuple, flow, segment) else {
         let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
         return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });

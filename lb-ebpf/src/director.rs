@@ -1,7 +1,7 @@
 //! What every packet of ours is judged by: the settings and the time, read once.
 
 use lb_common::{
-    clock::Now,
+    clock::{Clock, Now},
     entry::{Server, ServerState, Settings},
     flow_table::{Admission, FlowTable},
     identity::FlowId,
@@ -16,6 +16,7 @@ use crate::tables::Tables;
 pub struct Director<'t, T> {
     pub tables: &'t T,
     pub settings: &'t Settings,
+    pub clock: &'t Clock,
     pub now: Now,
 }
 
@@ -28,16 +29,25 @@ pub struct Chosen<'t> {
 }
 
 impl<'t, T: Tables> Director<'t, T> {
+    /// Once a packet: sees to it that the time moves on, too.
+    ///
     /// # Errors
     /// [`Verdict::Aborted`] if the maps were never set up.
     #[inline(always)]
     pub fn consult(tables: &'t T) -> Result<Self, Verdict> {
-        let settings = tables.settings().ok_or(Verdict::Aborted)?;
         let clock = tables.clock().ok_or(Verdict::Aborted)?;
         if tables.is_time_to_look() {
             clock.advance(tables.monotonic_ns());
         }
-        Ok(Self { tables, settings, now: clock.now() })
+        let settings = tables.settings().ok_or(Verdict::Aborted)?;
+        Ok(Self { tables, settings, clock, now: clock.now() })
+    }
+
+    /// The same for a subprogram, amid a packet.
+    #[inline(always)]
+    pub fn again(tables: &'t T) -> Option<Self> {
+        let (settings, clock) = (tables.settings()?, tables.clock()?);
+        Some(Self { tables, settings, clock, now: clock.now() })
     }
 
     #[inline(always)]
@@ -48,7 +58,7 @@ impl<'t, T: Tables> Director<'t, T> {
     /// Whether the agent's word can be relied on.
     #[inline(always)]
     pub fn agent_lives(&self) -> bool {
-        self.tables.clock().is_some_and(|clock| clock.agent_lives(self.now))
+        self.clock.agent_lives(self.now)
     }
 
     #[inline(always)]
@@ -81,9 +91,7 @@ impl<'t, T: Tables> Director<'t, T> {
     /// Stores a connection; says whether there was a place.
     #[inline(always)]
     pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
-        if let Some(clock) = self.tables.clock() {
-            clock.advance(self.tables.monotonic_ns());
-        }
+        self.clock.advance(self.tables.monotonic_ns());
         let admission =
             self.flows().admit(flow, server, diverged, self.now, self.settings.limits(), |victim, whose| {
                 victim.server().is_none_or(|server| self.tables.derives(server, whose))

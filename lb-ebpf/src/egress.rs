@@ -27,19 +27,13 @@ pub fn to_server<T: Tables>(
     server: &Server,
     director: &Director<'_, T>,
 ) -> Result<Way, Verdict> {
-    let known = NextHop::from_word(server.next_hop.load());
-    if let Some(next_hop) = known
-        && director.agent_lives()
+    let mut next_hop = server.next_hop.load();
+    if (next_hop == 0 || !director.agent_lives())
+        && let Some(found) = director.tables.route(packet.source(), server.address.load())
     {
-        return by(next_hop, director);
+        director.tables.count(Event::NextHopByFib);
+        next_hop = found.to_word();
     }
-    let next_hop = match director.tables.route(packet.source(), server.address.load()) {
-        Some(found) => {
-            director.tables.count(Event::NextHopByFib);
-            found
-        }
-        None => known.ok_or(Verdict::DroppedNoNextHop)?,
-    };
     by(next_hop, director)
 }
 
@@ -50,14 +44,14 @@ pub fn to_client<T: Tables>(
     director: &Director<'_, T>,
 ) -> Result<Way, Verdict> {
     let client = packet.destination();
-    if let Some(set) = director.tables.paths(Path::set_of(client))
-        && let Some(word) = Path::find(set, client)
-        && let Some(next_hop) = NextHop::from_word(word)
+    let heard = director.tables.paths(Path::set_of(client)).and_then(|set| Path::find(set, client));
+    let mut next_hop = heard.unwrap_or(0);
+    if next_hop == 0
+        && let Some(found) = director.tables.route(vip, client)
     {
-        return by(next_hop, director);
+        director.tables.count(Event::NextHopByFib);
+        next_hop = found.to_word();
     }
-    let next_hop = director.tables.route(vip, client).ok_or(Verdict::DroppedNoNextHop)?;
-    director.tables.count(Event::NextHopByFib);
     by(next_hop, director)
 }
 
@@ -65,7 +59,7 @@ pub fn to_client<T: Tables>(
 #[inline(always)]
 pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
     let next_hop =
-        NextHop { mac: packet.link.source.get(), port: PortNumber::of_interface(director.tables.ingress()) };
+        NextHop { mac: packet.link.source.mac(), port: PortNumber::of_interface(director.tables.ingress()) };
     if let Some(set) = director.tables.paths(Path::set_of(packet.source()))
         && Path::learn(set, packet.source(), next_hop.to_word())
     {
@@ -73,8 +67,11 @@ pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
     }
 }
 
+/// The way by this next hop: the word of a [`NextHop`], because the verifier would follow an `Option` of several words
+/// apart from here on.
 #[inline(always)]
-fn by<T: Tables>(next_hop: NextHop, director: &Director<'_, T>) -> Result<Way, Verdict> {
+fn by<T: Tables>(next_hop: u64, director: &Director<'_, T>) -> Result<Way, Verdict> {
+    let next_hop = NextHop::from_word(next_hop).ok_or(Verdict::DroppedNoNextHop)?;
     let interface = director.tables.interface(next_hop.port).ok_or(Verdict::Aborted)?;
     let ifindex = interface.ifindex.load();
     if ifindex == 0 {

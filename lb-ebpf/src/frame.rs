@@ -6,7 +6,7 @@
 
 use core::{cell::Cell, marker::PhantomData};
 
-use lb_common::word::opaque;
+use lb_common::word::veiled;
 
 /// One frame. Views into it may overlap, so their fields are cells.
 #[derive(Debug)]
@@ -58,19 +58,23 @@ impl<'a> Frame<'a> {
         if at.wrapping_add(size_of::<H>()) as usize > self.end as usize {
             return None;
         }
-        // SAFETY: within bounds as just checked (an offset is at most a few hundred bytes, so nothing wraps); `Header`
-        // promises alignment 1, validity and interior mutability.
-        Some(unsafe { &*at.cast::<H>() })
+        // SAFETY: within bounds as just checked (an offset is at most a few hundred bytes, so nothing wraps), hence not
+        // null; `Header` promises alignment 1, validity and interior mutability.
+        Some(unsafe {
+            core::hint::assert_unchecked(!at.is_null());
+            &*at.cast::<H>()
+        })
     }
 
-    /// The same for an offset that was computed from the packet: bounded where the verifier sees it.
+    /// The same for an offset that was computed from the packet: bounded where the verifier sees it, and otherwise unknown
+    /// to it, so that it goes on the same way with a VLAN tag and without, with TCP and with UDP.
     #[must_use]
     #[inline(always)]
-    pub fn view_at<H: Header>(&self, offset: u16) -> Option<&'a H> {
+    pub fn view_at<H: Header>(&self, offset: u64) -> Option<&'a H> {
         if offset > MAX_OFFSET {
             return None;
         }
-        self.view((opaque(u64::from(offset)) & u64::from(MAX_OFFSET)) as usize)
+        self.view((veiled(offset, self.len() as u64) & MAX_OFFSET) as usize)
     }
 }
 
@@ -90,7 +94,7 @@ const fn settled(at: *mut u8) -> *mut u8 {
 }
 
 /// Longest headers that are ever parsed: 14 + 4 + 60 + 60, rounded up.
-const MAX_OFFSET: u16 = 255;
+const MAX_OFFSET: u64 = 255;
 
 /// A field of `N` bytes, in network order, at any alignment.
 #[repr(transparent)]
@@ -147,7 +151,29 @@ impl Field<4> {
     }
 }
 
-// SAFETY (all): `repr(C)`, made of `Field`s, which are cells of byte arrays.
+impl Field<6> {
+    /// A MAC address: in two loads, where a copy of six bytes of alignment 1 would be made byte by byte.
+    #[inline(always)]
+    pub fn mac(&self) -> [u8; 6] {
+        let at = self.0.as_ptr();
+        // SAFETY: six bytes, as the type says.
+        let (a, b) =
+            unsafe { (at.cast::<[u8; 4]>().read_unaligned(), at.cast::<[u8; 2]>().add(2).read_unaligned()) };
+        [a[0], a[1], a[2], a[3], b[0], b[1]]
+    }
+
+    #[inline(always)]
+    pub fn set_mac(&self, m: [u8; 6]) {
+        let at = self.0.as_ptr();
+        // SAFETY: as above; a cell may be written through a shared reference.
+        unsafe {
+            at.cast::<u32>().write_unaligned(u32::from_ne_bytes([m[0], m[1], m[2], m[3]]));
+            at.cast::<u16>().add(2).write_unaligned(u16::from_ne_bytes([m[4], m[5]]));
+        }
+    }
+}
+
+// SAFETY: `repr(C)`, made of `Field`s, which are cells of byte arrays.
 unsafe impl Header for crate::headers::Ethernet {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Vlan {}

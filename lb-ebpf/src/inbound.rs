@@ -5,7 +5,7 @@ use lb_common::{
     entry::{ServerState, Settings},
     flow_table::{Cell, Entry},
     lifecycle::{Segment, Sight, after_client},
-    net::{Protocol, Tuple},
+    net::Tuple,
     slot::{Class, ServerId},
     verdict::Verdict,
 };
@@ -14,7 +14,7 @@ use crate::{
     Outcome,
     director::{Chosen, Director},
     frame::Frame,
-    parse::{self, Packet, Transport},
+    parse::{self, Packet, Signal, Transport},
     rewrite,
     tables::{Direction, Tables},
 };
@@ -29,7 +29,7 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Dir
     let Ok(transport) = parse::transport(frame, packet) else { return Outcome::OPEN };
     let tuple = tuple(packet, &transport);
     let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
-    match kept(director, &tuple, &entry, transport.segment) {
+    match kept(director, &tuple, &entry, transport.signal) {
         Some(server) => deliver(packet, &transport, &server, director),
         None => Outcome::OPEN,
     }
@@ -83,14 +83,15 @@ fn kept<'t, T: Tables>(
     director: &Director<'t, T>,
     tuple: &Tuple,
     entry: &Entry<'t, T::Cell>,
-    segment: Segment,
+    signal: Signal,
 ) -> Option<Chosen<'t>> {
     let server = director.server_for(entry.slot().server(), tuple)?;
+    let segment = signal.segment();
     if !keeps(director, entry, server, segment) {
         return None;
     }
     let later = entry.slot().idle(director.now) > 0;
-    let both = server.state.has(ServerState::NAT) && tuple.protocol == Protocol::Tcp;
+    let both = server.state.has(ServerState::NAT) && !signal.is_datagram();
     let sight = if both { Sight::Both } else { Sight::ClientOnly };
     entry.refresh(after_client(entry.slot().class(), segment, later, sight), director.now);
     Some(server)

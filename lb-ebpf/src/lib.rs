@@ -27,6 +27,7 @@ pub mod parse;
 pub mod reset;
 pub mod rewrite;
 pub mod select;
+pub mod sharing;
 pub mod tables;
 
 use lb_common::{

@@ -16,13 +16,14 @@ use lb_common::{
     flow_table::{BUCKET_SLOTS, Memory, Place},
     gate,
     identity::FlowId,
-    net::{Addr, NextHop, PortNumber},
+    net::{Addr, NextHop, PortNumber, Tuple},
     slot::ServerId,
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT},
     word::Word,
 };
 use lb_ebpf::{
     director::Director,
+    sharing::Tie,
     tables::{Direction, Tables},
 };
 
@@ -194,13 +195,22 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn locate(&self, flow: FlowId) -> Option<Place> {
         let found = xlvs_locate(flow.bits());
-        let place = Place { bucket: (found >> 3) as u32, index: found as u32 % BUCKET_SLOTS as u32 };
-        if found == NOWHERE { None } else { Some(place) }
+        if found == NOWHERE { None } else { Some(Place::from_word(found)) }
     }
 
     #[inline(always)]
     fn derives(&self, server: ServerId, flow: FlowId) -> bool {
         xlvs_derives(server.index(), flow.bits()) != 0
+    }
+
+    #[inline(always)]
+    fn tie(&self, server: ServerId, client: &Tuple) -> Tie {
+        Tie::from_word(xlvs_tie(server.index(), client))
+    }
+
+    #[inline(always)]
+    fn collides(&self, server: ServerId, tuple: &Tuple) -> bool {
+        xlvs_collides(server.index(), tuple) != 0
     }
 
     #[inline(always)]
@@ -282,11 +292,8 @@ const NOWHERE: u64 = u64::MAX;
 #[inline(never)]
 extern "C" fn xlvs_locate(flow: u64) -> u64 {
     let tables = KernelTables::new(core::ptr::null_mut());
-    let Ok(director) = Director::consult(&tables) else { return NOWHERE };
-    match director.flows().locate(FlowId::from_bits(flow)) {
-        Some(place) => u64::from(place.bucket) << 3 | u64::from(place.index),
-        None => NOWHERE,
-    }
+    let Some(director) = Director::again(&tables) else { return NOWHERE };
+    director.flows().locate(FlowId::from_bits(flow)).map_or(NOWHERE, Place::to_word)
 }
 
 /// Likewise.
@@ -294,8 +301,32 @@ extern "C" fn xlvs_locate(flow: u64) -> u64 {
 #[inline(never)]
 extern "C" fn xlvs_derives(server: u32, flow: u64) -> u64 {
     let tables = KernelTables::new(core::ptr::null_mut());
-    match (Director::consult(&tables), ServerId::new(server as u16)) {
-        (Ok(director), Some(id)) => u64::from(director.derives(id, FlowId::from_bits(flow))),
+    match (Director::again(&tables), ServerId::new(server as u16)) {
+        (Some(director), Some(id)) => u64::from(director.derives(id, FlowId::from_bits(flow))),
+        _ => 0,
+    }
+}
+
+/// Likewise; memory of fixed size may be handed over, too (kernel commit e5069b9c23b3, Linux 5.13).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_tie(server: u32, client: *const Tuple) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    // SAFETY: the verifier has seen that the caller hands over a whole tuple, or null.
+    match (Director::again(&tables), ServerId::new(server as u16), unsafe { client.as_ref() }) {
+        (Some(director), Some(id), Some(client)) => director.tie(id, client).word(),
+        _ => Tie::NONE.word(),
+    }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_collides(server: u32, tuple: *const Tuple) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    // SAFETY: as above.
+    match (Director::again(&tables), ServerId::new(server as u16), unsafe { tuple.as_ref() }) {
+        (Some(director), Some(id), Some(tuple)) => u64::from(director.collides(id, tuple)),
         _ => 0,
     }
 }
@@ -305,8 +336,8 @@ extern "C" fn xlvs_derives(server: u32, flow: u64) -> u64 {
 #[inline(never)]
 extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
     let tables = KernelTables::new(core::ptr::null_mut());
-    match (Director::consult(&tables), ServerId::new(server as u16)) {
-        (Ok(director), Some(id)) => u64::from(director.store(FlowId::from_bits(flow), id, diverged != 0)),
+    match (Director::again(&tables), ServerId::new(server as u16)) {
+        (Some(director), Some(id)) => u64::from(director.store(FlowId::from_bits(flow), id, diverged != 0)),
         _ => 0,
     }
 }

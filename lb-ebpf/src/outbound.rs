@@ -6,7 +6,7 @@
 use lb_common::{
     entry::{EndpointKey, Settings, Sharers},
     lifecycle::{Segment, after_server},
-    net::{Port, Protocol, Tuple},
+    net::{Port, Tuple},
     slot::ServerId,
     verdict::{Event, Verdict},
     word::veiled,
@@ -16,9 +16,9 @@ use crate::{
     Outcome,
     director::Director,
     frame::Frame,
-    parse::{self, Packet, Transport},
+    parse::{self, Packet, Signal, Transport},
     rewrite,
-    select::forward_tuple,
+    sharing::vip_port,
     tables::{Direction, Tables},
 };
 
@@ -42,12 +42,12 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &D
             vip_port: transport.source,
             protocol: transport.protocol,
         },
-        segment: transport.segment,
+        signal: transport.signal,
     };
     let Some(server) = explain(&question).and_then(|id| director.server(id)) else {
         return unexplained(packet, director).into();
     };
-    let vip_port = forward_tuple(server.server, server.state, &question.client, transport.source).vip_port;
+    let vip_port = vip_port(server.state, transport.source);
     match rewrite::towards_client(packet, &transport, &server, vip_port, director) {
         Ok(outcome) => {
             director.tables.count_packet(server.id, Direction::Out, packet.length);
@@ -73,38 +73,29 @@ struct Question<'d, 't, T: Tables> {
     director: &'d Director<'t, T>,
     sharers: &'t Sharers,
     client: Tuple,
-    segment: Segment,
+    signal: Signal,
 }
 
 /// The pair whose connection the packet belongs to. A subprogram, for the sake of the stack.
 #[inline(always)]
 fn explain<T: Tables>(question: &Question<'_, '_, T>) -> Option<ServerId> {
-    let Question { director, sharers, ref client, segment } = *question;
+    let Question { director, sharers, ref client, signal } = *question;
     // How many could be derived (upper half), and the sum of their ids (lower half).
     let mut derivable = veiled(0, director.settings.flags.load());
     for number in sharers.ids {
         let Some(id) = ServerId::new(number) else { break };
-        let Some(chosen) = director.server(id) else { continue };
-        let flow =
-            director.settings.flow_id(&forward_tuple(chosen.server, chosen.state, client, client.vip_port));
-        if director.is(Settings::FLOWS)
-            && let Some(place) = director.tables.locate(flow)
-            && let Some(entry) = director.flows().at(place)
-            && entry.slot().server() == Some(id)
-        {
+        let tie = director.tables.tie(id, client);
+        if let Some(entry) = tie.place().and_then(|place| director.flows().at(place)) {
             let later = entry.slot().idle(director.now) > 0;
-            entry.refresh(after_server(entry.slot().class(), segment, later), director.now);
+            entry.refresh(after_server(entry.slot().class(), signal.segment(), later), director.now);
             return Some(id);
         }
-        if !chosen.state.vip_port.is_any() && director.tables.derives(id, flow) {
-            derivable += 1 << 32 | u64::from(number);
-        }
-        derivable = veiled(derivable, flow.bits());
+        derivable = veiled(derivable + tie.derivable() * (1 << 32 | u64::from(number)), tie.word());
     }
-    let may_derive = match client.protocol {
+    let may_derive = match signal.segment() {
+        Segment::Datagram => director.is(Settings::DERIVE_UDP),
         // A bare SYN is the server's own connection.
-        Protocol::Tcp => !segment.is_syn(),
-        Protocol::Udp => director.is(Settings::DERIVE_UDP),
+        segment => !segment.is_syn(),
     };
     if !may_derive || derivable >> 32 != 1 || director.tables.is_local(client.client) {
         return None;

@@ -9,6 +9,7 @@ use lb_common::{
     lifecycle::Segment,
     net::{Addr, Port, Protocol},
     verdict::Verdict,
+    word::veiled,
 };
 use network_types::eth::EtherType;
 
@@ -43,7 +44,7 @@ impl Packet<'_> {
 }
 
 /// The inner half: ports, checksum and what the packet says about its connection. The same for TCP and UDP, because the
-/// verifier cannot be told that a pointer and a protocol belong together.
+/// verifier cannot be told that a pointer and a protocol belong together, and need not go on twice.
 #[derive(Debug)]
 pub struct Transport<'a> {
     pub ports: &'a Ports,
@@ -51,7 +52,27 @@ pub struct Transport<'a> {
     pub protocol: Protocol,
     pub source: Port,
     pub destination: Port,
-    pub segment: Segment,
+    pub signal: Signal,
+}
+
+/// What a packet says about its connection, as it lies on the wire: decoded where it matters, because the verifier would
+/// follow each kind of segment apart through everything in between.
+#[derive(Clone, Copy, Debug)]
+pub struct Signal(u64);
+
+impl Signal {
+    /// Above the eight flags of TCP.
+    const DATAGRAM: u64 = 1 << 8;
+
+    #[inline(always)]
+    pub const fn is_datagram(self) -> bool {
+        self.0 & Self::DATAGRAM != 0
+    }
+
+    #[inline(always)]
+    pub const fn segment(self) -> Segment {
+        if self.is_datagram() { Segment::Datagram } else { Segment::of_tcp_flags(self.0 as u8) }
+    }
 }
 
 /// Why there is no [`Transport`]; what follows from it depends on whose packet it is.
@@ -65,7 +86,6 @@ pub enum NoTransport {
     Malformed,
 }
 
-const ETHERTYPE_AT: usize = size_of::<Ethernet>();
 /// RFC 791: the flag "more fragments" and the offset.
 const FRAGMENT_MASK: u16 = 0x3fff;
 
@@ -75,26 +95,26 @@ const FRAGMENT_MASK: u16 = 0x3fff;
 pub fn network<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Verdict> {
     let link: &Ethernet = frame.view(0).ok_or(Verdict::PassedMalformed)?;
     let mut ethertype = link.ethertype.raw();
-    let mut link_length = ETHERTYPE_AT;
+    let mut link_length = size_of::<Ethernet>() as u64;
     if ethertype == EtherType::Ieee8021q as u16 {
-        let tag: &Vlan = frame.view(link_length).ok_or(Verdict::PassedMalformed)?;
+        let tag: &Vlan = frame.view_at(link_length).ok_or(Verdict::PassedMalformed)?;
         ethertype = tag.ethertype.raw();
-        link_length += size_of::<Vlan>();
+        link_length += size_of::<Vlan>() as u64;
     }
     if ethertype != EtherType::Ipv4 as u16 {
         let v6 = ethertype == EtherType::Ipv6 as u16;
         return Err(if v6 { Verdict::PassedIpv6 } else { Verdict::PassedNotIp });
     }
 
-    let ip: &Ipv4 = frame.view(link_length).ok_or(Verdict::PassedMalformed)?;
+    let ip: &Ipv4 = frame.view_at(link_length).ok_or(Verdict::PassedMalformed)?;
     let version_ihl = ip.version_ihl.byte();
-    let header_length = usize::from(version_ihl & 0x0f) * 4;
+    let header_length = u16::from(version_ihl & 0x0f) * 4;
     let length = ip.total_length.number();
-    let fits = usize::from(length) >= header_length && link_length + usize::from(length) <= frame.len();
-    if version_ihl >> 4 != 4 || header_length < size_of::<Ipv4>() || !fits {
+    let fits = length >= header_length && link_length + u64::from(length) <= frame.len() as u64;
+    if version_ihl >> 4 != 4 || usize::from(header_length) < size_of::<Ipv4>() || !fits {
         return Err(Verdict::PassedMalformed);
     }
-    Ok(Packet { link, ip, link_length: link_length as u16, header_length: header_length as u16, length })
+    Ok(Packet { link, ip, link_length: link_length as u16, header_length, length })
 }
 
 /// # Errors
@@ -104,27 +124,28 @@ pub fn transport<'a>(frame: &Frame<'a>, packet: &Packet<'a>) -> Result<Transport
     if packet.ip.fragment.number() & FRAGMENT_MASK != 0 {
         return Err(NoTransport::Fragment);
     }
-    let at = packet.link_length + packet.header_length;
+    let at = u64::from(packet.link_length + packet.header_length);
     let room = usize::from(packet.length - packet.header_length);
-    let (protocol, segment, checksum_at) = match Protocol::from_number(packet.ip.protocol.byte()) {
-        Some(Protocol::Tcp) => {
+    let protocol = Protocol::from_number(packet.ip.protocol.byte()).ok_or(NoTransport::Other)?;
+    let (signal, checksum_at) = match protocol {
+        Protocol::Tcp => {
             let tcp: &Tcp = frame.view_at(at).ok_or(NoTransport::Malformed)?;
             if room < size_of::<Tcp>() {
                 return Err(NoTransport::Malformed);
             }
-            (Protocol::Tcp, Segment::of_tcp_flags(tcp.flags.byte()), at + offset_of!(Tcp, checksum) as u16)
+            (u64::from(tcp.flags.byte()), offset_of!(Tcp, checksum))
         }
-        Some(Protocol::Udp) => {
+        Protocol::Udp => {
             if room < size_of::<Udp>() {
                 return Err(NoTransport::Malformed);
             }
-            (Protocol::Udp, Segment::Datagram, at + offset_of!(Udp, checksum) as u16)
+            (Signal::DATAGRAM, offset_of!(Udp, checksum))
         }
-        None => return Err(NoTransport::Other),
     };
+    let signal = Signal(veiled(signal, frame.len() as u64));
     let ports: &Ports = frame.view_at(at).ok_or(NoTransport::Malformed)?;
-    let checksum: &Checksum = frame.view_at(checksum_at).ok_or(NoTransport::Malformed)?;
+    let checksum: &Checksum = frame.view_at(at + checksum_at as u64).ok_or(NoTransport::Malformed)?;
     let source = Port::from_wire(ports.source.get());
     let destination = Port::from_wire(ports.destination.get());
-    Ok(Transport { ports, checksum, protocol, source, destination, segment })
+    Ok(Transport { ports, checksum, protocol, source, destination, signal })
 }

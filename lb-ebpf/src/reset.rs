@@ -21,7 +21,7 @@ const TTL: u8 = 64;
 #[inline(never)]
 pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
     let at = packet.link_length + packet.header_length;
-    let Some(tcp) = frame.view_at::<Tcp>(at) else { return Verdict::DroppedNoServer.into() };
+    let Some(tcp) = frame.view_at::<Tcp>(u64::from(at)) else { return Verdict::DroppedNoServer.into() };
     if usize::from(packet.header_length) != size_of::<Ipv4>() {
         return Verdict::DroppedNoServer.into();
     }
@@ -64,9 +64,9 @@ pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Dire
     let rest = pairs(acknowledged.to_be_bytes()) + pairs([HEADER_WORDS << 4, RST_ACK, 0, 0]);
     tcp.checksum.set_raw(!fold(pseudo + ports + rest));
 
-    let (from, to) = (packet.link.source.get(), packet.link.destination.get());
-    packet.link.source.set(to);
-    packet.link.destination.set(from);
+    let (from, to) = (packet.link.source.mac(), packet.link.destination.mac());
+    packet.link.source.set_mac(to);
+    packet.link.destination.set_mac(from);
     director.tables.trim(frame.len() - usize::from(packet.link_length + length));
     Outcome::sent(Verdict::RepliedReset, Exit::Back)
 }

@@ -3,7 +3,7 @@
 use lb_common::{
     checksum::Delta,
     entry::ServerState,
-    net::{Addr, NextHop, Port, Protocol},
+    net::{Addr, NextHop, Port},
     verdict::Verdict,
 };
 
@@ -108,7 +108,7 @@ fn change_source(ip: &Ipv4, to: Addr, ports: Delta, ttl: Ttl) -> Delta {
 fn change_checksum(transport: &Transport<'_>, delta: Delta) {
     let field = &transport.checksum.value;
     let old = field.raw();
-    let udp = matches!(transport.protocol, Protocol::Udp);
+    let udp = transport.signal.is_datagram();
     if udp && old == 0 {
         return;
     }
@@ -119,7 +119,7 @@ fn change_checksum(transport: &Transport<'_>, delta: Delta) {
 #[inline(always)]
 fn send(packet: &Packet<'_>, way: Way, verdict: Verdict) -> Outcome {
     let NextHop { mac, .. } = way.next_hop;
-    packet.link.destination.set(mac);
-    packet.link.source.set(way.own_mac);
+    packet.link.destination.set_mac(mac);
+    packet.link.source.set_mac(way.own_mac);
     Outcome::sent(verdict, way.exit)
 }

@@ -4,10 +4,10 @@
 //! connection, and moves rarely. A connection whose server differs from what the miss table would say is *diverged*.
 
 use lb_common::{
-    entry::{EndpointKey, Server, ServerState, Service},
+    entry::{EndpointKey, ServerState, Service},
     identity::FlowId,
     lifecycle::Segment,
-    net::{Port, Tuple},
+    net::Tuple,
     pick::{Extent, id_in_word},
     slot::ServerId,
     verdict::Event,
@@ -102,12 +102,12 @@ impl<'t, T: Tables> Director<'t, T> {
     /// keeps it; this one takes the next candidate that is free of such a collision.
     #[inline(always)]
     fn without_collision(&self, first: Named, select: u64, tuple: &Tuple, flow: FlowId) -> Named {
-        if !self.collides(first, tuple) {
+        if !self.is_taken(first, tuple) {
             return first;
         }
         for attempt in 1..CANDIDATES {
             let next = self.named(select, flow, attempt);
-            if next.number != 0 && next.number != first.number && !self.collides(next, tuple) {
+            if next.number != 0 && next.number != first.number && !self.is_taken(next, tuple) {
                 self.tables.count(Event::NextCandidate);
                 return next;
             }
@@ -115,39 +115,24 @@ impl<'t, T: Tables> Director<'t, T> {
         first
     }
 
-    #[inline(never)]
-    fn collides(&self, candidate: Named, tuple: &Tuple) -> bool {
-        let Some(server) = ServerId::new(candidate.number as u16).and_then(|id| self.tables.server(id))
-        else {
-            return false;
-        };
-        let port = candidate.state().port;
-        let at_server = EndpointKey::new(server.address.load(), port, tuple.protocol);
+    #[inline(always)]
+    fn is_taken(&self, candidate: Named, tuple: &Tuple) -> bool {
+        ServerId::new(candidate.number as u16).is_some_and(|id| self.tables.collides(id, tuple))
+    }
+
+    /// Whether this connection of the server would be one tuple with another's there.
+    #[inline(always)]
+    pub fn collides(&self, id: ServerId, tuple: &Tuple) -> bool {
+        let Some(chosen) = self.server(id) else { return false };
+        let at_server = EndpointKey::new(chosen.server.address.load(), chosen.state.port, tuple.protocol);
         let Some(sharers) = self.tables.sharers(&at_server) else { return false };
+        let client = Tuple { vip_port: chosen.state.port, ..*tuple };
         for number in sharers.ids {
-            let Some(id) = ServerId::new(number) else { break };
-            if id.index() == candidate.number {
-                continue;
-            }
-            let Some(other) = self.tables.server(id) else { continue };
-            let state = ServerState::from_word(other.state.load());
-            let flow = self.settings.flow_id(&forward_tuple(other, state, tuple, port));
-            let entry = self.tables.locate(flow).and_then(|place| self.flows().at(place));
-            if entry.is_some_and(|entry| entry.slot().server() == Some(id)) {
+            let Some(other) = ServerId::new(number) else { break };
+            if other != id && self.tables.tie(other, &client).place().is_some() {
                 return true;
             }
         }
         false
-    }
-}
-
-/// The tuple under which a client's connection to this server's service is stored. `hit` is the port at the server,
-/// which is the VIP's port where the service listens on any.
-#[inline(always)]
-pub fn forward_tuple(server: &Server, state: ServerState, client: &Tuple, hit: Port) -> Tuple {
-    Tuple {
-        vip: server.vip.load(),
-        vip_port: if state.vip_port.is_any() { hit } else { state.vip_port },
-        ..*client
     }
 }

@@ -5,10 +5,12 @@ use lb_common::{
     entry::{EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
     flow_table::{Memory, Place},
     identity::FlowId,
-    net::{Addr, NextHop, PortNumber},
+    net::{Addr, NextHop, PortNumber, Tuple},
     slot::ServerId,
     verdict::Event,
 };
+
+use crate::{director::Director, sharing::Tie};
 
 /// Which way a packet went, seen from the VIP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +53,20 @@ pub trait Tables: Memory {
     fn derives(&self, server: ServerId, flow: FlowId) -> bool;
     /// [`Director::store`](crate::director::Director::store); likewise.
     fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool;
+    /// [`Director::tie`](crate::director::Director::tie); likewise.
+    fn tie(&self, server: ServerId, client: &Tuple) -> Tie
+    where
+        Self: Sized,
+    {
+        Director::again(self).map_or(Tie::NONE, |director| director.tie(server, client))
+    }
+    /// [`Director::collides`](crate::director::Director::collides); likewise.
+    fn collides(&self, server: ServerId, tuple: &Tuple) -> bool
+    where
+        Self: Sized,
+    {
+        Director::again(self).is_some_and(|director| director.collides(server, tuple))
+    }
     fn count(&self, event: Event);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);

@@ -1,7 +1,7 @@
 //! The machine the binary runs on: where the command line meets agent and kernel.
 
-use lb_userspace::agent::{DownOptions, UpOptions};
-use lb_userspace::api::{Failure, FailureKind, Problem};
+use lb_userspace::agent::{self, DownOptions, UpOptions};
+use lb_userspace::api::{Failure, Problem};
 use lb_userspace::cli::{Machine, PinnedSummary};
 use lb_userspace::config::Model;
 use std::io;
@@ -11,20 +11,16 @@ use std::path::Path;
 pub(crate) struct ThisMachine;
 
 impl Machine for ThisMachine {
-    fn up(&self, _options: UpOptions) -> Result<(), Failure> {
-        Err(Failure::new(FailureKind::Refused, "this build has no data path"))
+    fn up(&self, options: UpOptions) -> Result<(), Failure> {
+        agent::up(options)
     }
 
-    fn down(&self, _options: DownOptions) -> Result<(), Failure> {
-        Err(Failure::new(FailureKind::Refused, "this build has no data path"))
+    fn down(&self, options: DownOptions) -> Result<(), Failure> {
+        agent::down(&options)
     }
 
     fn pinned(&self, pin_dir: &Path) -> io::Result<Option<PinnedSummary>> {
-        match std::fs::read_dir(pin_dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-            Ok(_) => Err(io::Error::other("this build cannot read pins")),
-        }
+        agent::pinned(pin_dir)
     }
 
     fn host_problems(&self, _config: &Path, _model: &Model) -> Vec<Problem> {

@@ -18,15 +18,29 @@ pub struct Fixture {
     pub counters: BTreeMap<String, i64>,
 }
 
-/// The frame that leaves.
+/// What becomes of the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Byte for byte the input.
-    Unchanged,
-    /// Byte for byte this.
-    Frame(Vec<u8>),
-    /// Not looked at: the frame is dropped.
-    Gone,
+    /// The kernel gets it, byte for byte as it came in.
+    Passed,
+    /// This leaves by the interface the frame came in through.
+    Back(Vec<u8>),
+    /// This leaves by another interface.
+    Through(Vec<u8>),
+    /// Nothing leaves.
+    Dropped,
+}
+
+impl Output {
+    /// The kernel's number of the action.
+    const fn action(&self) -> u32 {
+        match self {
+            Self::Dropped => 1,
+            Self::Passed => 2,
+            Self::Back(_) => 3,
+            Self::Through(_) => 4,
+        }
+    }
 }
 
 /// What a runner saw.
@@ -62,15 +76,17 @@ impl Fixture {
         if moved != [(&self.verdict, &1)] {
             complaints.push(format!("verdict: expected {} 1, got {}", self.verdict, list(&moved)));
         }
-        let gone = seen.action <= 1;
+        let wanted = self.output.action();
+        if seen.action != wanted {
+            complaints.push(format!("expected {}, got {}", action(wanted), action(seen.action)));
+        }
         match &self.output {
-            Output::Gone if gone => {}
-            Output::Gone => complaints.push(format!("expected a drop, got {}", action(seen.action))),
-            Output::Unchanged | Output::Frame(_) if gone => {
-                complaints.push(format!("expected a frame, got {}", action(seen.action)));
+            _ if seen.action <= 1 => {}
+            Output::Dropped => {}
+            Output::Passed => complaints.extend(difference(&self.input, &seen.output)),
+            Output::Back(expected) | Output::Through(expected) => {
+                complaints.extend(difference(expected, &seen.output));
             }
-            Output::Unchanged => complaints.extend(difference(&self.input, &seen.output)),
-            Output::Frame(expected) => complaints.extend(difference(expected, &seen.output)),
         }
         for (name, expected) in &self.counters {
             match seen.counters.get(name) {
@@ -146,16 +162,16 @@ mod tests {
 
     #[test]
     fn what_is_as_expected_passes() {
-        let forwarded = Fixture::new("ttl falls", frame(64), "forwarded_nat", Output::Frame(frame(63)));
+        let forwarded = Fixture::new("ttl falls", frame(64), "forwarded_nat", Output::Back(frame(63)));
         let forwarded = forwarded.counts("packets", 1);
         forwarded.judge(&seen(3, frame(63), &[("forwarded_nat", 1), ("passed", 0)])).unwrap();
-        let dropped = Fixture::new("ttl ran out", frame(1), "dropped_ttl", Output::Gone);
+        let dropped = Fixture::new("ttl ran out", frame(1), "dropped_ttl", Output::Dropped);
         dropped.judge(&seen(1, frame(1), &[("dropped_ttl", 1)])).unwrap();
     }
 
     #[test]
     fn each_deviation_is_told() {
-        let fixture = Fixture::new("ttl falls", frame(64), "forwarded_nat", Output::Frame(frame(63)));
+        let fixture = Fixture::new("ttl falls", frame(64), "forwarded_nat", Output::Back(frame(63)));
         let fixture = fixture.counts("packets", 2).counts("bytes", 3);
         let mismatch =
             fixture.judge(&seen(3, frame(64), &[("forwarded_nat", 1), ("passed", 1)])).unwrap_err();
@@ -170,7 +186,7 @@ mod tests {
             assert!(told.contains(part), "{part} is missing in {told}");
         }
         let unmoved =
-            Fixture::new("x", frame(64), "passed", Output::Unchanged).judge(&seen(1, frame(64), &[]));
+            Fixture::new("x", frame(64), "passed", Output::Passed).judge(&seen(1, frame(64), &[]));
         assert_eq!(unmoved.unwrap_err().complaints.len(), 2);
     }
 }

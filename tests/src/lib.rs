@@ -1,4 +1,4 @@
-//! The rig: everything the tests and the demo need around xlvs, and nothing of xlvs itself.
+//! The rig: everything the tests and the demo need around xlvs. Only [`datapath`] knows anything of xlvs itself.
 //!
 //! | to | use |
 //! | --- | --- |
@@ -6,6 +6,7 @@
 //! | hold connections through the VIP and say what became of each | [`traffic`] |
 //! | flood the VIP with frames from random sources | [`flood`] |
 //! | write, read and compare frames without the code under test | [`packet`], [`fixture`] |
+//! | run frames through the data path, as a library and as the kernel runs it | [`datapath`] |
 //! | count what the program received, from outside its own counters | [`accounting`] |
 //! | run the agent, its command line, nginx, wrk and curl | [`agent`], [`nginx`], [`wrk`], [`curl`] |
 //!
@@ -16,6 +17,7 @@ pub mod accounting;
 pub mod agent;
 pub mod cleanup;
 pub mod curl;
+pub mod datapath;
 pub mod daemon;
 pub mod fixture;
 pub mod flood;

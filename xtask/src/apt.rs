@@ -60,7 +60,8 @@ impl<'a> Apt<'a> {
         Ok(apt)
     }
 
-    /// What installing `names` would fetch (themselves also when they are installed), as if the packages that start with one of `ignored` were not installed.
+    /// What installing `names` would fetch (themselves also when they are installed), as if the packages that start
+    /// with one of `ignored` were not installed.
     pub(crate) fn closure(&self, names: &[&str], ignored: &[&str]) -> Result<Vec<Download>> {
         self.write_status(ignored)?;
         let mut command = self.get();

@@ -15,8 +15,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         workspace.cargo().args(["fmt", "--all", "--check"]),
     )?;
 
-    // Once as plain cargo sees the workspace, once with the tests that need root, which are held to the same. lb-ebpf's feature `kernel` has no host
-    // to be checked on: the compiler that builds the program checks it.
+    // Once as plain cargo sees the workspace, once with the tests that need root, which are held to the same.
+    // lb-ebpf's feature `kernel` has no host to be checked on: the compiler that builds the program checks it.
     let mut privileged: Vec<String> = Vec::new();
     for target in suites::targets(workspace)?.into_iter().filter(|target| target.privileged) {
         privileged.push(format!("--features={}/privileged", target.package));

@@ -94,7 +94,8 @@ fn choose(workspace: &Workspace) -> Result<Compiler> {
     }
 }
 
-/// Writes the wrappers under target/tools/bpf (clippy knows its compiler by the name `rustc`), and the folder that names one LLVM only.
+/// Writes the wrappers under target/tools/bpf (clippy knows its compiler by the name `rustc`), and the folder that
+/// names one LLVM only.
 fn assemble(workspace: &Workspace, compiler: &Compiler, linker: &Path) -> Result<Toolchain> {
     let tools = workspace.tools();
     let llvm = tools.join("llvm");

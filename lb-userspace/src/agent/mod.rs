@@ -1,5 +1,30 @@
 //! The agent: what `xlvs up` and `xlvs down` do on this machine.
+//!
+//! Desired state ([`desired`]: configuration × health × orders) is brought to the maps by [`install`], which is the same code at
+//! start, reload, health change and repair. [`ledger`] knows who has which number, [`arena`] where tables lie, [`sweep`] who is in
+//! the connection table. One task ([`actor`]) owns them all.
 
+mod actor;
+mod arena;
+mod connections;
+mod desired;
+mod detach;
+mod down;
+mod explain;
+mod install;
+mod key;
+mod ledger;
 mod options;
+mod orders;
+mod pinned;
+mod preflight;
+mod privileges;
+mod status;
+mod sweep;
+mod up;
+mod vips;
 
+pub use down::down;
 pub use options::{DownOptions, UpOptions};
+pub use pinned::pinned;
+pub use up::up;

@@ -19,6 +19,11 @@ impl StatusSet {
         self.0.iter().any(|range| range.contains(&status))
     }
 
+    /// The ranges it is made of.
+    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> {
+        self.0.iter().cloned()
+    }
+
     pub(super) fn read(entry: &Entry<'_>) -> Result<Self, Reported> {
         if !entry.is_list() {
             return read_range(entry).map(|range| Self(vec![range]));

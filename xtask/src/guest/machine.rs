@@ -33,7 +33,7 @@ impl Machine<'_> {
             "stdio",
         ]);
         command.arg("-kernel").arg(&self.image.kernel).arg("-initrd").arg(&self.image.initramfs);
-        command.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+        command.args(["-append", "console=ttyS0 quiet loglevel=2 panic=-1 mitigations=off"]);
         command.env("LD_LIBRARY_PATH", self.emulator.library_path());
         command
     }

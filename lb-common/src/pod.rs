@@ -1,0 +1,18 @@
+//! Which types may cross into the kernel as plain bytes.
+#![expect(unsafe_code, reason = "aya asks for a promise about layout")]
+
+use crate::{
+    entry::{Counters, EndpointKey, Sharers, Tally},
+    net::Addr,
+};
+
+// SAFETY (all): `repr(C)`, integers only, padding spelled out as fields, any bit pattern valid.
+unsafe impl aya::Pod for Addr {}
+// SAFETY: as above.
+unsafe impl aya::Pod for EndpointKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Sharers {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Counters {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Tally {}

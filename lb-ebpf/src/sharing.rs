@@ -1,0 +1,88 @@
+//! Several services may lead to one real server and port. Whose a connection between a client and that server is, follows
+//! from the forward tuple, put together for each of them.
+
+use lb_common::{
+    entry::{Server, ServerState, Settings},
+    flow_table::Place,
+    net::{Port, Tuple},
+    slot::ServerId,
+};
+
+use crate::{director::Director, tables::Tables};
+
+/// What ties a connection to one of the pairs that lead to its server and port: in one word, as a subprogram may return
+/// it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tie(u64);
+
+impl Tie {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// No entry, but the miss table gives the connection to this pair and to no other of its service.
+    pub const DERIVABLE: Self = Self(1 << 63);
+    const STORED: u64 = 1 << 62;
+
+    /// An entry of this pair stands there.
+    #[inline(always)]
+    pub const fn stored(place: Place) -> Self {
+        Self(Self::STORED | place.to_word())
+    }
+
+    #[inline(always)]
+    pub const fn place(self) -> Option<Place> {
+        if self.0 & Self::STORED != 0 { Some(Place::from_word(self.0)) } else { None }
+    }
+
+    /// 1 if derivable, for arithmetic.
+    #[inline(always)]
+    pub const fn derivable(self) -> u64 {
+        self.0 >> 63
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`word`](Self::word) gave.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+}
+
+impl<T: Tables> Director<'_, T> {
+    /// What ties this pair to a connection whose VIP is not known: in `client`, the port at the server stands for the
+    /// VIP's port.
+    #[inline(always)]
+    pub fn tie(&self, id: ServerId, client: &Tuple) -> Tie {
+        let Some(pair) = self.server(id) else { return Tie::NONE };
+        let flow = self.settings.flow_id(&forward_tuple(pair.server, pair.state, client));
+        if self.is(Settings::FLOWS)
+            && let Some(place) = self.flows().locate(flow)
+            && let Some(entry) = self.flows().at(place)
+            && entry.slot().server() == Some(id)
+        {
+            return Tie::stored(place);
+        }
+        if !pair.state.vip_port.is_any() && self.tables.derives(id, flow) {
+            Tie::DERIVABLE
+        } else {
+            Tie::NONE
+        }
+    }
+}
+
+/// The tuple under which a client's connection to this server's service is stored. In `client`, the port at the server
+/// stands for the VIP's port, which it is where the service listens on any.
+#[inline(always)]
+pub fn forward_tuple(server: &Server, state: ServerState, client: &Tuple) -> Tuple {
+    Tuple { vip: server.vip.load(), vip_port: vip_port(state, client.vip_port), ..*client }
+}
+
+/// The VIP's port of a connection that hits this port at the server.
+#[inline(always)]
+pub const fn vip_port(state: ServerState, hit: Port) -> Port {
+    if state.vip_port.is_any() { hit } else { state.vip_port }
+}

@@ -1,0 +1,385 @@
+//! The agent at work: one owner of the maps, told of everything by channels, bringing the maps to what is desired.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use lb_common::entry::{HealthMemo, Memo};
+use lb_common::slot::Limits;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::desired::{self, DesiredService, PairName, Standing};
+use super::install::Installation;
+use super::preflight;
+use super::sweep::{Census, Sweep, SweepLimits, count_now};
+use super::vips::VipKeeper;
+use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
+use crate::config::{self, Model};
+use crate::control::{Inquiry, Report, Request, Response};
+use crate::dataplane::{Pins, Program};
+use crate::health::{self, CheckSpec, HttpCheck, Kind, Scheduler, Thresholds, Verdict, Wanted};
+use crate::net::{Tracker, View};
+
+/// Larger tables are not counted anew for each question; their last complete walk answers.
+const COUNT_AT_ONCE: usize = 1 << 18;
+
+/// Everything the agent holds.
+pub struct Agent {
+    pub(super) model: Model,
+    pub(super) config_path: PathBuf,
+    pub(super) node: Option<String>,
+    pub(super) started: SystemTime,
+    pub(super) pins: Pins,
+    pub(super) installation: Installation,
+    /// Held so that the program's log map and the maps' handles live as long as the agent.
+    pub(super) program: Program,
+    pub(super) program_tag: String,
+    pub(super) adopted: bool,
+    pub(super) interfaces: Vec<InterfaceStatus>,
+    pub(super) attached: BTreeSet<u32>,
+    pub(super) warnings: Vec<String>,
+    pub(super) trouble: Option<String>,
+    pub(super) last_reload: Option<LastReload>,
+    pub(super) standings: HashMap<PairName, Standing>,
+    pub(super) reasons: HashMap<PairName, String>,
+    pub(super) checks: Scheduler<PairName>,
+    pub(super) tracker: Tracker,
+    pub(super) view: watch::Receiver<Arc<View>>,
+    pub(super) vips: VipKeeper,
+    pub(super) sweep: Sweep,
+    /// By pair that is leaving: the round of the sweep that must have begun before its absence counts.
+    pub(super) leaving_since: HashMap<u16, u64>,
+}
+
+/// Why the agent ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM or SIGINT.
+    Stopped,
+    /// `xlvs down`: nothing is attached any more.
+    Down,
+}
+
+impl Agent {
+    /// Serves until told to end.
+    ///
+    /// # Errors
+    /// Only what makes serving impossible; everything else is logged, shown, and tried again.
+    pub async fn serve(
+        &mut self,
+        mut inquiries: mpsc::Receiver<Inquiry>,
+        mut news: mpsc::UnboundedReceiver<health::Event<PairName>>,
+    ) -> Result<End> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.tick(),
+                event = news.recv() => {
+                    let Some(event) = event else { anyhow::bail!("the health checks ended by themselves") };
+                    self.hear(event);
+                    while let Ok(event) = news.try_recv() {
+                        self.hear(event);
+                    }
+                    self.reconcile();
+                }
+                changed = self.view.changed() => {
+                    if changed.is_err() {
+                        anyhow::bail!("the watch over routes and neighbours ended by itself");
+                    }
+                    self.look_at_network();
+                }
+                inquiry = inquiries.recv() => {
+                    let Some((request, answer)) = inquiry else { anyhow::bail!("the control socket ended by itself") };
+                    if let Some(end) = self.answer(request, answer).await {
+                        return Ok(end);
+                    }
+                }
+                _ = terminate.recv() => return Ok(End::Stopped),
+                _ = interrupt.recv() => return Ok(End::Stopped),
+                _ = hang_up.recv() => {
+                    let outcome = self.reload(None).await;
+                    match outcome {
+                        Ok(report) => tracing::info!(generation = report.generation, "reloaded: {} changes", report.changes.len()),
+                        Err(failure) => tracing::error!("reload refused, nothing changed: {failure}"),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request, answer: oneshot::Sender<Response>) -> Option<End> {
+        let outcome = match request {
+            Request::Status => Ok(Report::Status(Box::new(self.status()))),
+            Request::Connections(filter) => Ok(Report::Connections(self.connections(&filter))),
+            Request::Drops => Ok(Report::Drops(self.drops())),
+            Request::Explain(query) => self.explain(&query).map(Report::Explain),
+            Request::Reload { path } => self.reload(path).await.map(Report::Reload),
+            Request::Diff { path } => self.diff(path).map(Report::Diff),
+            Request::Override(order) => self.order(&order).map(Report::Override),
+            Request::Down => {
+                let outcome = self.take_down().await.map(|()| Report::Down { pid: std::process::id() });
+                let end = outcome.is_ok().then_some(End::Down);
+                let _ = answer.send(outcome.into());
+                return end;
+            }
+        };
+        let _ = answer.send(outcome.into());
+        None
+    }
+
+    /// Each second: a sign of life, a stretch of the table, what is due.
+    fn tick(&mut self) {
+        self.beat();
+        let now = Instant::now();
+        self.installation.follow(now);
+        if self.sweep.step(&self.installation.maps, &self.sweep_limits()) {
+            self.free_what_left();
+        }
+    }
+
+    /// Shows the data path that somebody looks after it.
+    pub(super) fn beat(&self) {
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        let ns = monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64;
+        let clock = self.installation.maps.clock.only();
+        clock.advance(ns);
+        clock.beat(ns, unix_seconds(SystemTime::now()));
+    }
+
+    pub(super) fn hear(&mut self, event: health::Event<PairName>) {
+        let health = match event.health {
+            health::Health::Up => HealthMemo::Up,
+            health::Health::Down => HealthMemo::Down,
+            health::Health::Unknown | health::Health::Off => HealthMemo::Unknown,
+        };
+        let standing = self.standings.entry(event.key.clone()).or_default();
+        if standing.health != health && !standing.unchecked {
+            standing.health = health;
+            standing.since = unix_seconds(event.at) as u32;
+            let PairName { service, server } = &event.key;
+            tracing::info!(%service, %server, "{:?} -> {:?}: {}", event.before, event.health, event.reason);
+        }
+        self.reasons.insert(event.key, event.reason);
+    }
+
+    pub(super) fn look_at_network(&mut self) {
+        let view = self.view.borrow_and_update().clone();
+        let mut wanted = self.attached.clone();
+        wanted.extend(view.hops.values().map(|hop| hop.ifindex));
+        let outcome = self
+            .installation
+            .write_interfaces(&view.links, &wanted)
+            .and_then(|()| self.installation.write_locals(&view.addresses));
+        self.installation.write_next_hops(&view);
+        self.note(outcome);
+    }
+
+    /// Brings the maps to what is desired now.
+    pub(super) fn reconcile(&mut self) {
+        let wanted = self.wanted();
+        let outcome = self
+            .installation
+            .plan(&wanted)
+            .and_then(|plan| self.installation.apply(plan, &wanted, Instant::now()));
+        self.installation.write_next_hops(&self.view.borrow().clone());
+        self.note(outcome);
+    }
+
+    fn note(&mut self, outcome: Result<()>) {
+        self.trouble = outcome.err().map(|error| {
+            tracing::error!("the maps could not be brought up to date, trying again: {error:#}");
+            format!("{error:#}")
+        });
+    }
+
+    /// What the maps ought to say.
+    pub(super) fn wanted(&self) -> Vec<DesiredService> {
+        desired::services(&self.model, &self.standings)
+    }
+
+    /// # Errors
+    /// Every problem of the file, or what there is no room for; nothing has changed then.
+    pub(super) async fn reload(&mut self, path: Option<PathBuf>) -> Result<ReloadReport, Failure> {
+        let path = path.unwrap_or_else(|| self.config_path.clone());
+        let outcome = self.put_in_force(&path).await;
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        self.last_reload = Some(LastReload { at: time_of(SystemTime::now()), ok: error.is_none(), error });
+        outcome
+    }
+
+    async fn put_in_force(&mut self, path: &std::path::Path) -> Result<ReloadReport, Failure> {
+        let model = load(path)?;
+        let view = self.view.borrow().clone();
+        let links: Vec<_> = view.links.values().cloned().collect();
+        preflight::lock_out(&model, &view.addresses, &links)?;
+        let changes = config::diff(&self.model, &model);
+        let mut standings = self.standings.clone();
+        prepare_standings(&model, &mut standings);
+        let wanted = desired::services(&model, &standings);
+        let plan = self.installation.plan(&wanted).map_err(refused)?;
+
+        // From here on the new configuration is in force.
+        self.model = model;
+        self.standings = standings;
+        self.config_path = path.to_owned();
+        let applied = self.installation.apply(plan, &wanted, Instant::now());
+        self.installation.write_settings(desired::limits(&self.model.datapath.timeouts), self.model.datapath.flow_table_size > 0);
+        self.watch_targets();
+        self.check_targets();
+        self.look_at_network();
+        self.vips.keep(&self.model, &self.view.borrow().addresses.clone()).await;
+        let attached: Vec<_> = links.into_iter().filter(|link| self.attached.contains(&link.index)).collect();
+        self.warnings = preflight::warnings(&self.model, &self.view.borrow().addresses, &attached);
+        self.note(applied);
+        let about = self.installation.maps.about.only();
+        about.generation.store(about.generation.load() + 1);
+        about.reloaded.store(unix_seconds(SystemTime::now()));
+        Ok(ReloadReport {
+            schema: Schema,
+            path: path.to_owned(),
+            generation: about.generation.load(),
+            changes: changes.iter().map(Into::into).collect(),
+            warnings: self.warnings.clone(),
+        })
+    }
+
+    /// Tells the tracker whose next hops are wanted: those leaving as well, as long as they have connections.
+    pub(super) fn watch_targets(&self) {
+        let targets: BTreeSet<IpAddr> =
+            self.installation.ledger.pairs().map(|(_, pair)| IpAddr::from(pair.identity.address)).collect();
+        self.tracker.set_targets(targets);
+    }
+
+    /// Tells the scheduler which checks are wanted.
+    pub(super) fn check_targets(&self) {
+        self.checks.apply(checks(&self.model, &self.standings));
+    }
+
+    pub(super) fn sweep_limits(&self) -> SweepLimits {
+        let timeouts = &self.model.datapath.timeouts;
+        let limits = desired::limits(timeouts);
+        SweepLimits {
+            tcp: Limits { established: desired::coarse(timeouts.established), ..limits },
+            udp: Limits { established: desired::coarse(timeouts.udp), ..limits },
+        }
+    }
+
+    /// A count of now where that is cheap, else the last complete walk's.
+    pub(super) fn census_now(&self) -> Census {
+        let maps = &self.installation.maps;
+        if maps.flows.all().len() <= COUNT_AT_ONCE {
+            count_now(maps, maps.servers.all().len(), &self.sweep_limits())
+        } else {
+            self.sweep.census().clone()
+        }
+    }
+
+    /// After a complete round: pairs that are leaving and were found nowhere in a round that began after they left.
+    fn free_what_left(&mut self) {
+        let rounds = self.sweep.rounds();
+        let leaving: Vec<u16> =
+            self.installation.ledger.pairs().filter(|(_, pair)| pair.leaving).map(|(id, _)| id.get()).collect();
+        self.leaving_since.retain(|id, _| leaving.contains(id));
+        for id in &leaving {
+            self.leaving_since.entry(*id).or_insert(rounds + 1);
+        }
+        let census = self.sweep.census().clone();
+        let since = self.leaving_since.clone();
+        let outcome = self
+            .installation
+            .free(|id| census.names(id) || since.get(&id.get()).is_none_or(|begun| rounds <= *begun));
+        self.note_only_failure(outcome);
+        self.watch_targets();
+    }
+
+    fn note_only_failure(&mut self, outcome: Result<()>) {
+        if outcome.is_err() {
+            self.note(outcome);
+        }
+    }
+}
+
+/// Reads and validates a file for the agent.
+pub(super) fn load(path: &std::path::Path) -> Result<Model, Failure> {
+    config::load(path).map_err(|problems| {
+        let listed = problems.iter().map(Into::into).collect();
+        Failure::invalid_config(format!("{}: {} problems", path.display(), problems.len()), listed)
+    })
+}
+
+/// Standings of exactly the pairs of this configuration: old ones kept, new ones blank.
+pub(super) fn prepare_standings(model: &Model, standings: &mut HashMap<PairName, Standing>) {
+    let mut kept = HashMap::new();
+    for service in &model.services {
+        for server in &service.servers {
+            let name = PairName {
+                service: service.name.as_str().to_owned(),
+                server: server.name.as_str().to_owned(),
+            };
+            let mut standing = standings.remove(&name).unwrap_or_default();
+            standing.unchecked = service.check_target(server).is_none();
+            kept.insert(name, standing);
+        }
+    }
+    *standings = kept;
+}
+
+/// The standing that a pinned entry remembers.
+pub(super) fn remembered(memo: Memo) -> Standing {
+    Standing { admin: memo.admin, health: memo.health, unchecked: false, weight: memo.weight, since: memo.since }
+}
+
+/// The checks of a configuration.
+pub(super) fn checks(model: &Model, standings: &HashMap<PairName, Standing>) -> HashMap<PairName, Wanted> {
+    let mut checks = HashMap::new();
+    for service in &model.services {
+        for server in &service.servers {
+            let name = PairName {
+                service: service.name.as_str().to_owned(),
+                server: server.name.as_str().to_owned(),
+            };
+            let standing = standings.get(&name).copied().unwrap_or_default();
+            let wanted = Wanted {
+                check: spec(service, server),
+                paused: standing.admin == lb_common::entry::Admin::Disabled,
+                restored: match standing.health {
+                    HealthMemo::Up => Some(Verdict::Up),
+                    HealthMemo::Down => Some(Verdict::Down),
+                    HealthMemo::Unknown => None,
+                },
+            };
+            checks.insert(name, wanted);
+        }
+    }
+    checks
+}
+
+fn spec(service: &config::Service, server: &config::Server) -> Option<CheckSpec> {
+    let target = service.check_target(server)?;
+    let config::Health::Checked(check) = &service.health else { return None };
+    let kind = match &check.probe {
+        config::Probe::Tcp => Kind::Tcp,
+        config::Probe::Http(http) => {
+            let expected = http.expect.ranges().collect();
+            Kind::Http(HttpCheck::new(http.path.clone(), http.host.clone(), expected).ok()?)
+        }
+    };
+    let thresholds = Thresholds::new(check.rise, check.fall)?;
+    Some(CheckSpec { target, kind, interval: check.interval, timeout: check.timeout, thresholds })
+}
+
+pub(super) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+pub(super) fn refused(error: anyhow::Error) -> Failure {
+    Failure::new(FailureKind::Refused, format!("{error:#}"))
+}

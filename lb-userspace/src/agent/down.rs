@@ -1,0 +1,68 @@
+//! `xlvs down`: nothing attached, nothing pinned, with or without an agent.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::actor::Agent;
+use super::options::DownOptions;
+use crate::api::{Failure, FailureKind};
+use crate::control::{Client, ClientError, Report, Request};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Ends the agent if one lives, and removes links and pins. Telling what it did on stderr.
+///
+/// # Errors
+/// What could not be removed.
+pub fn down(options: &DownOptions) -> Result<(), Failure> {
+    match Client::new(options.socket.clone(), PATIENCE).call(&Request::Down) {
+        Ok(Report::Down { pid }) => {
+            eprintln!("the agent (process {pid}) detached, unpinned and ended");
+            return Ok(());
+        }
+        Ok(_) | Err(ClientError::NoAgent { .. }) => {}
+        Err(error) => eprintln!("the agent did not do it ({error}); removing the pins without it"),
+    }
+    let removed = remove(&options.pin_dir)
+        .map_err(|error| Failure::new(FailureKind::Refused, format!("{}: {error}", options.pin_dir.display())))?;
+    if removed {
+        eprintln!("detached and removed the pins in {}", options.pin_dir.display());
+    } else {
+        eprintln!("nothing is pinned in {}", options.pin_dir.display());
+    }
+    Ok(())
+}
+
+impl Agent {
+    /// VIPs first, since the kernel would answer for them; then links, then maps.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub(super) async fn take_down(&mut self) -> Result<(), Failure> {
+        self.vips.withdraw().await;
+        let dir = self.pins.dir();
+        remove(dir)
+            .map(|_| ())
+            .map_err(|error| Failure::new(FailureKind::Refused, format!("{}: {error}", dir.display())))
+    }
+}
+
+/// Removes links, which detaches, then everything else; says whether there was anything.
+fn remove(dir: &Path) -> io::Result<bool> {
+    if !dir.exists() {
+        return Ok(false);
+    }
+    for part in ["links", "maps"] {
+        let part = dir.join(part);
+        if part.exists() {
+            for entry in fs::read_dir(&part)? {
+                fs::remove_file(entry?.path())?;
+            }
+            fs::remove_dir(&part)?;
+        }
+    }
+    fs::remove_dir(dir)?;
+    Ok(true)
+}

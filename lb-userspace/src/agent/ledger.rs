@@ -1,0 +1,256 @@
+//! Who has which number in the maps. Read from the pins at start, never from the order of a file; pure otherwise.
+//!
+//! A pair that is no longer wanted keeps its number and its connections until the sweep has found it nowhere; a number is
+//! given away again only then.
+
+use std::collections::{HashMap, HashSet};
+
+use lb_common::entry::{Server, ServerState, Service};
+use lb_common::net::{Addr, Port, Protocol};
+use lb_common::slot::ServerId;
+
+use super::desired::{DesiredServer, DesiredService, ServiceIdentity};
+use crate::dataplane::Mapped;
+
+/// What makes a pair the same: change any of it and it is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PairIdentity {
+    pub service: u16,
+    pub name_hash: u64,
+    pub address: Addr,
+    pub port: Port,
+    pub vip: Addr,
+    pub vip_port: Port,
+    pub protocol: Protocol,
+    pub nat: bool,
+}
+
+/// The numbers in use.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    services: Vec<Option<ServiceIdentity>>,
+    pairs: Vec<Option<Pair>>,
+}
+
+/// A pair that has a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    pub identity: PairIdentity,
+    /// No longer wanted; kept for its connections.
+    pub leaving: bool,
+}
+
+/// The maps are full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    Services(usize),
+    Pairs(usize),
+}
+
+/// The numbers of a wanted configuration, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbered {
+    pub service: u16,
+    pub servers: Vec<ServerId>,
+}
+
+impl Ledger {
+    /// What the maps say.
+    #[must_use]
+    pub fn read(services: &Mapped<Service>, servers: &Mapped<Server>) -> Self {
+        let read_service = |service: &Service| {
+            let listener = service.listener.load();
+            (service.flags.load() & Service::IN_USE != 0).then(|| ServiceIdentity {
+                name_hash: service.name_hash.load(),
+                vip: service.vip.load(),
+                port: Port::from_raw((listener >> 16) as u16),
+                protocol: Protocol::from_number(listener as u8).unwrap_or(Protocol::Tcp),
+                nat: listener >> 8 & 1 == 1,
+            })
+        };
+        let read_pair = |server: &Server| {
+            let state = ServerState::from_word(server.state.load());
+            state.has(ServerState::IN_USE).then(|| Pair {
+                identity: PairIdentity {
+                    service: state.service,
+                    name_hash: server.name_hash.load(),
+                    address: server.address.load(),
+                    port: state.port,
+                    vip: server.vip.load(),
+                    vip_port: state.vip_port,
+                    protocol: state.protocol(),
+                    nat: state.has(ServerState::NAT),
+                },
+                leaving: state.has(ServerState::REMOVED),
+            })
+        };
+        Self {
+            services: services.all().iter().map(read_service).collect(),
+            pairs: servers.all().iter().map(read_pair).collect(),
+        }
+    }
+
+    /// An empty ledger of this capacity.
+    #[must_use]
+    pub fn empty(services: usize, pairs: usize) -> Self {
+        Self { services: vec![None; services], pairs: vec![None; pairs] }
+    }
+
+    /// Numbers for everything wanted: the old ones where they exist. Whatever else has a number is leaving afterwards.
+    ///
+    /// # Errors
+    /// [`Full`], with how many there is room for; the ledger is then to be thrown away.
+    pub fn assign(&mut self, wanted: &[DesiredService]) -> Result<Vec<Numbered>, Full> {
+        let mut known: HashMap<PairIdentity, ServerId> = self.pairs().map(|(id, pair)| (pair.identity, id)).collect();
+        let mut free = self.free_ids();
+        let mut kept = HashSet::new();
+        let mut numbered = Vec::with_capacity(wanted.len());
+        for service in wanted {
+            let number = self.service_number(&service.identity)?;
+            let mut servers = Vec::with_capacity(service.servers.len());
+            for server in &service.servers {
+                let identity = PairIdentity::of(number, service, server);
+                let id = match known.get(&identity) {
+                    Some(id) => *id,
+                    None => free.next().ok_or(Full::Pairs(self.pairs.len().saturating_sub(1)))?,
+                };
+                known.insert(identity, id);
+                self.pairs[id.index() as usize] = Some(Pair { identity, leaving: false });
+                kept.insert(id);
+                servers.push(id);
+            }
+            numbered.push(Numbered { service: number, servers });
+        }
+        for (index, pair) in self.pairs.iter_mut().enumerate() {
+            if let Some(pair) = pair {
+                pair.leaving = !ServerId::new(index as u16).is_some_and(|id| kept.contains(&id));
+            }
+        }
+        Ok(numbered)
+    }
+
+    /// All pairs with their ids.
+    pub fn pairs(&self) -> impl Iterator<Item = (ServerId, &Pair)> {
+        self.pairs.iter().enumerate().filter_map(|(index, pair)| Some((ServerId::new(index as u16)?, pair.as_ref()?)))
+    }
+
+    /// All services with their numbers.
+    pub fn services(&self) -> impl Iterator<Item = (u16, &ServiceIdentity)> {
+        self.services.iter().enumerate().filter_map(|(index, service)| Some((index as u16, service.as_ref()?)))
+    }
+
+    /// Gives a pair's number back. The caller has found it in no table and no entry.
+    pub fn free_pair(&mut self, id: ServerId) {
+        self.pairs[id.index() as usize] = None;
+    }
+
+    /// Gives a service's number back.
+    pub fn free_service(&mut self, number: u16) {
+        self.services[usize::from(number)] = None;
+    }
+
+    fn service_number(&mut self, identity: &ServiceIdentity) -> Result<u16, Full> {
+        if let Some(old) = self.services.iter().position(|held| held.as_ref() == Some(identity)) {
+            return Ok(old as u16);
+        }
+        let free = self.services.iter().position(Option::is_none).ok_or(Full::Services(self.services.len()))?;
+        self.services[free] = Some(*identity);
+        Ok(free as u16)
+    }
+
+    /// The ids that nobody has. Number 0 is nobody's for ever.
+    fn free_ids(&self) -> std::vec::IntoIter<ServerId> {
+        let free = self.pairs.iter().enumerate().filter(|(_, pair)| pair.is_none());
+        free.filter_map(|(index, _)| ServerId::new(index as u16)).collect::<Vec<_>>().into_iter()
+    }
+}
+
+impl PairIdentity {
+    #[must_use]
+    pub fn of(service: u16, wanted: &DesiredService, server: &DesiredServer) -> Self {
+        Self {
+            service,
+            name_hash: server.name_hash,
+            address: server.address,
+            port: server.port,
+            vip: wanted.identity.vip,
+            vip_port: wanted.identity.port,
+            protocol: wanted.identity.protocol,
+            nat: wanted.identity.nat,
+        }
+    }
+}
+
+/// The `listener` word of a service entry.
+#[must_use]
+pub fn listener_word(identity: &ServiceIdentity) -> u64 {
+    u64::from(identity.port.raw()) << 16 | u64::from(identity.nat) << 8 | identity.protocol as u64
+}
+
+impl std::fmt::Display for Full {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Services(room) => write!(f, "the maps have room for {room} services"),
+            Self::Pairs(room) => write!(
+                f,
+                "the maps have room for {room} pairs of service and server, those still leaving included; raise \
+                 [datapath] server_slots, then 'xlvs down' and 'xlvs up'"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::desired::Standing;
+
+    fn wanted(servers: &[(&str, u8)]) -> Vec<DesiredService> {
+        let hash = |name: &str| lb_common::identity::name_hash(1, name.as_bytes());
+        let server = |&(name, last): &(&str, u8)| DesiredServer {
+            name: name.into(),
+            name_hash: hash(name),
+            address: Addr::v4([10, 0, 0, last]),
+            port: Port::from_host(80),
+            weight: 1,
+            standing: Standing::default(),
+        };
+        vec![DesiredService {
+            name: "web".into(),
+            identity: ServiceIdentity {
+                name_hash: hash("web"),
+                vip: Addr::v4([192, 0, 2, 1]),
+                port: Port::from_host(80),
+                protocol: Protocol::Tcp,
+                nat: true,
+            },
+            reject: true,
+            table_size: 101,
+            servers: servers.iter().map(server).collect(),
+        }]
+    }
+
+    #[test]
+    fn numbers_survive_reordering_and_are_not_reused_while_leaving() {
+        let mut ledger = Ledger::empty(4, 4);
+        let first = ledger.assign(&wanted(&[("a", 1), ("b", 2)])).unwrap();
+        let turned = ledger.assign(&wanted(&[("b", 2), ("a", 1)])).unwrap();
+        assert_eq!(first[0].servers[0], turned[0].servers[1]);
+        let without = ledger.assign(&wanted(&[("b", 2), ("c", 3)])).unwrap();
+        assert!(!without[0].servers.contains(&first[0].servers[0]));
+        assert_eq!(ledger.pairs().filter(|(_, pair)| pair.leaving).count(), 1);
+        assert_eq!(ledger.clone().assign(&wanted(&[("b", 2), ("c", 3), ("d", 4)])), Err(Full::Pairs(3)));
+        ledger.free_pair(first[0].servers[0]);
+        ledger.assign(&wanted(&[("b", 2), ("c", 3), ("d", 4)])).unwrap();
+    }
+
+    #[test]
+    fn another_address_under_the_same_name_is_another_pair() {
+        let mut ledger = Ledger::empty(4, 8);
+        let before = ledger.assign(&wanted(&[("a", 1)])).unwrap();
+        let after = ledger.assign(&wanted(&[("a", 9)])).unwrap();
+        assert_ne!(before[0].servers, after[0].servers);
+        let back = ledger.assign(&wanted(&[("a", 1)])).unwrap();
+        assert_eq!(before, back, "a pair that comes back before it has left has its number still");
+    }
+}

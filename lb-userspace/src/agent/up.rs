@@ -1,0 +1,319 @@
+//! `xlvs up`: from a configuration file to a data path that forwards and an agent that looks after it.
+//!
+//! Nothing is attached before everything that can be checked has been, and before every server has had its first health
+//! result or its time-out. What fails before that leaves the host as it was.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use lb_common::ABI_VERSION;
+use lb_common::entry::{About, Memo};
+use lb_common::identity::name_hash;
+use lb_common::maglev;
+use lb_common::pick::Extent;
+use lb_common::slot::Geometry;
+use tokio::sync::mpsc;
+
+use super::actor::{Agent, End, checks, load, prepare_standings, refused, remembered, unix_seconds};
+use super::desired::{self, PairName, Standing};
+use super::install::Installation;
+use super::options::UpOptions;
+use super::sweep::Sweep;
+use super::vips::VipKeeper;
+use super::{detach, key, preflight, privileges};
+use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
+use crate::config::{self, LogLevel, Model, OnStop};
+use crate::control::{ControlSocket, Inquiry, Limits, Server};
+use crate::dataplane::{MapSizes, Mode, Object, Pins, Program};
+use crate::health::{self, Scheduler};
+use crate::net::{Link, Netlink, Tracker};
+
+/// Room for services that come by reload.
+const SPARE_SERVICES: u32 = 1024;
+/// Room for tables that come by reload, in words: 8 MiB.
+const SPARE_TABLE_WORDS: u32 = 1 << 20;
+/// The longest wait for first health results and next hops before attaching.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// Becomes the agent. Returns when it ends; with `detach`, once another process is the agent and ready.
+///
+/// # Errors
+/// What was refused or failed. Nothing is attached that was not before.
+pub fn up(options: UpOptions) -> Result<(), Failure> {
+    let mut model = load(&options.config)?;
+    for name in &options.ifaces {
+        config::InterfaceName::parse(name)
+            .map_err(|error| Failure::new(FailureKind::Usage, format!("--iface {name}: {error}")))?;
+    }
+    if let Some(socket) = &options.socket {
+        model.agent.socket.clone_from(socket);
+    }
+    if options.detach {
+        return detach::start(&options, &model);
+    }
+    log(model.agent.log);
+    if let Some(netns) = &options.netns {
+        enter(netns)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(FailureKind::Refused, format!("starting the agent's runtime: {error}")))?;
+    runtime.block_on(run(options, model))
+}
+
+async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
+    let socket = ControlSocket::bind(&model.agent.socket)
+        .map_err(|refusal| Failure::new(FailureKind::Refused, refusal.to_string()))?;
+    let (mut agent, mut news, fresh) = start(&options, model).await?;
+    agent.checks.apply(checks(&agent.model, &agent.standings));
+    agent.settle(&mut news).await;
+    if let Err(failure) = bring_into_force(&mut agent).await {
+        if fresh {
+            let _ = agent.take_down().await;
+        }
+        return Err(failure);
+    }
+    let (inbox, inquiries) = mpsc::channel::<Inquiry>(64);
+    let server = Server::new(socket, Limits::default())
+        .map_err(|error| Failure::new(FailureKind::Refused, format!("listening on the control socket: {error}")))?;
+    tokio::spawn(server.run(inbox));
+    if let Err(error) = privileges::drop_all_but_needed() {
+        tracing::warn!("keeping more privileges than needed: {error:#}");
+    }
+    // Not every start is by systemd.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(pid = std::process::id(), adopted = agent.adopted, "serving");
+    match agent.serve(inquiries, news).await.map_err(refused)? {
+        End::Down => tracing::info!("detached and unpinned"),
+        End::Stopped if agent.model.agent.on_stop == OnStop::Detach => {
+            agent.take_down().await?;
+            tracing::info!("stopped; on_stop = \"detach\": detached and unpinned");
+        }
+        End::Stopped => tracing::info!(
+            "stopped; the data path forwards on, without health checks. 'xlvs up' takes it over, 'xlvs down' ends it"
+        ),
+    }
+    Ok(())
+}
+
+/// Everything up to the first change to the host. Says also whether the pins are new.
+async fn start(
+    options: &UpOptions,
+    model: Model,
+) -> Result<(Agent, mpsc::UnboundedReceiver<health::Event<PairName>>, bool), Failure> {
+    let trouble = |what: &str| {
+        let what = what.to_owned();
+        move |error: crate::net::NetError| Failure::new(FailureKind::Refused, format!("{what}: {error}"))
+    };
+    let netlink = Netlink::open().map_err(trouble("asking the kernel about the network"))?;
+    let links = netlink.links().await.map_err(trouble("listing interfaces"))?;
+    let addresses = netlink.addresses().await.map_err(trouble("listing addresses"))?;
+    let names: Vec<String> = if options.ifaces.is_empty() {
+        model.agent.interfaces.iter().map(|name| name.as_str().to_owned()).collect()
+    } else {
+        options.ifaces.clone()
+    };
+    let pins = Pins::lock(&model.agent.pin_dir, &model.agent.state_dir)
+        .map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
+    let attach_to = preflight::interfaces(&names, &links, &pins.linked())?;
+    preflight::lock_out(&model, &addresses, &links)?;
+    let warnings = preflight::warnings(&model, &addresses, &attach_to);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+
+    let object = Object::of_this_build().map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
+    let sizes = sizes(&model);
+    let (mut program, maps) = Program::load(&object, &sizes, Some(&pins)).map_err(refused)?;
+    let known = pins
+        .check_abi(maps.about.only())
+        .map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
+    if !known {
+        let secret = key::load_or_make(&model.agent.state_dir).map_err(refused)?;
+        found(&maps, &secret, sizes.geometry);
+    }
+    let program_tag = program.tag().map_err(refused)?;
+    let installation = Installation::of(maps, Instant::now());
+    let mut standings = remembered_standings(&installation, &model);
+    prepare_standings(&model, &mut standings);
+
+    let targets: BTreeSet<IpAddr> = model.services.iter().flat_map(|s| &s.servers).map(|s| s.address.ip()).collect();
+    let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
+    let (scheduler, news) = Scheduler::start(health::Limits::default());
+    let first = attach_to.first().map_or(0, |link| link.index);
+    let pairs = installation.maps.servers.all().len();
+    let agent = Agent {
+        node: model.agent.node.as_ref().map(|node| node.as_str().to_owned()).or_else(hostname),
+        model,
+        config_path: std::path::absolute(&options.config).unwrap_or_else(|_| options.config.clone()),
+        started: SystemTime::now(),
+        pins,
+        installation,
+        program,
+        program_tag,
+        adopted: known,
+        interfaces: attach_to.iter().map(not_attached).collect(),
+        attached: attach_to.iter().map(|link| link.index).collect(),
+        warnings,
+        trouble: None,
+        last_reload: None,
+        standings,
+        reasons: HashMap::new(),
+        checks: scheduler,
+        tracker,
+        view,
+        vips: VipKeeper::new(netlink, first),
+        sweep: Sweep::new(pairs),
+        leaving_since: HashMap::new(),
+    };
+    Ok((agent, news, !known))
+}
+
+impl Agent {
+    /// Waits for each server's first health result or time-out, so that what is attached can forward at once.
+    pub(super) async fn settle(&mut self, news: &mut mpsc::UnboundedReceiver<health::Event<PairName>>) {
+        let deadline = tokio::time::Instant::now() + SETTLING;
+        while self.not_ready().iter().any(|reason| reason.starts_with("no health result")) {
+            match tokio::time::timeout_at(deadline, news.recv()).await {
+                Ok(Some(event)) => self.hear(event),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+fn not_attached(link: &Link) -> InterfaceStatus {
+    InterfaceStatus { name: link.name.clone(), index: Some(link.index), mode: None, reason: None }
+}
+
+/// What the maps must have room for.
+fn sizes(model: &Model) -> MapSizes {
+    let services = model.services.len() as u32;
+    let table_size = |service: &config::Service| match model.datapath.maglev_table_size {
+        config::MaglevTableSize::Auto => maglev::size_for(service.servers.len()),
+        config::MaglevTableSize::Prime(size) => size,
+    };
+    let words: u32 = model.services.iter().map(|service| Extent::words_for(table_size(service))).sum();
+    MapSizes {
+        geometry: Geometry::for_connections(u64::from(model.datapath.flow_table_size))
+            .unwrap_or_else(|| Geometry::nearest(u32::MAX)),
+        servers: model.datapath.server_slots,
+        services: (services * 2).max(SPARE_SERVICES),
+        // Select and miss, and both once more while they are exchanged.
+        table_words: (words * 4).max(SPARE_TABLE_WORDS),
+    }
+}
+
+/// Makes empty maps ours.
+fn found(maps: &crate::dataplane::Maps, secret: &lb_common::identity::HashKey, geometry: Geometry) {
+    maps.settings.only().found(secret, geometry);
+    let about = maps.about.only();
+    about.since.store(unix_seconds(SystemTime::now()));
+    about.generation.store(1);
+    about.abi.store(ABI_VERSION);
+    // Last: from here on the pins are believed.
+    about.magic.store(About::MAGIC);
+}
+
+/// Health and overrides as the pins remember them, for the servers of this configuration.
+fn remembered_standings(installation: &Installation, model: &Model) -> HashMap<PairName, Standing> {
+    let mut memos: HashMap<u64, Memo> = HashMap::new();
+    for (id, pair) in installation.ledger.pairs() {
+        let Some(server) = installation.maps.servers.get(id.index()) else { continue };
+        let memo = Memo::from_word(server.memo.load());
+        // One that is leaving speaks only if nobody else of its name does.
+        if pair.leaving {
+            memos.entry(pair.identity.name_hash).or_insert(memo);
+        } else {
+            memos.insert(pair.identity.name_hash, memo);
+        }
+    }
+    let mut standings = HashMap::new();
+    for service in &model.services {
+        let scope = name_hash(0, service.name.as_str().as_bytes());
+        for server in &service.servers {
+            let hash = name_hash(scope, server.name.as_str().as_bytes());
+            if let Some(memo) = memos.get(&hash) {
+                let name = PairName {
+                    service: service.name.as_str().to_owned(),
+                    server: server.name.as_str().to_owned(),
+                };
+                standings.insert(name, remembered(*memo));
+            }
+        }
+    }
+    standings
+}
+
+/// Maps first, then the program behind the interfaces' hooks, then the VIPs.
+async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
+    let wanted = agent.wanted();
+    let plan = agent.installation.plan(&wanted).map_err(refused)?;
+    let limits = desired::limits(&agent.model.datapath.timeouts);
+    agent.installation.write_settings(limits, agent.model.datapath.flow_table_size > 0);
+    agent.beat();
+    agent.installation.apply(plan, &wanted, Instant::now()).map_err(refused)?;
+    agent.look_at_network();
+    let mode = match agent.model.agent.xdp_mode {
+        config::XdpMode::Auto => None,
+        config::XdpMode::Native => Some(Mode::Native),
+        config::XdpMode::Generic => Some(Mode::Generic),
+    };
+    for interface in &mut agent.interfaces {
+        let index = interface.index.unwrap_or_default();
+        let attached = agent.program.attach(&agent.pins, &interface.name, index, mode).map_err(refused)?;
+        interface.mode = Some(match attached.mode {
+            Mode::Native => XdpMode::Native,
+            Mode::Generic => XdpMode::Generic,
+        });
+        if attached.mode == Mode::Generic {
+            tracing::warn!(
+                interface = interface.name,
+                "GENERIC mode, many times slower than the driver's: {}",
+                attached.reason.as_deref().unwrap_or("as configured")
+            );
+        }
+        interface.reason = attached.reason;
+    }
+    let addresses = agent.view.borrow().addresses.clone();
+    agent.vips.keep(&agent.model.clone(), &addresses).await;
+    Ok(())
+}
+
+fn hostname() -> Option<String> {
+    rustix::system::uname().nodename().to_str().ok().map(ToOwned::to_owned)
+}
+
+/// Moves this thread, and all that it starts, into a network namespace. The mounts stay the host's, pins included.
+fn enter(netns: &Path) -> Result<(), Failure> {
+    let enter = || -> Result<()> {
+        let file = File::open(netns).with_context(|| format!("opening the network namespace {}", netns.display()))?;
+        rustix::thread::move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(&file),
+            Some(rustix::thread::LinkNameSpaceType::Network),
+        )
+        .with_context(|| format!("entering the network namespace {}", netns.display()))
+    };
+    enter().map_err(refused)
+}
+
+fn log(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}

@@ -1,0 +1,65 @@
+//! Who puts the VIPs on the host: with `vip_owner = "xlvs"`, the agent, after attaching and until it detaches.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::preflight;
+use crate::config::{Model, VipOwner};
+use crate::net::{Addresses, Netlink};
+
+/// Keeps the VIPs on one interface.
+#[derive(Debug)]
+pub struct VipKeeper {
+    netlink: Netlink,
+    interface: u32,
+    /// Put there by us.
+    ours: BTreeSet<IpAddr>,
+}
+
+impl VipKeeper {
+    #[must_use]
+    pub fn new(netlink: Netlink, interface: u32) -> Self {
+        Self { netlink, interface, ours: BTreeSet::new() }
+    }
+
+    /// Adds the VIPs that are missing, and removes ours that are no longer wanted.
+    pub async fn keep(&mut self, model: &Model, addresses: &Addresses) {
+        let wanted: BTreeSet<IpAddr> = match model.agent.vip_owner {
+            VipOwner::Xlvs => preflight::vips(model).into_iter().collect(),
+            VipOwner::External => BTreeSet::new(),
+        };
+        for vip in &wanted {
+            match self.netlink.add_host_address(*vip, self.interface).await {
+                Ok(added) => {
+                    // One that was there may be ours of an earlier life; it goes with the others.
+                    self.ours.insert(*vip);
+                    if added && !addresses.contains(*vip) {
+                        tracing::info!(%vip, "added");
+                    }
+                }
+                Err(error) => tracing::error!(%vip, "adding the VIP: {error}"),
+            }
+        }
+        let stale: Vec<IpAddr> = self.ours.difference(&wanted).copied().collect();
+        for vip in stale {
+            self.remove(vip).await;
+        }
+    }
+
+    /// Removes all of ours, before the data path goes.
+    pub async fn withdraw(&mut self) {
+        for vip in self.ours.clone() {
+            self.remove(vip).await;
+        }
+    }
+
+    async fn remove(&mut self, vip: IpAddr) {
+        match self.netlink.remove_host_address(vip, self.interface).await {
+            Ok(_) => {
+                self.ours.remove(&vip);
+                tracing::info!(%vip, "removed");
+            }
+            Err(error) => tracing::error!(%vip, "removing the VIP: {error}"),
+        }
+    }
+}

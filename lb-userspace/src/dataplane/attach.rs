@@ -1,0 +1,203 @@
+//! Loading the program and putting it behind an interface's hook.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use aya::maps::Map;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::{ProgramInfo, Xdp, XdpMode, loaded_programs};
+use aya::{Ebpf, EbpfLoader};
+
+use super::{MapSizes, Maps, Object, Pins};
+
+const PROGRAM: &str = "xlvs";
+
+/// Where in the receive path the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, before a socket buffer exists.
+    Native,
+    /// In the kernel's generic hook, much slower.
+    Generic,
+}
+
+/// The loaded program.
+#[derive(Debug)]
+pub struct Program {
+    ebpf: Ebpf,
+}
+
+/// What became of an attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    pub mode: Mode,
+    /// Why not native, if it was tried.
+    pub reason: Option<String>,
+    /// The link was there, and the program behind it was exchanged.
+    pub adopted: bool,
+}
+
+impl Program {
+    /// Loads the object: over the pinned maps where there are some, which are checked first, and with new ones (pinned at
+    /// once) where not. Without pins, nothing outlives the process.
+    ///
+    /// # Errors
+    /// What the kernel or the checks say.
+    pub fn load(object: &Object, sizes: &MapSizes, pins: Option<&Pins>) -> Result<(Self, Maps)> {
+        let mut loader = EbpfLoader::new();
+        for (name, entries) in sizes.by_name() {
+            loader.map_max_entries(name, entries);
+        }
+        if let Some(pins) = pins {
+            for (name, kind, key, value) in MAPS {
+                pins.check_map(name, *kind, *key, *value)?;
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
+        let mut ebpf = loader.load(object.bytes()).context("loading the eBPF object")?;
+        xdp(&mut ebpf)?.load().context("loading the XDP program (the kernel's verifier must accept it)")?;
+        let maps = Maps::take(&mut ebpf)?;
+        Ok((Self { ebpf }, maps))
+    }
+
+    /// The tag by which the kernel tells programs apart, as `bpftool` prints it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn tag(&mut self) -> Result<String> {
+        Ok(format!("{:016x}", self.info()?.tag()))
+    }
+
+    /// What the kernel knows of the program.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn info(&mut self) -> Result<ProgramInfo> {
+        xdp(&mut self.ebpf)?.info().context("reading the program's information")
+    }
+
+    /// The program itself, for test runs.
+    ///
+    /// # Errors
+    /// If the object has no such program.
+    pub fn xdp(&mut self) -> Result<&mut Xdp> {
+        xdp(&mut self.ebpf)
+    }
+
+    /// The map by which the data path's log lines come.
+    pub fn take_log(&mut self) -> Option<Map> {
+        self.ebpf.take_map("AYA_LOGS")
+    }
+
+    /// The object as aya holds it, for its logger.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Puts the program behind the interface's pinned link, atomically, if there is one; else attaches it and pins the
+    /// link. `mode` none: native if the driver can, generic otherwise.
+    ///
+    /// # Errors
+    /// What the kernel says, with the interface.
+    pub fn attach(&mut self, pins: &Pins, interface: &str, index: u32, mode: Option<Mode>) -> Result<Attached> {
+        let path = pins.link(interface);
+        if path.exists() {
+            match self.exchange(&path) {
+                Ok(()) => return Ok(Attached { mode: mode.unwrap_or(Mode::Native), reason: None, adopted: true }),
+                // Its device is gone, or the pin is not a link of this interface any more.
+                Err(error) => {
+                    tracing::warn!(interface, "the pinned link cannot be used ({error:#}); attaching anew");
+                    std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+                }
+            }
+        }
+        let xdp = xdp(&mut self.ebpf)?;
+        let tries: &[Mode] = match mode {
+            Some(Mode::Native) => &[Mode::Native],
+            Some(Mode::Generic) => &[Mode::Generic],
+            None => &[Mode::Native, Mode::Generic],
+        };
+        let mut reason = None;
+        for mode in tries {
+            let flags = match mode {
+                Mode::Native => XdpMode::Driver,
+                Mode::Generic => XdpMode::Skb,
+            };
+            match xdp.attach_to_if_index(index, flags) {
+                Ok(id) => {
+                    let link: FdLink = xdp.take_link(id)?.try_into().map_err(|_| {
+                        anyhow!("the kernel gave no link for {interface}; Linux 5.9 or later is needed")
+                    })?;
+                    link.pin(&path).with_context(|| format!("pinning the link of {interface}"))?;
+                    return Ok(Attached { mode: *mode, reason, adopted: false });
+                }
+                Err(error) => reason = Some(chain(&error)),
+            }
+        }
+        let reason = reason.unwrap_or_default();
+        bail!("attaching XDP to {interface}: {reason}")
+    }
+
+    fn exchange(&mut self, path: &Path) -> Result<()> {
+        let link: FdLink = PinnedLink::from_pin(path)?.into();
+        let xdp = xdp(&mut self.ebpf)?;
+        let id = xdp.attach_to_link(link.try_into()?)?;
+        // The pin holds the link; our handle may go.
+        drop(xdp.take_link(id)?);
+        Ok(())
+    }
+}
+
+/// The name of a program by its id, for messages about somebody else's program.
+#[must_use]
+pub fn foreign_program(id: u32) -> String {
+    loaded_programs()
+        .filter_map(Result::ok)
+        .find(|info| info.id() == id)
+        .and_then(|info| info.name_as_str().map(|name| format!("'{name}' (id {id})")))
+        .unwrap_or_else(|| format!("id {id}"))
+}
+
+fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the eBPF object has no program '{PROGRAM}'"))?;
+    program.try_into().with_context(|| format!("program '{PROGRAM}'"))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+/// Every map of ours: name, type (`enum bpf_map_type`), key size, value size. What pins are checked against.
+const MAPS: &[(&str, u32, u32, u32)] = {
+    use lb_common::{clock, entry, flow_table, net};
+    const HASH: u32 = 1;
+    const ARRAY: u32 = 2;
+    const PERCPU_ARRAY: u32 = 6;
+    const DEVMAP: u32 = 14;
+    &[
+        ("ABOUT", ARRAY, 4, size_of::<entry::About>() as u32),
+        ("SETTINGS", ARRAY, 4, size_of::<entry::Settings>() as u32),
+        ("CLOCK", ARRAY, 4, size_of::<clock::Clock>() as u32),
+        ("GATE", ARRAY, 4, 8),
+        ("FLOWS", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
+        ("SERVICES", ARRAY, 4, size_of::<entry::Service>() as u32),
+        ("SERVERS", ARRAY, 4, size_of::<entry::Server>() as u32),
+        ("TABLES", ARRAY, 4, 8),
+        ("PATHS", ARRAY, 4, (size_of::<entry::Path>() * entry::Path::WAYS) as u32),
+        ("INTERFACES", ARRAY, 4, size_of::<entry::Interface>() as u32),
+        ("LISTENERS", HASH, size_of::<entry::EndpointKey>() as u32, 4),
+        ("BACKENDS", HASH, size_of::<entry::EndpointKey>() as u32, size_of::<entry::Sharers>() as u32),
+        ("LOCALS", HASH, size_of::<net::Addr>() as u32, 4),
+        ("DEVICES", DEVMAP, 4, 8),
+        ("VERDICTS", PERCPU_ARRAY, 4, size_of::<entry::Tally>() as u32),
+        ("EVENTS", PERCPU_ARRAY, 4, 8),
+        ("SERVER_COUNTERS", PERCPU_ARRAY, 4, size_of::<entry::Counters>() as u32),
+    ]
+};

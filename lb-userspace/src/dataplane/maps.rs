@@ -1,0 +1,175 @@
+//! Every map, under its type.
+
+use anyhow::{Context, Result, anyhow};
+use aya::Ebpf;
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
+use lb_common::clock::Clock;
+use lb_common::entry::{
+    About, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+};
+use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
+use lb_common::net::Addr;
+use lb_common::slot::{Geometry, ServerId};
+use lb_common::verdict::{Event, Verdict};
+use lb_common::word::Word;
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::Mapped;
+
+/// How large the maps are whose size depends on the configuration. Fixed for the life of the pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapSizes {
+    pub geometry: Geometry,
+    /// Pairs of service and server.
+    pub servers: u32,
+    pub services: u32,
+    /// Words of the table arena.
+    pub table_words: u32,
+}
+
+/// The maps of one data path.
+pub struct Maps {
+    pub about: Mapped<About>,
+    pub settings: Mapped<Settings>,
+    pub clock: Mapped<Clock>,
+    pub gate: Mapped<Word>,
+    pub flows: Mapped<[Word; BUCKET_SLOTS]>,
+    pub services: Mapped<Service>,
+    pub servers: Mapped<Server>,
+    pub tables: Mapped<Word>,
+    pub paths: Mapped<[Path; Path::WAYS]>,
+    pub interfaces: Mapped<Interface>,
+    pub listeners: HashMap<MapData, EndpointKey, u32>,
+    pub backends: HashMap<MapData, EndpointKey, Sharers>,
+    pub locals: HashMap<MapData, Addr, u32>,
+    pub devices: DevMap<MapData>,
+    verdicts: PerCpuArray<MapData, Tally>,
+    events: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, Counters>,
+}
+
+impl MapSizes {
+    /// The maps whose size the loader sets, by name.
+    #[must_use]
+    pub fn by_name(&self) -> [(&'static str, u32); 7] {
+        [
+            ("FLOWS", self.geometry.buckets()),
+            ("SERVERS", self.servers),
+            ("SERVER_COUNTERS", self.servers),
+            ("BACKENDS", self.servers),
+            ("SERVICES", self.services),
+            // One entry for each listener and one that marks each VIP.
+            ("LISTENERS", self.services * 2),
+            ("TABLES", self.table_words),
+        ]
+    }
+}
+
+impl Maps {
+    /// Takes the maps out of a loaded object.
+    ///
+    /// # Errors
+    /// If the object lacks a map or one cannot be mapped.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            about: mapped(ebpf, "ABOUT")?,
+            settings: mapped(ebpf, "SETTINGS")?,
+            clock: mapped(ebpf, "CLOCK")?,
+            gate: mapped(ebpf, "GATE")?,
+            flows: mapped(ebpf, "FLOWS")?,
+            services: mapped(ebpf, "SERVICES")?,
+            servers: mapped(ebpf, "SERVERS")?,
+            tables: mapped(ebpf, "TABLES")?,
+            paths: mapped(ebpf, "PATHS")?,
+            interfaces: mapped(ebpf, "INTERFACES")?,
+            listeners: typed(ebpf, "LISTENERS")?,
+            backends: typed(ebpf, "BACKENDS")?,
+            locals: typed(ebpf, "LOCALS")?,
+            devices: typed(ebpf, "DEVICES")?,
+            verdicts: typed(ebpf, "VERDICTS")?,
+            events: typed(ebpf, "EVENTS")?,
+            counters: typed(ebpf, "SERVER_COUNTERS")?,
+        })
+    }
+
+    /// The connection table.
+    #[must_use]
+    pub fn flow_table(&self) -> FlowTable<'_, Self> {
+        FlowTable { memory: self, geometry: self.settings.only().geometry() }
+    }
+
+    /// All CPUs' count of a verdict.
+    ///
+    /// # Errors
+    /// What the kernel says about the look-up.
+    pub fn verdict(&self, verdict: Verdict) -> Result<Tally> {
+        let sum = self.verdicts.get(&(verdict as u32), 0).context("reading the verdict counters")?;
+        Ok(sum.iter().fold(Tally::default(), |a, b| Tally {
+            packets: a.packets + b.packets,
+            bytes: a.bytes + b.bytes,
+        }))
+    }
+
+    /// All CPUs' count of an event.
+    ///
+    /// # Errors
+    /// What the kernel says about the look-up.
+    pub fn event(&self, event: Event) -> Result<u64> {
+        Ok(self.events.get(&(event as u32), 0).context("reading the event counters")?.iter().sum())
+    }
+
+    /// All CPUs' counters of a pair.
+    ///
+    /// # Errors
+    /// What the kernel says about the look-up.
+    pub fn counters(&self, id: ServerId) -> Result<Counters> {
+        let all = self.counters.get(&id.index(), 0).with_context(|| format!("reading the counters of id {}", id.get()))?;
+        Ok(all.iter().fold(Counters::default(), |a, b| a + *b))
+    }
+
+    /// Sets a pair's counters to zero on all CPUs, before its id is used again.
+    ///
+    /// # Errors
+    /// What the kernel says about the update.
+    pub fn clear_counters(&mut self, id: ServerId) -> Result<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error).context("counting CPUs")?;
+        let zero = aya::maps::PerCpuValues::try_from(vec![Counters::default(); cpus])?;
+        self.counters.set(id.index(), zero, 0).with_context(|| format!("clearing the counters of id {}", id.get()))
+    }
+}
+
+impl Memory for Maps {
+    type Cell = Word;
+    fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.flows.get(number)
+    }
+}
+
+/// Unix seconds of an agent's last sign of life, read from the pins in this folder.
+#[must_use]
+pub fn last_heartbeat(dir: &std::path::Path) -> Option<u64> {
+    let data = MapData::from_pin(dir.join("maps").join("CLOCK")).ok()?;
+    let mapped: Mapped<Clock> = Mapped::new(&data.fd().as_fd().as_raw_fd(), 1).ok()?;
+    mapped.only().last_beat()
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).ok_or_else(|| anyhow!("the eBPF object has no map {name}"))
+}
+
+fn typed<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+where
+    M::Error: std::error::Error + Send + Sync + 'static,
+{
+    M::try_from(take(ebpf, name)?).with_context(|| format!("map {name}"))
+}
+
+fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
+    let Map::Array(data) = take(ebpf, name)? else { return Err(anyhow!("map {name} is not an array")) };
+    let info = data.info().with_context(|| format!("map {name}"))?;
+    let size = size_of::<T>();
+    if info.value_size() as usize != size {
+        return Err(anyhow!("map {name} has values of {} bytes, this agent's have {size}", info.value_size()));
+    }
+    Mapped::new(&data.fd().as_fd().as_raw_fd(), info.max_entries()).with_context(|| format!("mapping map {name}"))
+}

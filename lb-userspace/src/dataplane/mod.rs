@@ -1,0 +1,25 @@
+//! The data path as the agent holds it: the eBPF object, its maps, its pins, its links. The only module that knows aya.
+//!
+//! Pins under one folder, on a bpffs that outlives the agent:
+//!
+//! ```text
+//! <pin_dir>/lock           held by the agent that lives (in the state folder, since bpffs takes no files)
+//! <pin_dir>/maps/<NAME>    every map
+//! <pin_dir>/links/<iface>  the attachment; removing it detaches
+//! ```
+//! Invariants: nothing in a pin is believed before [`About`](lb_common::entry::About) names our ABI and every map has the type
+//! and sizes of our object. The program behind a link changes atomically; maps are never replaced under a program.
+
+mod attach;
+mod driver_counters;
+mod mapped;
+mod maps;
+mod object;
+mod pins;
+
+pub use attach::{Attached, Mode, Program, foreign_program};
+pub use driver_counters::driver_losses;
+pub use mapped::Mapped;
+pub use maps::{MapSizes, Maps, last_heartbeat};
+pub use object::{Object, ObjectError};
+pub use pins::{Pins, PinsError};

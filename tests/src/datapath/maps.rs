@@ -1,0 +1,255 @@
+//! The maps of a data path under test, and how a [`World`] is written into them.
+
+use anyhow::{Context, Result, ensure};
+use lb_common::clock::{Clock, TICK_NS};
+use lb_common::entry::{EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers};
+use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::gate::{self, Position, Role};
+use lb_common::identity::{HashKey, mix, name_hash};
+use lb_common::maglev::{Share, table};
+use lb_common::net::{Addr, NextHop, Port, PortNumber};
+use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
+use lb_common::slot::{Geometry, Limits, MIN_BUCKET_BITS};
+use lb_common::word::Word;
+use lb_common::{net, slot::ServerId};
+
+use super::region::Region;
+use super::world::{self, Hop, Mode, Side, World};
+
+/// Room for the worlds of tests.
+pub const SERVICES: u32 = 16;
+pub const SERVERS: u32 = 64;
+pub const TABLE_WORDS: u32 = SERVICES * 2 * WORDS_PER_TABLE;
+const WORDS_PER_TABLE: u32 = TABLE_SIZE.div_ceil(IDS_PER_WORD);
+/// Prime, as Maglev wants it, and small, so that worlds are cheap.
+const TABLE_SIZE: u32 = 1021;
+
+/// Ages after which entries are over: 30 s, 60 s, 15 min.
+pub const LIMITS: Limits = Limits { new: 28, closing: 56, established: 13 };
+
+/// The arrays that are shared word by word.
+#[derive(Debug)]
+pub struct Arrays {
+    pub settings: Region<Settings>,
+    pub clock: Region<Clock>,
+    pub gate: Region<Word>,
+    pub flows: Region<[Word; BUCKET_SLOTS]>,
+    pub services: Region<Service>,
+    pub servers: Region<Server>,
+    pub tables: Region<Word>,
+    pub paths: Region<[Path; Path::WAYS]>,
+    pub interfaces: Region<Interface>,
+}
+
+/// The maps that are written by key.
+pub trait Keyed {
+    fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()>;
+    fn add_backend(&mut self, key: EndpointKey, sharers: Sharers) -> Result<()>;
+    fn add_local(&mut self, addr: Addr) -> Result<()>;
+    fn clear(&mut self) -> Result<()>;
+}
+
+/// The same key in every run, so that a failure repeats.
+#[must_use]
+pub fn test_key() -> HashKey {
+    HashKey(std::array::from_fn(|i| mix(i as u64 + 0x786c_7673)))
+}
+
+#[must_use]
+pub fn geometry() -> Geometry {
+    Geometry::nearest(MIN_BUCKET_BITS)
+}
+
+impl Arrays {
+    /// Forgets everything, also connections and paths.
+    pub fn clear(&self) {
+        self.settings.clear();
+        self.clock.clear();
+        self.gate.clear();
+        self.flows.clear();
+        self.services.clear();
+        self.servers.clear();
+        self.tables.clear();
+        self.paths.clear();
+        self.interfaces.clear();
+    }
+
+    /// Writes a world; connections, learned paths and the clock's ticks stay. `indices` are the interfaces of the two
+    /// sides, `machine_ns` the machine's monotonic clock.
+    pub fn install(
+        &self,
+        world: &World,
+        keyed: &mut impl Keyed,
+        indices: [u32; 2],
+        machine_ns: u64,
+    ) -> Result<()> {
+        keyed.clear()?;
+        self.gate.clear();
+        self.set_up(world, indices, machine_ns);
+        for (number, service) in world.services.iter().enumerate() {
+            self.write_service(world, number, service)?;
+            let vip = Addr::from(std::net::IpAddr::from(service.vip));
+            self.admit(vip, Role::Vip);
+            let port = Port::from_host(service.port);
+            keyed.add_listener(EndpointKey::new(vip, port, protocol(service.protocol)), number as u32)?;
+            keyed.add_listener(EndpointKey::vip_marker(vip), number as u32)?;
+        }
+        ensure!(world.servers.len() < SERVERS as usize, "a world has at most {} servers", SERVERS - 1);
+        let mut backends: Vec<(EndpointKey, Sharers)> = Vec::new();
+        for (index, (number, server)) in world.servers.iter().enumerate() {
+            let id = ServerId::new(index as u16 + 1).context("ids begin with 1")?;
+            let service = &world.services[number.0];
+            self.write_server(world, id, number.0, service, server, indices);
+            if service.mode == Mode::Nat && !server.freed {
+                let addr = Addr::from(std::net::IpAddr::from(server.address));
+                self.admit(addr, Role::NatServer);
+                let key = EndpointKey::new(addr, Port::from_host(server.port), protocol(service.protocol));
+                join(&mut backends, key, id)?;
+            }
+        }
+        for (key, sharers) in backends {
+            keyed.add_backend(key, sharers)?;
+        }
+        for local in &world.locals {
+            keyed.add_local(Addr::from(std::net::IpAddr::from(*local)))?;
+        }
+        Ok(())
+    }
+
+    /// Sets the clock to so many ticks, with the machine's clock where it is.
+    pub fn set_ticks(&self, ticks: u32, machine_ns: u64) {
+        self.clock.words()[0].store(u64::from(ticks) << 32 | u64::from((machine_ns / TICK_NS) as u32));
+    }
+
+    #[must_use]
+    pub fn ticks(&self) -> u32 {
+        (self.clock.words()[0].load() >> 32) as u32
+    }
+
+    fn set_up(&self, world: &World, indices: [u32; 2], machine_ns: u64) {
+        let settings = &self.settings.all()[0];
+        settings.found(&test_key(), geometry());
+        settings.set_limits(LIMITS);
+        let flag = |on: bool, bit: u64| if on { bit } else { 0 };
+        settings.flags.store(
+            flag(world.flows, Settings::FLOWS)
+                | flag(world.serving, Settings::SERVING)
+                | flag(world.derive_udp, Settings::DERIVE_UDP),
+        );
+        let silence = if world.agent_lives { 0 } else { 1000 * TICK_NS };
+        self.clock.all()[0].beat(machine_ns.saturating_sub(silence), 1_700_000_000);
+        for (side, index) in Side::BOTH.into_iter().zip(indices) {
+            let interface = &self.interfaces.all()[PortNumber::of_interface(index).index() as usize];
+            interface.ifindex.store(u64::from(index));
+            interface.set_mac(side.mac());
+        }
+    }
+
+    fn admit(&self, addr: Addr, role: Role) {
+        let position = Position::of(addr);
+        let word = &self.gate.all()[position.word() as usize % gate::WORDS as usize];
+        word.store(position.admit(word.load(), role));
+    }
+
+    fn write_service(&self, world: &World, number: usize, service: &world::Service) -> Result<()> {
+        let entry =
+            self.services.get(number as u32).with_context(|| format!("no room for service {number}"))?;
+        entry.vip.store(Addr::from(std::net::IpAddr::from(service.vip)));
+        entry.name_hash.store(name_hash(0, service.name.as_bytes()));
+        entry.flags.store(Service::IN_USE | if service.reject { Service::REJECT } else { 0 });
+        let now = shares(world, number, |server| server.weight);
+        let before = shares(world, number, |server| server.miss_weight.unwrap_or(server.weight));
+        let select = self.write_table(number as u32 * 2, &now)?;
+        let miss = if now == before { select } else { self.write_table(number as u32 * 2 + 1, &before)? };
+        entry.select.store(select);
+        entry.miss.store(miss);
+        Ok(())
+    }
+
+    fn write_table(&self, number: u32, shares: &[Share]) -> Result<u64> {
+        if shares.iter().all(|share| share.weight == 0) {
+            return Ok(0);
+        }
+        let offset = number * WORDS_PER_TABLE;
+        for (word, ids) in table(shares, TABLE_SIZE).chunks(IDS_PER_WORD as usize).enumerate() {
+            let four = std::array::from_fn(|i| ids.get(i).copied().unwrap_or(0));
+            self.tables.all()[offset as usize + word].store(word_of_ids(four));
+        }
+        Ok(Extent::new(offset, TABLE_SIZE, 1).context("an extent within bounds")?.to_word())
+    }
+
+    fn write_server(
+        &self,
+        world: &World,
+        id: ServerId,
+        number: usize,
+        service: &world::Service,
+        server: &world::Server,
+        indices: [u32; 2],
+    ) {
+        let entry = &self.servers.all()[id.index() as usize];
+        let at_same_place = world.servers.iter().filter(|(other, twin)| {
+            let twin_service = &world.services[other.0];
+            let same_port = twin.port == server.port || twin.port == 0 || server.port == 0;
+            twin.address == server.address
+                && same_port
+                && twin_service.protocol == service.protocol
+                && twin_service.mode == Mode::Nat
+                && !twin.freed
+        });
+        let shared = service.mode == Mode::Nat && at_same_place.count() > 1;
+        let flag = |on: bool, bit: u16| if on { bit } else { 0 };
+        let state = ServerState {
+            flags: flag(!server.freed, ServerState::IN_USE)
+                | flag(server.down, ServerState::DOWN)
+                | flag(server.drained, ServerState::DRAINED)
+                | flag(service.mode == Mode::Nat, ServerState::NAT)
+                | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
+                | flag(shared, ServerState::SHARED)
+                | flag(server.removed, ServerState::REMOVED),
+            service: number as u16,
+            port: Port::from_host(server.port),
+            vip_port: Port::from_host(service.port),
+        };
+        entry.address.store(Addr::from(std::net::IpAddr::from(server.address)));
+        entry.vip.store(Addr::from(std::net::IpAddr::from(service.vip)));
+        entry.name_hash.store(name_hash(name_hash(0, service.name.as_bytes()), server.name.as_bytes()));
+        entry.next_hop.store(server.next_hop.map_or(0, |hop| next_hop(hop, indices).to_word()));
+        entry.state.store(state.to_word());
+    }
+}
+
+/// A neighbour as the data path writes it.
+#[must_use]
+pub fn next_hop(hop: Hop, indices: [u32; 2]) -> NextHop {
+    NextHop { mac: hop.mac, port: PortNumber::of_interface(indices[hop.side as usize]) }
+}
+
+fn protocol(protocol: world::Protocol) -> net::Protocol {
+    match protocol {
+        world::Protocol::Tcp => net::Protocol::Tcp,
+        world::Protocol::Udp => net::Protocol::Udp,
+    }
+}
+
+/// The servers of a service with their weights in one of its tables.
+fn shares(world: &World, service: usize, weight: impl Fn(&world::Server) -> u32) -> Vec<Share> {
+    let of_service = world.servers.iter().enumerate().filter(|(_, (number, _))| number.0 == service);
+    of_service
+        .map(|(index, (_, server))| Share {
+            name_hash: name_hash(service as u64, server.name.as_bytes()),
+            weight: weight(server),
+            id: index as u16 + 1,
+        })
+        .collect()
+}
+
+fn join(backends: &mut Vec<(EndpointKey, Sharers)>, key: EndpointKey, id: ServerId) -> Result<()> {
+    if !backends.iter().any(|(other, _)| *other == key) {
+        backends.push((key, Sharers::default()));
+    }
+    let (_, sharers) = backends.iter_mut().find(|(other, _)| *other == key).context("just added")?;
+    let free = sharers.ids.iter_mut().find(|id| **id == 0);
+    *free.with_context(|| format!("more than {} services share {key:?}", Sharers::LIMIT))? = id.get();
+    Ok(())
+}

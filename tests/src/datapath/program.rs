@@ -1,0 +1,323 @@
+//! The object as the kernel verified and compiled it, run frame by frame with BPF_PROG_TEST_RUN.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use aya::maps::xdp::DevMap;
+use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use lb_common::clock::TICK_NS;
+use lb_common::entry::{Counters, EndpointKey, Path, Sharers, Tally};
+use lb_common::gate;
+use lb_common::net::{Addr, PortNumber};
+use lb_common::verdict::{Event, Verdict};
+use nix::time::{ClockId, clock_gettime};
+
+use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry};
+use super::region::{Region, Value};
+use super::world::{Side, World};
+use super::{Engine, FIRST_TICK};
+use crate::fixture::Observation;
+use crate::namespace::{Group, Namespace};
+
+/// Names the object under test.
+pub const OBJECT_VARIABLE: &str = "XLVS_EBPF_OBJECT";
+/// The name of the XDP program in the object.
+pub const PROGRAM: &str = "xlvs";
+
+/// A loaded data path in a namespace of its own, which the thread that loaded it has entered for good.
+pub struct Program {
+    ebpf: Ebpf,
+    pub arrays: Arrays,
+    keyed: HashMaps,
+    verdicts: PerCpuArray<MapData, Tally>,
+    events: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, Counters>,
+    /// What the counters showed after the last run.
+    seen: Seen,
+    names: Vec<String>,
+    agent_lives: bool,
+    indices: [u32; 2],
+    namespace: Namespace,
+}
+
+#[derive(Clone, Default)]
+struct Seen {
+    verdicts: Vec<u64>,
+    events: Vec<u64>,
+    servers: Vec<Counters>,
+}
+
+struct HashMaps {
+    listeners: HashMap<MapData, EndpointKey, u32>,
+    backends: HashMap<MapData, EndpointKey, Sharers>,
+    locals: HashMap<MapData, Addr, u32>,
+}
+
+/// The bytes of the object under test.
+pub fn object() -> Result<Vec<u8>> {
+    let path = std::env::var_os(OBJECT_VARIABLE).map(PathBuf::from).with_context(|| {
+        format!("{OBJECT_VARIABLE} names no object; run this suite with 'cargo xtask test --only kernel'")
+    })?;
+    fs::read(&path).with_context(|| format!("cannot read {OBJECT_VARIABLE}={}", path.display()))
+}
+
+/// The object, its maps made and its programs not yet loaded. Maps whose size the agent sets are small.
+pub fn open() -> Result<Ebpf> {
+    let sizes = [
+        ("FLOWS", geometry().buckets()),
+        ("SERVERS", SERVERS),
+        ("SERVER_COUNTERS", SERVERS),
+        ("BACKENDS", SERVERS),
+        ("SERVICES", SERVICES),
+        ("LISTENERS", SERVICES * 2),
+        ("TABLES", TABLE_WORDS),
+    ];
+    let mut loader = EbpfLoader::new();
+    for (map, entries) in sizes {
+        loader.map_max_entries(map, entries);
+    }
+    loader.load(&object()?).context("the kernel refuses the maps of the object; this suite needs root")
+}
+
+/// The data path's XDP program.
+pub fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the object has no program {PROGRAM}"))?;
+    program.try_into().with_context(|| format!("program {PROGRAM} is not an XDP program"))
+}
+
+impl Program {
+    /// Loads the object and makes the two interfaces. The calling thread stays in their namespace.
+    pub fn load() -> Result<Self> {
+        let namespace = Namespace::create(Group::next(), "program")?;
+        let mut lines = String::new();
+        for side in Side::BOTH {
+            let (name, mac) = (name_of(side), side.mac().map(|byte| format!("{byte:02x}")).join(":"));
+            lines += &format!("link add {name} address {mac} type veth peer name {name}-peer\n");
+            lines += &format!("link set {name} up\nlink set {name}-peer up\n");
+        }
+        namespace.ip(&lines)?;
+        namespace.sysctl(&[("net/ipv4/conf/all/forwarding", "1")])?;
+        let index = |side| -> Result<u32> {
+            let shown = namespace.ip_json(&["link", "show", "dev", name_of(side)])?;
+            let index = shown[0]["ifindex"].as_u64().context("ip shows no interface index")?;
+            Ok(index as u32)
+        };
+        let indices = [index(Side::Front)?, index(Side::Back)?];
+        namespace.join()?;
+
+        let mut ebpf = open()?;
+        xdp(&mut ebpf)?.load().context("the kernel refuses the program")?;
+        let mut devices: DevMap<_> = take(&mut ebpf, "DEVICES")?;
+        for index in indices {
+            devices.set(PortNumber::of_interface(index).index(), index, None, 0)?;
+        }
+        let mut program = Self {
+            arrays: arrays(&mut ebpf)?,
+            keyed: HashMaps {
+                listeners: take(&mut ebpf, "LISTENERS")?,
+                backends: take(&mut ebpf, "BACKENDS")?,
+                locals: take(&mut ebpf, "LOCALS")?,
+            },
+            verdicts: take(&mut ebpf, "VERDICTS")?,
+            events: take(&mut ebpf, "EVENTS")?,
+            counters: take(&mut ebpf, "SERVER_COUNTERS")?,
+            seen: Seen::default(),
+            names: Vec::new(),
+            agent_lives: true,
+            indices,
+            namespace,
+            ebpf,
+        };
+        program.reset()?;
+        Ok(program)
+    }
+
+    /// All verdicts ever counted, by number.
+    pub fn verdicts(&self) -> Result<Vec<u64>> {
+        let numbers = 0..Verdict::ALL.len() as u32;
+        numbers.map(|i| Ok(self.verdicts.get(&i, 0)?.iter().map(|tally| tally.packets).sum())).collect()
+    }
+
+    fn counted(&self) -> Result<Seen> {
+        let events = 0..Event::ALL.len() as u32;
+        let servers = 1..=self.names.len() as u32;
+        Ok(Seen {
+            verdicts: self.verdicts()?,
+            events: events.map(|i| Ok(self.events.get(&i, 0)?.iter().sum())).collect::<Result<_>>()?,
+            servers: servers
+                .map(|i| Ok(self.counters.get(&i, 0)?.iter().fold(Counters::default(), |a, b| a + *b)))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// The kernel's action and the frame that is left, without a look at the counters.
+    pub fn push(&mut self, from: Side, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        ensure!(frame.len() >= 14, "BPF_PROG_TEST_RUN takes no frame of less than an Ethernet header");
+        self.settle()?;
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let words = [0, frame.len() as u32, 0, self.indices[from as usize], 0, 0];
+        let context: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
+        let mut output = vec![0; frame.len()];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut output),
+            ctx_in: Some(&context),
+            ..TestRunOptions::new()
+        };
+        let result = xdp(&mut self.ebpf)?.test_run(options).context("BPF_PROG_TEST_RUN refuses the frame")?;
+        output.truncate(result.data_size_out as usize);
+        Ok((result.return_value, output))
+    }
+
+    /// Keeps the data path's clock where it is while a frame runs, so that a case sees the ticks it let pass and no others.
+    fn settle(&self) -> Result<()> {
+        let left = TICK_NS - machine_ns()? % TICK_NS;
+        if left < NEAR_TICK_NS {
+            thread::sleep(Duration::from_nanos(left) + Duration::from_millis(5));
+        }
+        self.set_clock(self.arrays.ticks())
+    }
+
+    fn set_clock(&self, ticks: u32) -> Result<()> {
+        let now = machine_ns()?;
+        self.arrays.set_ticks(ticks, now);
+        let silence = if self.agent_lives { 0 } else { 1000 * TICK_NS };
+        self.arrays.clock.all()[0].beat(now.saturating_sub(silence), 1_700_000_000);
+        Ok(())
+    }
+}
+
+/// Longer than a frame takes, also on a busy machine.
+const NEAR_TICK_NS: u64 = 20_000_000;
+
+/// The clock that the program reads.
+fn machine_ns() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).context("cannot read the monotonic clock")?;
+    Ok(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+}
+
+const fn name_of(side: Side) -> &'static str {
+    match side {
+        Side::Front => "front",
+        Side::Back => "back",
+    }
+}
+
+/// A server's counters under the names that fixtures use.
+pub(super) fn named(server: &str, counters: Counters) -> impl Iterator<Item = (String, i64)> {
+    let fields = ["connections", "packets_in", "bytes_in", "packets_out", "bytes_out"];
+    fields.into_iter().zip(counters.to_array()).map(move |(field, n)| (format!("{server}.{field}"), n as i64))
+}
+
+fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
+    Ok(Arrays {
+        settings: array(ebpf, "SETTINGS", 1)?,
+        clock: array(ebpf, "CLOCK", 1)?,
+        gate: array(ebpf, "GATE", gate::WORDS)?,
+        flows: array(ebpf, "FLOWS", geometry().buckets())?,
+        services: array(ebpf, "SERVICES", SERVICES)?,
+        servers: array(ebpf, "SERVERS", SERVERS)?,
+        tables: array(ebpf, "TABLES", TABLE_WORDS)?,
+        paths: array(ebpf, "PATHS", Path::SETS)?,
+        interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
+    })
+}
+
+fn array<T: Value>(ebpf: &mut Ebpf, name: &str, entries: u32) -> Result<Region<T>> {
+    let Some(Map::Array(data)) = ebpf.map(name) else { bail!("the object has no array {name}") };
+    Region::of_map(data.fd().as_fd(), entries).with_context(|| format!("map {name}"))
+}
+
+fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+where
+    M::Error: std::error::Error + Send + Sync + 'static,
+{
+    let map = ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))?;
+    M::try_from(map).with_context(|| format!("map {name}"))
+}
+
+impl Keyed for HashMaps {
+    fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()> {
+        self.listeners.insert(key, service, 0).context("cannot add a listener")
+    }
+
+    fn add_backend(&mut self, key: EndpointKey, sharers: Sharers) -> Result<()> {
+        self.backends.insert(key, sharers, 0).context("cannot add a backend")
+    }
+
+    fn add_local(&mut self, addr: Addr) -> Result<()> {
+        self.locals.insert(addr, 1, 0).context("cannot add a local address")
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
+            self.listeners.remove(&key)?;
+        }
+        for key in self.backends.keys().collect::<Result<Vec<_>, _>>()? {
+            self.backends.remove(&key)?;
+        }
+        for key in self.locals.keys().collect::<Result<Vec<_>, _>>()? {
+            self.locals.remove(&key)?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Program {
+    fn reset(&mut self) -> Result<()> {
+        self.arrays.clear();
+        self.keyed.clear()?;
+        self.set_clock(FIRST_TICK)?;
+        self.namespace.ip("route flush table main\nneigh flush all")
+    }
+
+    fn install(&mut self, world: &World) -> Result<()> {
+        self.agent_lives = world.agent_lives;
+        self.arrays.install(world, &mut self.keyed, self.indices, machine_ns()?)?;
+        self.names = world.servers.iter().map(|(_, server)| server.name.to_owned()).collect();
+        let mut lines = String::new();
+        for (address, hop) in &world.routes {
+            let (device, mac) = (name_of(hop.side), hop.mac.map(|byte| format!("{byte:02x}")).join(":"));
+            lines += &format!("route replace {address}/32 dev {device}\n");
+            lines += &format!("neigh replace {address} lladdr {mac} dev {device} nud permanent\n");
+        }
+        if !lines.is_empty() {
+            self.namespace.ip(&lines)?;
+        }
+        self.seen = self.counted()?;
+        Ok(())
+    }
+
+    fn pass(&mut self, ticks: u32) -> Result<()> {
+        self.set_clock(self.arrays.ticks() + ticks)
+    }
+
+    fn run(&mut self, from: Side, frame: &[u8]) -> Result<Observation> {
+        let (action, output) = self.push(from, frame)?;
+        let now = self.counted()?;
+        let before = std::mem::replace(&mut self.seen, now.clone());
+        let growth = |now: u64, before: u64| now as i64 - before as i64;
+        let mut observation = Observation { action, output, ..Observation::default() };
+        for (verdict, (now, before)) in Verdict::ALL.iter().zip(now.verdicts.iter().zip(before.verdicts)) {
+            observation.verdicts.insert(verdict.name().to_owned(), growth(*now, before));
+        }
+        let mut counters = BTreeMap::new();
+        for (event, (now, before)) in Event::ALL.iter().zip(now.events.iter().zip(before.events)) {
+            counters.insert(event.name().to_owned(), growth(*now, before));
+        }
+        for (name, (now, before)) in self.names.iter().zip(now.servers.iter().zip(before.servers)) {
+            let (now, before) = (now.to_array(), before.to_array());
+            let grown = Counters::from_array(std::array::from_fn(|i| now[i] - before[i]));
+            counters.extend(named(name, grown));
+        }
+        observation.counters = counters;
+        Ok(observation)
+    }
+}

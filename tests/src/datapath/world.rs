@@ -1,0 +1,224 @@
+//! A director, its services and its neighbours as plain data: what a test says once, for every engine.
+
+use std::net::Ipv4Addr;
+
+use crate::packet::Mac;
+
+/// The client's side or the servers'. A one-arm director has only the front.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Side {
+    Front,
+    Back,
+}
+
+impl Side {
+    pub const BOTH: [Self; 2] = [Self::Front, Self::Back];
+
+    /// The director's own address on this side.
+    #[must_use]
+    pub const fn mac(self) -> Mac {
+        match self {
+            Self::Front => [2, 0, 0, 0, 1, 1],
+            Self::Back => [2, 0, 0, 0, 2, 1],
+        }
+    }
+}
+
+/// A neighbour of the director.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hop {
+    pub side: Side,
+    pub mac: Mac,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    Nat,
+    Dr,
+}
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub name: &'static str,
+    pub vip: Ipv4Addr,
+    /// 0: any.
+    pub port: u16,
+    pub protocol: Protocol,
+    pub mode: Mode,
+    /// Without a server, a SYN is answered with RST.
+    pub reject: bool,
+}
+
+impl Service {
+    /// NAT over TCP; without a server, clients are told.
+    pub fn tcp(name: &'static str, vip: impl Into<Ipv4Addr>, port: u16) -> Self {
+        Self { name, vip: vip.into(), port, protocol: Protocol::Tcp, mode: Mode::Nat, reject: true }
+    }
+
+    #[must_use]
+    pub fn udp(self) -> Self {
+        Self { protocol: Protocol::Udp, ..self }
+    }
+
+    #[must_use]
+    pub fn direct(self) -> Self {
+        Self { mode: Mode::Dr, ..self }
+    }
+
+    /// Without a server, packets are dropped in silence.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        Self { reject: false, ..self }
+    }
+}
+
+/// One real server of one service.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub name: &'static str,
+    pub address: Ipv4Addr,
+    /// 0: the port that was hit.
+    pub port: u16,
+    /// In the select table.
+    pub weight: u32,
+    /// In the miss table, if that still has an older one.
+    pub miss_weight: Option<u32>,
+    pub next_hop: Option<Hop>,
+    pub down: bool,
+    pub drained: bool,
+    pub removed: bool,
+    /// Not in use (any more): its number may be found in old entries and tables.
+    pub freed: bool,
+}
+
+impl Server {
+    /// Weight 1, behind the director, reached directly.
+    pub fn at(name: &'static str, address: impl Into<Ipv4Addr>, port: u16) -> Self {
+        let address = address.into();
+        let next_hop = Some(Hop { side: Side::Back, mac: mac_of(address) });
+        Self {
+            name,
+            address,
+            port,
+            weight: 1,
+            miss_weight: None,
+            next_hop,
+            down: false,
+            drained: false,
+            removed: false,
+            freed: false,
+        }
+    }
+
+    #[must_use]
+    pub fn weight(self, weight: u32) -> Self {
+        Self { weight, ..self }
+    }
+
+    #[must_use]
+    pub fn by(self, next_hop: Option<Hop>) -> Self {
+        Self { next_hop, ..self }
+    }
+
+    /// In the same network as the clients.
+    #[must_use]
+    pub fn in_front(self) -> Self {
+        let mac = mac_of(self.address);
+        self.by(Some(Hop { side: Side::Front, mac }))
+    }
+}
+
+/// The MAC address a neighbour with this address has.
+#[must_use]
+pub fn mac_of(address: impl Into<Ipv4Addr>) -> Mac {
+    let [a, b, c, d] = address.into().octets();
+    [0x0a, 0, a, b, c, d]
+}
+
+/// The number of a service or server within its world.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Number(pub usize);
+
+/// Everything a director goes by.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub services: Vec<Service>,
+    /// With the number of their service. A server's id is its place here, plus one.
+    pub servers: Vec<(Number, Server)>,
+    /// The director's own addresses.
+    pub locals: Vec<Ipv4Addr>,
+    /// Addresses the kernel's routing knows a neighbour for.
+    pub routes: Vec<(Ipv4Addr, Hop)>,
+    pub flows: bool,
+    pub serving: bool,
+    pub derive_udp: bool,
+    /// Whether the agent's heartbeat is fresh.
+    pub agent_lives: bool,
+}
+
+impl Default for World {
+    /// No services; serving, with a flow table, under a living agent; nothing comes by the kernel's routing.
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            servers: Vec::new(),
+            locals: Vec::new(),
+            routes: Vec::new(),
+            flows: true,
+            serving: true,
+            derive_udp: false,
+            agent_lives: true,
+        }
+    }
+}
+
+impl World {
+    pub fn service(&mut self, service: Service) -> Number {
+        self.services.push(service);
+        Number(self.services.len() - 1)
+    }
+
+    pub fn server(&mut self, service: Number, server: Server) -> Number {
+        self.servers.push((service, server));
+        Number(self.servers.len() - 1)
+    }
+
+    /// A world with one service and its servers.
+    #[must_use]
+    pub fn of(service: Service, servers: impl IntoIterator<Item = Server>) -> Self {
+        Self::default().and(service, servers)
+    }
+
+    /// One more service.
+    #[must_use]
+    pub fn and(mut self, service: Service, servers: impl IntoIterator<Item = Server>) -> Self {
+        let number = self.service(service);
+        for server in servers {
+            self.server(number, server);
+        }
+        self
+    }
+
+    /// The same with something else.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// The one server of this name.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn named(&mut self, name: &str) -> &mut Server {
+        let found = self.servers.iter_mut().find(|(_, server)| server.name == name);
+        &mut found.unwrap_or_else(|| panic!("no server {name} in this world")).1
+    }
+}
