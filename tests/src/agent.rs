@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::cleanup::Undo;
 use crate::daemon::Daemon;
+use crate::folder::Folder;
 use crate::namespace::Namespace;
 use crate::tools;
 
@@ -39,7 +39,7 @@ pub struct Installation {
     pins: PathBuf,
     // In this order: first down and the pins, then the folder with the configuration that `down` reads.
     _down: Undo,
-    _folder: TempDir,
+    _folder: Folder,
 }
 
 /// What a run of the command line came to.
@@ -59,7 +59,7 @@ impl Installation {
         SWEEP.call_once(remove_pins_of_dead_processes);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let pins = Path::new(BPFFS).join(format!("{PINS}{}-{number}", std::process::id()));
-        let folder = tempfile::Builder::new().prefix("xlvs-test-").tempdir().context("no folder for xlvs")?;
+        let folder = Folder::create("xlvs-test-")?;
         let path = folder.path().to_owned();
         let undo = {
             let (pins, netns) = (pins.clone(), director.name().to_owned());
@@ -114,19 +114,37 @@ impl Installation {
 
     /// Starts `xlvs up` and returns when it is ready; the error has all it said.
     pub fn up(&self) -> Result<Agent> {
-        let agent = self.up_unready()?;
-        agent
-            .daemon
-            .wait_until(READY_WITHIN, || self.run(&["status", "--ready"]).is_ok_and(|said| said.code == 0))?;
-        Ok(agent)
+        self.wait_ready(self.up_unready()?)
+    }
+
+    /// [`Installation::up`] with another eBPF object than the one inside the binary.
+    pub fn up_with_object(&self, object: &Path) -> Result<Agent> {
+        let mut command = self.up_command()?;
+        command.env("XLVS_OBJECT", object);
+        self.wait_ready(self.start(&mut command)?)
     }
 
     /// Starts `xlvs up` and does not wait.
     pub fn up_unready(&self) -> Result<Agent> {
+        self.start(&mut self.up_command()?)
+    }
+
+    /// `xlvs up` in the director, not started yet.
+    pub fn up_command(&self) -> Result<Command> {
+        self.command(&["up", "--netns", &self.netns])
+    }
+
+    fn start(&self, command: &mut Command) -> Result<Agent> {
         static LOGS: AtomicU32 = AtomicU32::new(0);
         let log = self.folder.join(format!("agent-{}.log", LOGS.fetch_add(1, Ordering::Relaxed)));
-        let mut command = self.command(&["up", "--netns", &self.netns])?;
-        Ok(Agent { daemon: Daemon::start("xlvs up", &mut command, &log)? })
+        Ok(Agent { daemon: Daemon::start("xlvs up", command, &log)? })
+    }
+
+    fn wait_ready(&self, agent: Agent) -> Result<Agent> {
+        agent
+            .daemon
+            .wait_until(READY_WITHIN, || self.run(&["status", "--ready"]).is_ok_and(|said| said.code == 0))?;
+        Ok(agent)
     }
 
     /// Runs `xlvs ARGS` for this installation and returns whatever came of it.

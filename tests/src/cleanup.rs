@@ -1,6 +1,6 @@
 //! What has to be undone, exactly once: by the guard's drop (a panic unwinds through it), or by a signal.
 
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, RwLock};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -15,10 +15,26 @@ struct Pending {
     actions: Vec<(u64, Action)>,
 }
 
+/// Held for reading while a thing is made or undone; a signal takes it for good, so none is made or left half undone
+/// when the process ends.
+static IN_HAND: RwLock<()> = RwLock::new(());
+
 static PENDING: Mutex<Pending> = Mutex::new(Pending { next_id: 0, closing: false, actions: Vec::new() });
 
 fn pending() -> MutexGuard<'static, Pending> {
     PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `make`, which makes a thing and registers its [`Undo`]: to a signal the two are one. It must be short, must not
+/// drop an [`Undo`], and does not return once a signal has come.
+pub fn making<T>(make: impl FnOnce() -> T) -> T {
+    let _in_hand = IN_HAND.read().unwrap_or_else(PoisonError::into_inner);
+    make()
+}
+
+/// Whether a signal has come: what fails from now on fails because everything is being taken away.
+pub fn interrupted() -> bool {
+    pending().closing
 }
 
 /// An action that will run when this is dropped, unless a signal ran it before.
@@ -45,6 +61,7 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
+        let _in_hand = IN_HAND.read().unwrap_or_else(PoisonError::into_inner);
         let action = {
             let mut pending = pending();
             let place = pending.actions.iter().position(|(id, _)| *id == self.id);
@@ -59,6 +76,8 @@ impl Drop for Undo {
 /// Undoes everything still pending, last first, and from now on whatever is registered, at once.
 fn undo_all() {
     pending().closing = true;
+    // Never given back: whoever comes to make or undo something waits for the end of the process.
+    std::mem::forget(IN_HAND.write().unwrap_or_else(PoisonError::into_inner));
     loop {
         let Some((_, action)) = pending().actions.pop() else { return };
         action();

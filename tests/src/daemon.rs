@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::cleanup::Undo;
+use crate::cleanup::{self, Undo};
 use crate::tools;
 
 /// A child process that ends with this value: SIGTERM, and SIGKILL when that did not help within two seconds.
@@ -28,15 +28,14 @@ impl Daemon {
     pub fn start(what: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let errors = file.try_clone().context("cannot duplicate the log's descriptor")?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(errors)
-            .spawn()
-            .with_context(|| format!("cannot start {what}: {}", tools::display(command)))?;
-        let child = Arc::new(Mutex::new(child));
-        let doomed = Arc::clone(&child);
-        let undo = Undo::new(move || end(&mut lock(&doomed)));
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        let started = cleanup::making(|| {
+            let child = Arc::new(Mutex::new(command.spawn()?));
+            let doomed = Arc::clone(&child);
+            std::io::Result::Ok((child, Undo::new(move || end(&mut lock(&doomed)))))
+        });
+        let (child, undo) =
+            started.with_context(|| format!("cannot start {what}: {}", tools::display(command)))?;
         Ok(Self { what: what.to_owned(), log: log.to_owned(), child, _undo: undo })
     }
 

@@ -7,6 +7,7 @@
 //! | flood the VIP with frames from random sources | [`flood`] |
 //! | write, read and compare frames without the code under test | [`packet`], [`fixture`] |
 //! | run frames through the data path, as a library and as the kernel runs it | [`datapath`] |
+//! | judge a spread over weighted servers | [`chi_square`] |
 //! | count what the program received, from outside its own counters | [`accounting`] |
 //! | run the agent, its command line, nginx, wrk and curl | [`agent`], [`nginx`], [`wrk`], [`curl`] |
 //!
@@ -15,12 +16,14 @@
 
 pub mod accounting;
 pub mod agent;
+pub mod chi_square;
 pub mod cleanup;
 pub mod curl;
 pub mod datapath;
 pub mod daemon;
 pub mod fixture;
 pub mod flood;
+pub mod folder;
 pub mod namespace;
 pub mod nginx;
 pub mod offload;

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cleanup::Undo;
+use crate::cleanup::{self, Undo};
 use crate::tools;
 
 const FOLDER: &str = "/run/netns";
@@ -44,10 +44,15 @@ impl Namespace {
         static SWEEP: Once = Once::new();
         SWEEP.call_once(remove_those_of_dead_processes);
         let name = format!("{PREFIX}-{}-{}-{role}", std::process::id(), group.0);
-        tools::output(tools::command("ip")?.args(["netns", "add", &name]))
-            .with_context(|| format!("cannot create namespace {name}; namespaces need root"))?;
+        let mut add = tools::command("ip")?;
+        add.args(["netns", "add", &name]);
         let gone = name.clone();
-        let namespace = Self { name, _undo: Undo::new(move || remove(&gone)) };
+        let undo = cleanup::making(|| {
+            tools::output(&mut add)?;
+            anyhow::Ok(Undo::new(move || remove(&gone)))
+        })
+        .with_context(|| format!("cannot create namespace {name}; namespaces need root"))?;
+        let namespace = Self { name, _undo: undo };
         // Router solicitations and MLD reports would be packets nobody sent: the sums must come out even.
         namespace.sysctl(&[
             ("net/ipv6/conf/all/disable_ipv6", "1"),

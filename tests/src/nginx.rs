@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tempfile::TempDir;
 
 use crate::daemon::Daemon;
+use crate::folder::Folder;
 use crate::namespace::Namespace;
 
 /// A running nginx; stopped, and its folder removed, when dropped.
@@ -25,7 +25,7 @@ use crate::namespace::Namespace;
 pub struct Nginx {
     daemon: Daemon,
     // After the daemon, which writes its log there.
-    folder: TempDir,
+    folder: Folder,
 }
 
 /// What to start.
@@ -49,8 +49,7 @@ impl NginxPlan {
 impl Nginx {
     /// Starts nginx inside `namespace` and returns when it accepts connections.
     pub fn start(namespace: &Namespace, plan: &NginxPlan) -> Result<Self> {
-        let folder =
-            tempfile::Builder::new().prefix("xlvs-nginx-").tempdir().context("no folder for nginx")?;
+        let folder = Folder::create("xlvs-nginx-")?;
         fs::write(folder.path().join("nginx.conf"), configuration(plan, folder.path()))
             .context("cannot write nginx.conf")?;
         write_big_file(&folder.path().join("big"), plan.big_file)?;

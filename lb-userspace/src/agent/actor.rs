@@ -19,7 +19,7 @@ use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
-use crate::dataplane::{Pins, Program};
+use crate::dataplane::{DataPathLog, Pins, Program};
 use crate::health::{self, CheckSpec, HttpCheck, Kind, Scheduler, Thresholds, Verdict, Wanted};
 use crate::net::{Tracker, View};
 
@@ -36,6 +36,8 @@ pub struct Agent {
     pub(super) installation: Installation,
     /// Held so that the program's log map and the maps' handles live as long as the agent.
     pub(super) program: Program,
+    /// Where the data path's rare lines come out.
+    pub(super) log: Option<DataPathLog>,
     pub(super) program_tag: String,
     pub(super) adopted: bool,
     pub(super) interfaces: Vec<InterfaceStatus>,
@@ -138,6 +140,9 @@ impl Agent {
     /// Each second: a sign of life, a stretch of the table, what is due.
     fn tick(&mut self) {
         self.beat();
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         let now = Instant::now();
         self.installation.follow(now);
         if self.sweep.step(&self.installation.maps, &self.sweep_limits()) {
@@ -231,7 +236,10 @@ impl Agent {
         self.standings = standings;
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
-        self.installation.write_settings(desired::limits(&self.model.datapath.timeouts), self.model.datapath.flow_table_size > 0);
+        self.installation.write_settings(
+            desired::limits(&self.model.datapath.timeouts),
+            self.model.datapath.flow_table_size > 0,
+        );
         self.watch_targets();
         self.check_targets();
         self.look_at_network();
@@ -285,8 +293,13 @@ impl Agent {
     /// After a complete round: pairs that are leaving and were found nowhere in a round that began after they left.
     fn free_what_left(&mut self) {
         let rounds = self.sweep.rounds();
-        let leaving: Vec<u16> =
-            self.installation.ledger.pairs().filter(|(_, pair)| pair.leaving).map(|(id, _)| id.get()).collect();
+        let leaving: Vec<u16> = self
+            .installation
+            .ledger
+            .pairs()
+            .filter(|(_, pair)| pair.leaving)
+            .map(|(id, _)| id.get())
+            .collect();
         self.leaving_since.retain(|id, _| leaving.contains(id));
         for id in &leaving {
             self.leaving_since.entry(*id).or_insert(rounds + 1);
@@ -334,7 +347,13 @@ pub(super) fn prepare_standings(model: &Model, standings: &mut HashMap<PairName,
 
 /// The standing that a pinned entry remembers.
 pub(super) fn remembered(memo: Memo) -> Standing {
-    Standing { admin: memo.admin, health: memo.health, unchecked: false, weight: memo.weight, since: memo.since }
+    Standing {
+        admin: memo.admin,
+        health: memo.health,
+        unchecked: false,
+        weight: memo.weight,
+        since: memo.since,
+    }
 }
 
 /// The checks of a configuration.

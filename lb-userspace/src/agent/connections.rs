@@ -26,7 +26,8 @@ impl Agent {
             }
             let Some(id) = slot.server() else { continue };
             let named = names.iter().find(|(held, ..)| *held == id);
-            let wanted = |filter: &Option<String>, name: Option<&String>| filter.is_none() || filter.as_ref() == name;
+            let wanted =
+                |filter: &Option<String>, name: Option<&String>| filter.is_none() || filter.as_ref() == name;
             if !wanted(&filter.service, named.map(|(_, service, _)| service))
                 || !wanted(&filter.server, named.map(|(.., server)| server))
             {
@@ -34,10 +35,21 @@ impl Agent {
             }
             matching += 1;
             if (connections.len() as u64) < filter.limit {
-                connections.push(self.connection(slot, id, named.map(|(_, service, server)| (service, server)), now));
+                connections.push(self.connection(
+                    slot,
+                    id,
+                    named.map(|(_, service, server)| (service, server)),
+                    now,
+                ));
             }
         }
-        ConnectionsReport { schema: Schema, at: time_of(SystemTime::now()), matching, addresses: false, connections }
+        ConnectionsReport {
+            schema: Schema,
+            at: time_of(SystemTime::now()),
+            matching,
+            addresses: false,
+            connections,
+        }
     }
 
     fn connection(

@@ -96,10 +96,15 @@ pub fn services(model: &Model, standings: &HashMap<PairName, Standing>) -> Vec<D
     model.services.iter().map(|service| desired(model, service, standings)).collect()
 }
 
-fn desired(model: &Model, service: &config::Service, standings: &HashMap<PairName, Standing>) -> DesiredService {
+fn desired(
+    model: &Model,
+    service: &config::Service,
+    standings: &HashMap<PairName, Standing>,
+) -> DesiredService {
     let service_hash = name_hash(0, service.name.as_str().as_bytes());
     let servers = service.servers.iter().map(|server| {
-        let name = PairName { service: service.name.as_str().to_owned(), server: server.name.as_str().to_owned() };
+        let name =
+            PairName { service: service.name.as_str().to_owned(), server: server.name.as_str().to_owned() };
         let standing = standings.get(&name).copied().unwrap_or_default();
         DesiredServer {
             name: name.server,
@@ -206,7 +211,14 @@ mod tests {
 
     #[test]
     fn identity_is_by_name_and_service() {
-        let model = config::load_str("t.toml", &format!("{TEXT}\n{}", TEXT.replace("\"web\"", "\"api\"").replace(".1\"\n        port", ".2\"\n        port"))).unwrap();
+        let model = config::load_str(
+            "t.toml",
+            &format!(
+                "{TEXT}\n{}",
+                TEXT.replace("\"web\"", "\"api\"").replace(".1\"\n        port", ".2\"\n        port")
+            ),
+        )
+        .unwrap();
         let both = services(&model, &HashMap::new());
         assert_ne!(both[0].identity.name_hash, both[1].identity.name_hash);
         assert_ne!(both[0].servers[0].name_hash, both[1].servers[0].name_hash);

@@ -43,7 +43,8 @@ pub fn start(options: &UpOptions, model: &Model) -> Result<(), Failure> {
         sleep(LOOK_EVERY);
     }
     give_up(&mut child, model);
-    let message = format!("the agent was not ready within {} s; its log is {}", LIMIT.as_secs(), log_path.display());
+    let message =
+        format!("the agent was not ready within {} s; its log is {}", LIMIT.as_secs(), log_path.display());
     Err(Failure::new(FailureKind::TimedOut, message))
 }
 

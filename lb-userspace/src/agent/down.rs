@@ -25,8 +25,9 @@ pub fn down(options: &DownOptions) -> Result<(), Failure> {
         Ok(_) | Err(ClientError::NoAgent { .. }) => {}
         Err(error) => eprintln!("the agent did not do it ({error}); removing the pins without it"),
     }
-    let removed = remove(&options.pin_dir)
-        .map_err(|error| Failure::new(FailureKind::Refused, format!("{}: {error}", options.pin_dir.display())))?;
+    let removed = remove(&options.pin_dir).map_err(|error| {
+        Failure::new(FailureKind::Refused, format!("{}: {error}", options.pin_dir.display()))
+    })?;
     if removed {
         eprintln!("detached and removed the pins in {}", options.pin_dir.display());
     } else {

@@ -46,9 +46,9 @@ impl Agent {
             decision: story.decision,
             server: names.map(|(.., server)| server),
             server_address: server.map(|server| IpAddr::from(server.address.load())),
-            server_port: server.map(|server| state_of(server).port.to_host()).map(|port| {
-                if port == 0 { query.destination.port() } else { port }
-            }),
+            server_port: server
+                .map(|server| state_of(server).port.to_host())
+                .map(|port| if port == 0 { query.destination.port() } else { port }),
             verdict: story.verdict.name().to_owned(),
             why: story.why,
         })
@@ -80,10 +80,17 @@ impl Agent {
             let id = entry.slot().server();
             let server = id.and_then(|id| maps.servers.get(id.index()));
             if let (Some(id), Some(server)) = (id, server.filter(|server| server.vip.load() == vip)) {
-                why.push(format!("the connection table has an entry, {:?}, for server id {}", entry.slot().class(), id.get()));
+                why.push(format!(
+                    "the connection table has an entry, {:?}, for server id {}",
+                    entry.slot().class(),
+                    id.get()
+                ));
                 return Story { why, decision: Decision::Entry, verdict: forwarded(server), id: Some(id) };
             }
-            why.push("the connection table has an entry that belongs to another service; it is not believed".to_owned());
+            why.push(
+                "the connection table has an entry that belongs to another service; it is not believed"
+                    .to_owned(),
+            );
         } else {
             why.push("the connection table has no entry".to_owned());
         }
@@ -137,8 +144,16 @@ impl Agent {
             };
             let entry = maps.flow_table().find(maps.settings.only().flow_id(&tuple));
             if entry.is_some_and(|entry| entry.slot().server() == Some(id)) {
-                why.push(format!("the connection table has the client's connection, for server id {}", id.get()));
-                return Story { why, decision: Decision::Reply, verdict: Verdict::ForwardedNatReply, id: Some(id) };
+                why.push(format!(
+                    "the connection table has the client's connection, for server id {}",
+                    id.get()
+                ));
+                return Story {
+                    why,
+                    decision: Decision::Reply,
+                    verdict: Verdict::ForwardedNatReply,
+                    id: Some(id),
+                };
             }
         }
         if maps.locals.get(&query.destination.ip().into(), 0).is_ok() {

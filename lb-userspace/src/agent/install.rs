@@ -63,8 +63,7 @@ impl Installation {
             .filter(|(number, _)| maps.services.get(u32::from(*number)).is_some_and(behind))
             .map(|(number, _)| (number, now + MISS_DELAY))
             .collect();
-        let locals =
-            maps.locals.keys().filter_map(Result::ok).map(IpAddr::from).collect();
+        let locals = maps.locals.keys().filter_map(Result::ok).map(IpAddr::from).collect();
         Self { maps, ledger, arena, built: HashMap::new(), following, locals }
     }
 
@@ -128,7 +127,8 @@ impl Installation {
 
     /// Lets the miss tables follow that are due.
     pub fn follow(&mut self, now: Instant) {
-        let due: Vec<u16> = self.following.iter().filter(|(_, at)| **at <= now).map(|(number, _)| *number).collect();
+        let due: Vec<u16> =
+            self.following.iter().filter(|(_, at)| **at <= now).map(|(number, _)| *number).collect();
         for number in due {
             self.following.remove(&number);
             let Some(service) = self.maps.services.get(u32::from(number)) else { continue };
@@ -160,12 +160,17 @@ impl Installation {
     ///
     /// # Errors
     /// Two interfaces that share a number, or what the kernel says.
-    pub fn write_interfaces(&mut self, links: &BTreeMap<u32, net::Link>, wanted: &BTreeSet<u32>) -> Result<()> {
+    pub fn write_interfaces(
+        &mut self,
+        links: &BTreeMap<u32, net::Link>,
+        wanted: &BTreeSet<u32>,
+    ) -> Result<()> {
         for index in wanted {
             let Some(link) = links.get(index) else { continue };
             let Some(mac) = link.mac else { continue };
             let port = PortNumber::of_interface(*index);
-            let entry: &Interface = self.maps.interfaces.get(port.index()).context("port numbers fit the map")?;
+            let entry: &Interface =
+                self.maps.interfaces.get(port.index()).context("port numbers fit the map")?;
             let held = entry.ifindex.load();
             if held != 0 && held != u64::from(*index) && links.contains_key(&(held as u32)) {
                 bail!(
@@ -191,11 +196,15 @@ impl Installation {
     /// # Errors
     /// What the kernel says.
     pub fn write_locals(&mut self, addresses: &net::Addresses) -> Result<()> {
-        let vips: BTreeSet<IpAddr> = self.ledger.services().map(|(_, service)| IpAddr::from(service.vip)).collect();
+        let vips: BTreeSet<IpAddr> =
+            self.ledger.services().map(|(_, service)| IpAddr::from(service.vip)).collect();
         let now: BTreeSet<IpAddr> =
             addresses.iter().map(|address| address.ip).filter(|address| !vips.contains(address)).collect();
         for address in now.difference(&self.locals) {
-            self.maps.locals.insert(Addr::from(*address), 1, 0).with_context(|| format!("local address {address}"))?;
+            self.maps
+                .locals
+                .insert(Addr::from(*address), 1, 0)
+                .with_context(|| format!("local address {address}"))?;
         }
         for address in self.locals.difference(&now) {
             let _ = self.maps.locals.remove(&Addr::from(*address));
@@ -304,14 +313,20 @@ impl Installation {
             for id in ids {
                 let Some(entry) = self.maps.servers.get(id.index()) else { continue };
                 let state = ServerState::from_word(entry.state.load());
-                let flags = state.flags & !ServerState::SHARED | if ids.len() > 1 { ServerState::SHARED } else { 0 };
+                let flags =
+                    state.flags & !ServerState::SHARED | if ids.len() > 1 { ServerState::SHARED } else { 0 };
                 if flags != state.flags {
                     entry.state.store(ServerState { flags, ..state }.to_word());
                 }
             }
         }
-        let stale: Vec<EndpointKey> =
-            self.maps.backends.keys().filter_map(Result::ok).filter(|key| !wanted.contains_key(key)).collect();
+        let stale: Vec<EndpointKey> = self
+            .maps
+            .backends
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|key| !wanted.contains_key(key))
+            .collect();
         for key in stale {
             let _ = self.maps.backends.remove(&key);
         }
@@ -349,7 +364,11 @@ impl Installation {
             .iter()
             .zip(&numbers.servers)
             .filter(|(server, _)| server.takes_new())
-            .map(|(server, id)| Share { name_hash: server.name_hash, weight: u32::from(server.weight), id: id.get() })
+            .map(|(server, id)| Share {
+                name_hash: server.name_hash,
+                weight: u32::from(server.weight),
+                id: id.get(),
+            })
             .collect();
         let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
         let published = Extent::from_word(entry.select.load());
@@ -399,7 +418,10 @@ impl Installation {
         let mut keys = HashMap::new();
         for (service, numbers) in wanted.iter().zip(numbered) {
             let identity = &service.identity;
-            keys.insert(EndpointKey::new(identity.vip, identity.port, identity.protocol), u32::from(numbers.service));
+            keys.insert(
+                EndpointKey::new(identity.vip, identity.port, identity.protocol),
+                u32::from(numbers.service),
+            );
             keys.insert(EndpointKey::vip_marker(identity.vip), u32::MAX);
         }
         for (key, number) in &keys {
@@ -419,7 +441,8 @@ impl Installation {
         for (id, pair) in self.ledger.pairs() {
             let Some(entry) = self.maps.servers.get(id.index()) else { continue };
             let state = ServerState::from_word(entry.state.load());
-            let flags = state.flags & !ServerState::REMOVED | if pair.leaving { ServerState::REMOVED } else { 0 };
+            let flags =
+                state.flags & !ServerState::REMOVED | if pair.leaving { ServerState::REMOVED } else { 0 };
             if flags != state.flags {
                 entry.state.store(ServerState { flags, ..state }.to_word());
             }

@@ -19,11 +19,17 @@ pub fn load_or_make(state_dir: &Path) -> Result<HashKey> {
     match fs::read(&path) {
         Ok(bytes) => match parse(&bytes) {
             Some(key) => Ok(key),
-            None => bail!("{} is not a key ({} bytes instead of {}); remove it to have a new one made", path.display(), bytes.len(), KEY_WORDS * 8),
+            None => bail!(
+                "{} is not a key ({} bytes instead of {}); remove it to have a new one made",
+                path.display(),
+                bytes.len(),
+                KEY_WORDS * 8
+            ),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let mut bytes = [0; KEY_WORDS * 8];
-            getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("asking the kernel for randomness: {error}"))?;
+            getrandom::fill(&mut bytes)
+                .map_err(|error| anyhow::anyhow!("asking the kernel for randomness: {error}"))?;
             store(&path, &bytes)?;
             parse(&bytes).context("a key of the right length parses")
         }
@@ -35,7 +41,8 @@ pub fn load_or_make(state_dir: &Path) -> Result<HashKey> {
 fn store(path: &Path, bytes: &[u8]) -> Result<()> {
     let aside = path.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&aside, path)
@@ -44,7 +51,8 @@ fn store(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn parse(bytes: &[u8]) -> Option<HashKey> {
-    let words: Vec<u64> = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
+    let words: Vec<u64> =
+        bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
     (bytes.len() == KEY_WORDS * 8).then(|| words.try_into().ok().map(HashKey))?
 }
 

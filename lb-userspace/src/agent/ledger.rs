@@ -90,9 +90,8 @@ impl Ledger {
         }
     }
 
-    /// An empty ledger of this capacity.
-    #[must_use]
-    pub fn empty(services: usize, pairs: usize) -> Self {
+    #[cfg(test)]
+    fn empty(services: usize, pairs: usize) -> Self {
         Self { services: vec![None; services], pairs: vec![None; pairs] }
     }
 
@@ -101,7 +100,8 @@ impl Ledger {
     /// # Errors
     /// [`Full`], with how many there is room for; the ledger is then to be thrown away.
     pub fn assign(&mut self, wanted: &[DesiredService]) -> Result<Vec<Numbered>, Full> {
-        let mut known: HashMap<PairIdentity, ServerId> = self.pairs().map(|(id, pair)| (pair.identity, id)).collect();
+        let mut known: HashMap<PairIdentity, ServerId> =
+            self.pairs().map(|(id, pair)| (pair.identity, id)).collect();
         let mut free = self.free_ids();
         let mut kept = HashSet::new();
         let mut numbered = Vec::with_capacity(wanted.len());
@@ -131,12 +131,18 @@ impl Ledger {
 
     /// All pairs with their ids.
     pub fn pairs(&self) -> impl Iterator<Item = (ServerId, &Pair)> {
-        self.pairs.iter().enumerate().filter_map(|(index, pair)| Some((ServerId::new(index as u16)?, pair.as_ref()?)))
+        self.pairs
+            .iter()
+            .enumerate()
+            .filter_map(|(index, pair)| Some((ServerId::new(index as u16)?, pair.as_ref()?)))
     }
 
     /// All services with their numbers.
     pub fn services(&self) -> impl Iterator<Item = (u16, &ServiceIdentity)> {
-        self.services.iter().enumerate().filter_map(|(index, service)| Some((index as u16, service.as_ref()?)))
+        self.services
+            .iter()
+            .enumerate()
+            .filter_map(|(index, service)| Some((index as u16, service.as_ref()?)))
     }
 
     /// Gives a pair's number back. The caller has found it in no table and no entry.
@@ -153,7 +159,8 @@ impl Ledger {
         if let Some(old) = self.services.iter().position(|held| held.as_ref() == Some(identity)) {
             return Ok(old as u16);
         }
-        let free = self.services.iter().position(Option::is_none).ok_or(Full::Services(self.services.len()))?;
+        let free =
+            self.services.iter().position(Option::is_none).ok_or(Full::Services(self.services.len()))?;
         self.services[free] = Some(*identity);
         Ok(free as u16)
     }

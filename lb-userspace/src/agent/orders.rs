@@ -88,10 +88,14 @@ impl Agent {
             .iter()
             .filter(|service| request.service.as_ref().is_none_or(|name| service.name.as_str() == name))
             .filter(|service| service.server(&request.server).is_some())
-            .map(|service| PairName { service: service.name.as_str().to_owned(), server: request.server.clone() })
+            .map(|service| PairName {
+                service: service.name.as_str().to_owned(),
+                server: request.server.clone(),
+            })
             .collect();
         if names.is_empty() {
-            let place = request.service.as_ref().map_or("any service".to_owned(), |name| format!("service {name}"));
+            let place =
+                request.service.as_ref().map_or("any service".to_owned(), |name| format!("service {name}"));
             return Err(not_found(format!("{place} has no server {}; see 'xlvs servers'", request.server)));
         }
         Ok(names)

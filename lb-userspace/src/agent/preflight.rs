@@ -20,8 +20,12 @@ pub fn interfaces(names: &[String], links: &[Link], pinned: &[String]) -> Result
 
 fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Failure> {
     let Some(link) = links.iter().find(|link| link.name == name) else {
-        let there: Vec<&str> = links.iter().map(|link| link.name.as_str()).filter(|name| *name != "lo").collect();
-        return Err(refused(format!("interface {name} does not exist here; there are: {}", there.join(", "))));
+        let there: Vec<&str> =
+            links.iter().map(|link| link.name.as_str()).filter(|name| *name != "lo").collect();
+        return Err(refused(format!(
+            "interface {name} does not exist here; there are: {}",
+            there.join(", ")
+        )));
     };
     if let Some(master) = link.master.filter(|_| link.port_of.as_deref() == Some("bond")) {
         let master = links.iter().find(|other| other.index == master).map_or("its bond", |other| &other.name);
@@ -38,7 +42,9 @@ fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Fail
         return Err(refused(format!("interface {name} is down; 'ip link set {name} up'")));
     }
     if link.mac.is_none() {
-        return Err(refused(format!("interface {name} has no MAC address, so packets cannot be forwarded on it")));
+        return Err(refused(format!(
+            "interface {name} has no MAC address, so packets cannot be forwarded on it"
+        )));
     }
     if let Some(xdp) = link.xdp.filter(|_| !pinned.iter().any(|pin| pin == name)) {
         return Err(refused(format!(
@@ -58,7 +64,9 @@ pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<
     for service in &model.services {
         let vip = service.listener.vip.ip();
         let primary_of = links.iter().find(|link| {
-            addresses.primary(link.index, vip.is_ipv6()).is_some_and(|primary| primary.ip == vip && link.name != "lo")
+            addresses
+                .primary(link.index, vip.is_ipv6())
+                .is_some_and(|primary| primary.ip == vip && link.name != "lo")
         });
         if let Some(link) = primary_of.filter(|_| service.listener.port == ListenPort::Any) {
             return Err(refused(format!(
@@ -85,14 +93,21 @@ pub fn warnings(model: &Model, addresses: &Addresses, interfaces: &[Link]) -> Ve
             ));
         }
     }
-    for link in interfaces.iter().filter(|link| link.kind.as_deref() == Some("veth")) {
-        warnings.push(format!(
+    warnings
+}
+
+/// What a user of these interfaces had better know.
+#[must_use]
+pub fn hints(interfaces: &[Link]) -> Vec<String> {
+    let veth = interfaces.iter().filter(|link| link.kind.as_deref() == Some("veth"));
+    veth.map(|link| {
+        format!(
             "{} is a veth: frames sent back by XDP arrive only if its peer has an XDP program too (one that passes will do), \
              and the sender there must compute checksums ('ethtool -K PEER tx off')",
             link.name
-        ));
-    }
-    warnings
+        )
+    })
+    .collect()
 }
 
 /// The VIPs of a configuration, each once.

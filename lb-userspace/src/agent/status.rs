@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lb_common::ABI_VERSION;
 use lb_common::entry::{self, Counters, HealthMemo};
 use lb_common::net::NextHop;
 use lb_common::slot::ServerId;
 use lb_common::verdict::{Action, Event, Verdict};
-use lb_common::ABI_VERSION;
 
 use super::actor::Agent;
 use super::desired::{DesiredServer, DesiredService, PairName};
 use super::ledger::PairIdentity;
 use super::sweep::Census;
 use crate::api::{
-    self, Admin, ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, Health, InterfaceStatus, Schema,
-    ServerState, ServerStatus, ServiceStatus, StatusReport, time_of,
+    self, Admin, ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, Health,
+    InterfaceStatus, Schema, ServerState, ServerStatus, ServiceStatus, StatusReport, time_of,
 };
 use crate::dataplane::driver_losses;
 
@@ -56,7 +56,10 @@ impl Agent {
                 homeless_total: maps.event(Event::Homeless).unwrap_or(0),
             }),
             services,
-            verdicts: self.verdicts().map(|(verdict, packets)| (verdict.name().to_owned(), packets)).collect(),
+            verdicts: self
+                .verdicts()
+                .map(|(verdict, packets)| (verdict.name().to_owned(), packets))
+                .collect(),
             events: Event::ALL
                 .iter()
                 .map(|event| (event.name().to_owned(), maps.event(*event).unwrap_or(0)))
@@ -129,10 +132,15 @@ impl Agent {
             .collect();
         let of_numbers = |number: u16| {
             // Those that left, and those still leaving, have counted for the service too.
-            let leaving = self.installation.ledger.pairs().filter(|(_, pair)| pair.leaving && pair.identity.service == number);
+            let leaving = self
+                .installation
+                .ledger
+                .pairs()
+                .filter(|(_, pair)| pair.leaving && pair.identity.service == number);
             let ids: Vec<ServerId> = leaving.map(|(id, _)| id).collect();
             let active: u64 = ids.iter().map(|id| census.active(*id)).sum();
-            let counted = ids.iter().fold(self.installation.retired(number), |sum, id| sum + self.counters(*id));
+            let counted =
+                ids.iter().fold(self.installation.retired(number), |sum, id| sum + self.counters(*id));
             (counted, active)
         };
         let (others, active) = number.map(of_numbers).unwrap_or_default();
@@ -143,7 +151,8 @@ impl Agent {
             mode: if nat { api::ForwardMode::Nat } else { api::ForwardMode::Dr },
             scheduler: "maglev".to_owned(),
             listeners: configured.map(|c| vec![c.listener.into()]).unwrap_or_default(),
-            connections_active: active + servers.iter().map(|(server, _)| server.connections_active).sum::<u64>(),
+            connections_active: active
+                + servers.iter().map(|(server, _)| server.connections_active).sum::<u64>(),
             connections_total: total.connections,
             packets: total.packets_in,
             bytes: total.bytes_in,
@@ -184,7 +193,8 @@ impl Agent {
                 (.., HealthMemo::Unknown) => Health::Unknown,
             },
             reason: self.reasons.get(&name).cloned(),
-            since: (standing.since != 0).then(|| time_of(UNIX_EPOCH + Duration::from_secs(u64::from(standing.since)))),
+            since: (standing.since != 0)
+                .then(|| time_of(UNIX_EPOCH + Duration::from_secs(u64::from(standing.since)))),
             next_hop: id.and_then(|id| self.next_hop(id)),
             connections_active: active,
             connections_total: counters.connections,
@@ -202,7 +212,8 @@ impl Agent {
         let hop = NextHop::from_word(word)?;
         let index = self.installation.maps.interfaces.get(hop.port.index())?.ifindex.load() as u32;
         let view = self.view.borrow();
-        let interface = view.links.get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone());
+        let interface =
+            view.links.get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone());
         let mac = hop.mac.map(|byte| format!("{byte:02x}")).join(":");
         Some(api::NextHop { interface, mac })
     }
@@ -213,7 +224,11 @@ impl Agent {
     }
 
     fn number_of(&self, service: &DesiredService) -> Option<u16> {
-        self.installation.ledger.services().find(|(_, held)| **held == service.identity).map(|(number, _)| number)
+        self.installation
+            .ledger
+            .services()
+            .find(|(_, held)| **held == service.identity)
+            .map(|(number, _)| number)
     }
 
     fn counters(&self, id: ServerId) -> Counters {
@@ -261,4 +276,3 @@ pub(super) fn admin(admin: entry::Admin) -> Admin {
         entry::Admin::Disabled => Admin::Disabled,
     }
 }
-

@@ -39,6 +39,9 @@ const SPARE_TABLE_WORDS: u32 = 1 << 20;
 /// The longest wait for first health results and next hops before attaching.
 const SETTLING: Duration = Duration::from_secs(10);
 
+/// Time for the answer to the last request to leave.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// Becomes the agent. Returns when it ends; with `detach`, once another process is the agent and ready.
 ///
 /// # Errors
@@ -59,10 +62,9 @@ pub fn up(options: UpOptions) -> Result<(), Failure> {
     if let Some(netns) = &options.netns {
         enter(netns)?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(FailureKind::Refused, format!("starting the agent's runtime: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(FailureKind::Refused, format!("starting the agent's runtime: {error}"))
+    })?;
     runtime.block_on(run(options, model))
 }
 
@@ -79,8 +81,9 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
         return Err(failure);
     }
     let (inbox, inquiries) = mpsc::channel::<Inquiry>(64);
-    let server = Server::new(socket, Limits::default())
-        .map_err(|error| Failure::new(FailureKind::Refused, format!("listening on the control socket: {error}")))?;
+    let server = Server::new(socket, Limits::default()).map_err(|error| {
+        Failure::new(FailureKind::Refused, format!("listening on the control socket: {error}"))
+    })?;
     tokio::spawn(server.run(inbox));
     if let Err(error) = privileges::drop_all_but_needed() {
         tracing::warn!("keeping more privileges than needed: {error:#}");
@@ -89,7 +92,11 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(pid = std::process::id(), adopted = agent.adopted, "serving");
     match agent.serve(inquiries, news).await.map_err(refused)? {
-        End::Down => tracing::info!("detached and unpinned"),
+        End::Down => {
+            tracing::info!("detached and unpinned");
+            // The caller's answer is on its way through the socket's own task.
+            tokio::time::sleep(LAST_WORDS).await;
+        }
         End::Stopped if agent.model.agent.on_stop == OnStop::Detach => {
             agent.take_down().await?;
             tracing::info!("stopped; on_stop = \"detach\": detached and unpinned");
@@ -122,12 +129,13 @@ async fn start(
         .map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
     let attach_to = preflight::interfaces(&names, &links, &pins.linked())?;
     preflight::lock_out(&model, &addresses, &links)?;
-    let warnings = preflight::warnings(&model, &addresses, &attach_to);
-    for warning in &warnings {
-        tracing::warn!("{warning}");
+    let mut warnings = preflight::warnings(&model, &addresses, &attach_to);
+    for hint in preflight::hints(&attach_to) {
+        tracing::info!("{hint}");
     }
 
-    let object = Object::of_this_build().map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
+    let object =
+        Object::of_this_build().map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
     let sizes = sizes(&model);
     let (mut program, maps) = Program::load(&object, &sizes, Some(&pins)).map_err(refused)?;
     let known = pins
@@ -137,12 +145,27 @@ async fn start(
         let secret = key::load_or_make(&model.agent.state_dir).map_err(refused)?;
         found(&maps, &secret, sizes.geometry);
     }
+    if known && !pinned_sizes_hold(&maps, &sizes) {
+        warnings.push(
+            "the pinned maps have other sizes than the file asks for (flow_table_size, server_slots); 'xlvs down' and \
+             'xlvs up' make them anew, which ends the connections"
+                .to_owned(),
+        );
+    }
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let log = program
+        .logger()
+        .inspect_err(|error| tracing::warn!("the data path's own log lines will not be seen: {error:#}"))
+        .ok();
     let program_tag = program.tag().map_err(refused)?;
     let installation = Installation::of(maps, Instant::now());
     let mut standings = remembered_standings(&installation, &model);
     prepare_standings(&model, &mut standings);
 
-    let targets: BTreeSet<IpAddr> = model.services.iter().flat_map(|s| &s.servers).map(|s| s.address.ip()).collect();
+    let targets: BTreeSet<IpAddr> =
+        model.services.iter().flat_map(|s| &s.servers).map(|s| s.address.ip()).collect();
     let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
     let (scheduler, news) = Scheduler::start(health::Limits::default());
     let first = attach_to.first().map_or(0, |link| link.index);
@@ -155,6 +178,7 @@ async fn start(
         pins,
         installation,
         program,
+        log,
         program_tag,
         adopted: known,
         interfaces: attach_to.iter().map(not_attached).collect(),
@@ -207,6 +231,11 @@ fn sizes(model: &Model) -> MapSizes {
         // Select and miss, and both once more while they are exchanged.
         table_words: (words * 4).max(SPARE_TABLE_WORDS),
     }
+}
+
+fn pinned_sizes_hold(maps: &crate::dataplane::Maps, sizes: &MapSizes) -> bool {
+    maps.flows.all().len() == sizes.geometry.buckets() as usize
+        && maps.servers.all().len() == sizes.servers as usize
 }
 
 /// Makes empty maps ours.
@@ -292,7 +321,8 @@ fn hostname() -> Option<String> {
 /// Moves this thread, and all that it starts, into a network namespace. The mounts stay the host's, pins included.
 fn enter(netns: &Path) -> Result<(), Failure> {
     let enter = || -> Result<()> {
-        let file = File::open(netns).with_context(|| format!("opening the network namespace {}", netns.display()))?;
+        let file = File::open(netns)
+            .with_context(|| format!("opening the network namespace {}", netns.display()))?;
         rustix::thread::move_into_link_name_space(
             std::os::fd::AsFd::as_fd(&file),
             Some(rustix::thread::LinkNameSpaceType::Network),

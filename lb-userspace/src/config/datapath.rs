@@ -24,7 +24,7 @@ const LONGEST_FINE: Duration = Duration::from_secs(120);
 
 pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
     let flow_table_size = table.read_or("flow_table_size", 1_048_576, |entry| {
-        entry.integer(1, LARGEST_FLOW_TABLE, "flow_table_size = 1048576")
+        entry.integer(0, LARGEST_FLOW_TABLE, "flow_table_size = 1048576")
     });
     let maglev_table_size = table.read_or("maglev_table_size", MaglevTableSize::Auto, maglev_table_size);
     let server_slots =

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use aya::maps::Map;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramInfo, Xdp, XdpMode, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 
 use super::{MapSizes, Maps, Object, Pins};
 
@@ -26,6 +26,9 @@ pub enum Mode {
 pub struct Program {
     ebpf: Ebpf,
 }
+
+/// The data path's log: lines wait in a ring until they are flushed to ours.
+pub type DataPathLog = EbpfLogger<&'static dyn log::Log>;
 
 /// What became of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +87,12 @@ impl Program {
         xdp(&mut self.ebpf)
     }
 
-    /// The map by which the data path's log lines come.
-    pub fn take_log(&mut self) -> Option<Map> {
-        self.ebpf.take_map("AYA_LOGS")
-    }
-
-    /// The object as aya holds it, for its logger.
-    pub fn ebpf(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+    /// Where the data path's own log lines come out.
+    ///
+    /// # Errors
+    /// If the object has no log.
+    pub fn logger(&mut self) -> Result<DataPathLog> {
+        EbpfLogger::init(&mut self.ebpf).context("reading the data path's log")
     }
 
     /// Puts the program behind the interface's pinned link, atomically, if there is one; else attaches it and pins the
@@ -99,11 +100,19 @@ impl Program {
     ///
     /// # Errors
     /// What the kernel says, with the interface.
-    pub fn attach(&mut self, pins: &Pins, interface: &str, index: u32, mode: Option<Mode>) -> Result<Attached> {
+    pub fn attach(
+        &mut self,
+        pins: &Pins,
+        interface: &str,
+        index: u32,
+        mode: Option<Mode>,
+    ) -> Result<Attached> {
         let path = pins.link(interface);
         if path.exists() {
             match self.exchange(&path) {
-                Ok(()) => return Ok(Attached { mode: mode.unwrap_or(Mode::Native), reason: None, adopted: true }),
+                Ok(()) => {
+                    return Ok(Attached { mode: mode.unwrap_or(Mode::Native), reason: None, adopted: true });
+                }
                 // Its device is gone, or the pin is not a link of this interface any more.
                 Err(error) => {
                     tracing::warn!(interface, "the pinned link cannot be used ({error:#}); attaching anew");
@@ -159,7 +168,8 @@ pub fn foreign_program(id: u32) -> String {
 }
 
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program = ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the eBPF object has no program '{PROGRAM}'"))?;
+    let program =
+        ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the eBPF object has no program '{PROGRAM}'"))?;
     program.try_into().with_context(|| format!("program '{PROGRAM}'"))
 }
 

@@ -45,7 +45,8 @@ fn counters(interface: &str) -> io::Result<Vec<(String, u64)>> {
     stats[..2].copy_from_slice(&[ETHTOOL_GSTATS, count_of as u32]);
     ask(&socket, interface, &mut stats)?;
     let names = strings[3..].chunks_exact(STRING / 4).map(|words| {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+        let bytes: Vec<u8> =
+            words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     });
     let values = stats[2..].chunks_exact(2).map(|w| u64::from(w[0]) | u64::from(w[1]) << 32);

@@ -1,5 +1,8 @@
 //! Map memory in our own address space: what a `BPF_F_MMAPABLE` array gives.
-#![expect(unsafe_code, reason = "memory shared with the kernel is a raw pointer; this file says once what may be seen in it")]
+#![expect(
+    unsafe_code,
+    reason = "memory shared with the kernel is a raw pointer; this file says once what may be seen in it"
+)]
 
 use std::os::fd::AsRawFd;
 use std::{io, marker::PhantomData};

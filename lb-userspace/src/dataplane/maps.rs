@@ -123,7 +123,10 @@ impl Maps {
     /// # Errors
     /// What the kernel says about the look-up.
     pub fn counters(&self, id: ServerId) -> Result<Counters> {
-        let all = self.counters.get(&id.index(), 0).with_context(|| format!("reading the counters of id {}", id.get()))?;
+        let all = self
+            .counters
+            .get(&id.index(), 0)
+            .with_context(|| format!("reading the counters of id {}", id.get()))?;
         Ok(all.iter().fold(Counters::default(), |a, b| a + *b))
     }
 
@@ -134,7 +137,9 @@ impl Maps {
     pub fn clear_counters(&mut self, id: ServerId) -> Result<()> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| error).context("counting CPUs")?;
         let zero = aya::maps::PerCpuValues::try_from(vec![Counters::default(); cpus])?;
-        self.counters.set(id.index(), zero, 0).with_context(|| format!("clearing the counters of id {}", id.get()))
+        self.counters
+            .set(id.index(), zero, 0)
+            .with_context(|| format!("clearing the counters of id {}", id.get()))
     }
 }
 
@@ -169,7 +174,11 @@ fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mappe
     let info = data.info().with_context(|| format!("map {name}"))?;
     let size = size_of::<T>();
     if info.value_size() as usize != size {
-        return Err(anyhow!("map {name} has values of {} bytes, this agent's have {size}", info.value_size()));
+        return Err(anyhow!(
+            "map {name} has values of {} bytes, this agent's have {size}",
+            info.value_size()
+        ));
     }
-    Mapped::new(&data.fd().as_fd().as_raw_fd(), info.max_entries()).with_context(|| format!("mapping map {name}"))
+    Mapped::new(&data.fd().as_fd().as_raw_fd(), info.max_entries())
+        .with_context(|| format!("mapping map {name}"))
 }

@@ -17,7 +17,7 @@ mod maps;
 mod object;
 mod pins;
 
-pub use attach::{Attached, Mode, Program, foreign_program};
+pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
 pub use driver_counters::driver_losses;
 pub use mapped::Mapped;
 pub use maps::{MapSizes, Maps, last_heartbeat};

@@ -45,7 +45,9 @@ impl fmt::Display for ObjectError {
             Self::NotBuiltIn => {
                 f.write_str("this binary was built without its data path; build it with 'cargo xtask build'")
             }
-            Self::Unreadable(path, error) => write!(f, "reading {OBJECT_VARIABLE}={}: {error}", path.display()),
+            Self::Unreadable(path, error) => {
+                write!(f, "reading {OBJECT_VARIABLE}={}: {error}", path.display())
+            }
         }
     }
 }

@@ -27,9 +27,16 @@ pub enum PinsError {
     /// It lies on a bpffs that dies with this process.
     Private(PathBuf),
     /// It was made by an agent of another ABI.
-    OtherAbi { dir: PathBuf, found: u64 },
+    OtherAbi {
+        dir: PathBuf,
+        found: u64,
+    },
     /// A map in it is not what our object has.
-    Mismatch { dir: PathBuf, map: String, what: String },
+    Mismatch {
+        dir: PathBuf,
+        map: String,
+        what: String,
+    },
     Io(PathBuf, io::Error),
 }
 
@@ -47,12 +54,14 @@ impl Pins {
             move |error| PinsError::Io(path, error)
         };
         let parent = dir.parent().unwrap_or(Path::new("/"));
-        let stat = rustix::fs::statfs(parent).map_err(|error| PinsError::Io(parent.to_owned(), error.into()))?;
+        let stat =
+            rustix::fs::statfs(parent).map_err(|error| PinsError::Io(parent.to_owned(), error.into()))?;
         if stat.f_type != BPFFS {
             return Err(PinsError::NotBpffs(parent.to_owned()));
         }
         outlives_us(parent)?;
-        let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path));
+        let make =
+            |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path));
         make(dir)?;
         make(&dir.join("maps"))?;
         make(&dir.join("links"))?;
@@ -93,12 +102,19 @@ impl Pins {
     ///
     /// # Errors
     /// [`PinsError::OtherAbi`] or [`PinsError::Mismatch`].
-    pub fn check_map(&self, name: &str, kind: u32, key: u32, value: u32) -> Result<Option<MapInfo>, PinsError> {
+    pub fn check_map(
+        &self,
+        name: &str,
+        kind: u32,
+        key: u32,
+        value: u32,
+    ) -> Result<Option<MapInfo>, PinsError> {
         let path = self.map(name);
         if !path.exists() {
             return Ok(None);
         }
-        let mismatch = |what: String| PinsError::Mismatch { dir: self.dir.clone(), map: name.to_owned(), what };
+        let mismatch =
+            |what: String| PinsError::Mismatch { dir: self.dir.clone(), map: name.to_owned(), what };
         let info = MapInfo::from_pin(&path).map_err(|error| mismatch(error.to_string()))?;
         let found_kind = info.map_type().map(|kind| kind as u32).unwrap_or_default();
         if found_kind != kind {

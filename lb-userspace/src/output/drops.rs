@@ -7,16 +7,16 @@ use crate::api::{Counted, DropsReport};
 
 impl Render for DropsReport {
     fn table(&self) -> String {
-        let dropped: u64 = self.drops.iter().map(|drop| drop.packets).sum();
+        let held_back: u64 = self.drops.iter().map(|drop| drop.packets).sum();
         let lost: u64 = self.losses.iter().map(|loss| loss.packets).sum();
         let since = self.since.map(|since| format!(" in {}", age(since, self.at))).unwrap_or_default();
         let mut text = format!(
-            "{} of {} packets dropped{since}, {} lost after the verdict\n",
-            count(dropped),
+            "{} of {} packets not forwarded{since}, {} lost after the verdict\n",
+            count(held_back),
             count(self.received),
             count(lost)
         );
-        text += &section("DROPPED", &self.drops);
+        text += &section("REASON", &self.drops);
         text += &section("LOST", &self.losses);
         text
     }

@@ -1,10 +1,11 @@
 //! A thread inside a namespace with a tokio runtime of its own.
 
 use std::future::Future;
-use std::sync::mpsc;
+use std::sync::{Once, mpsc};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -20,6 +21,8 @@ pub struct Runner {
 impl Runner {
     /// Starts the thread; sockets opened by its futures belong to `namespace`.
     pub fn start(namespace: &Namespace) -> Result<Self> {
+        static ROOM: Once = Once::new();
+        ROOM.call_once(make_room_for_sockets);
         let (ready, wait_ready) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         let path = namespace.path();
@@ -67,5 +70,14 @@ impl Drop for Runner {
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }
+    }
+}
+
+/// Debian's soft limit is 1,024 descriptors, fewer than the two ends of a thousand connections.
+fn make_room_for_sockets() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 16), hard));
+    if let Err(error) = raised {
+        eprintln!("warning: the limit of open files stays as it is: {error}");
     }
 }

@@ -4,7 +4,7 @@ use super::Case;
 use super::people::*;
 use crate::datapath::world::{Server, Service, World};
 use crate::fixture::Output::{Dropped, Passed, Through};
-use crate::packet::{Checksum, Ipv4, Udp, internet_checksum};
+use crate::packet::{Checksum, Ipv4, Udp};
 
 fn world() -> World {
     World::of(Service::tcp("dns", VIP, 53).udp(), [Server::at("rs1", RS1, 5353)])
@@ -33,8 +33,6 @@ pub(super) fn cases() -> Vec<Case> {
     let payload = zero_at_server();
     let all_ones = forwarded(Udp::new(PORT, 5353, payload));
     assert_eq!(all_ones[40..42], [0xff, 0xff], "the payload was made for this");
-    let sum = internet_checksum(&[&payload]);
-    assert_ne!(sum, 0, "else the case is about nothing");
     vec![
         Case::new("a datagram is translated with its checksum", world())
             .front(&from_client(VIP, query(53)), "forwarded_nat", Through(forwarded(query(5353))))

@@ -1,0 +1,6 @@
+//! The object in the kernel, frame by frame: BPF_PROG_TEST_RUN. Needs root and `XLVS_EBPF_OBJECT`.
+
+mod abi;
+mod budget;
+mod cases;
+mod differential;

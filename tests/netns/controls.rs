@@ -1,0 +1,43 @@
+//! What happens to connections when the mechanism that saves them is off. If the measuring code of the survival tests
+//! did not report this, it would report nothing.
+
+use std::thread::sleep;
+
+use crate::crowd::Crowd;
+use crate::run::Run;
+use crate::site::{Site, WEB};
+use crate::survival::MISS_TABLE_FOLLOWS;
+
+/// A crowd whose picks change: what has no entry is lost.
+const CONNECTIONS: usize = 200;
+
+#[test]
+fn without_a_flow_table_a_reload_breaks_connections() {
+    for site in [Site::nat(4), Site::direct(4)] {
+        let _servers = site.serve_all();
+        let off = "[datapath]\nflow_table_size = 0\n";
+        site.configure(format!("{off}{}", site.web_of(&[0, 1, 2])));
+        let _run = Run::start(&site);
+        let crowd = Crowd::open(&site, WEB, CONNECTIONS);
+        site.reload(format!("{off}{}", site.web_of(&[0, 2, 3])));
+        sleep(MISS_TABLE_FOLLOWS);
+        let broken = crowd.broken("no flow table, another server");
+        // All that were on rs2, a third, and a few more.
+        assert!((40..120).contains(&broken), "{broken} of {CONNECTIONS} broke");
+    }
+}
+
+#[test]
+fn with_new_pins_connections_break_whose_pick_changed() {
+    let site = Site::nat(4);
+    let _servers = site.serve_all();
+    site.configure(site.web_of(&[0, 1, 2]));
+    let mut run = Run::start(&site);
+    let crowd = Crowd::open(&site, WEB, CONNECTIONS);
+    run.down();
+    site.configure(site.web_of(&[0, 2, 3]));
+    run.up();
+    assert_eq!(run.status()["data_path"]["adopted"], false);
+    let broken = crowd.broken("new pins, another server");
+    assert!((40..120).contains(&broken), "{broken} of {CONNECTIONS} broke");
+}

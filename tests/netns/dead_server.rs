@@ -1,0 +1,84 @@
+//! Servers die, come back, and all die.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use xlvs_tests::traffic::{HandshakePlan, HandshakeReport, handshakes};
+
+use crate::run::Run;
+use crate::site::{Site, WEB, server};
+
+const HEALTH: &str = "kind = \"tcp\"\ninterval = \"200ms\"\ntimeout = \"100ms\"\nrise = 2\nfall = 2";
+
+fn attempts(site: &Site, number: usize) -> HandshakeReport {
+    let plan = HandshakePlan { limit: Duration::from_millis(900), ..HandshakePlan::new(WEB, number) };
+    let report = handshakes(site.client(), &plan).unwrap();
+    println!("{report}");
+    report
+}
+
+/// Waits for a server's state and says how long it took.
+fn wait_for(run: &Run<'_>, name: &str, state: &str) -> Duration {
+    let began = Instant::now();
+    while server(&run.status(), name)["state"] != state {
+        assert!(began.elapsed() < Duration::from_secs(5), "{name} is still not {state}: {}", run.status());
+        sleep(Duration::from_millis(20));
+    }
+    println!("{name} {state} after {} ms", began.elapsed().as_millis());
+    began.elapsed()
+}
+
+#[test]
+fn after_detection_no_new_connection_fails() {
+    let site = Site::nat(3);
+    let mut servers: Vec<_> = site.serve_all().into_iter().map(Some).collect();
+    site.configure(site.web_of(&[0, 1, 2]).health(HEALTH));
+    let run = Run::start(&site);
+    assert_eq!(attempts(&site, 300).by_server.len(), 3);
+
+    // Its process ends: the kernel refuses.
+    servers[1] = None;
+    let failing = attempts(&site, 100);
+    assert!(failing.opened() < 100, "before the detection some fail, or this test proves nothing");
+    assert!(wait_for(&run, "rs2", "down") < Duration::from_secs(1));
+    assert_eq!(attempts(&site, 500).opened(), 500);
+
+    // It comes back.
+    servers[1] = Some(site.serve(1));
+    wait_for(&run, "rs2", "up");
+    assert!(attempts(&site, 300).by_server["rs2"] > 50);
+
+    // Its cable is pulled: silence.
+    let unplugged = site.topology.unplug(2).unwrap();
+    assert!(wait_for(&run, "rs3", "down") < Duration::from_secs(2));
+    assert_eq!(attempts(&site, 500).opened(), 500);
+    drop(unplugged);
+    wait_for(&run, "rs3", "up");
+}
+
+#[test]
+fn without_any_server_the_client_is_told_at_once_or_not_at_all_as_configured() {
+    let site = Site::nat(2);
+    let servers = site.serve_all();
+    site.configure(site.web_of(&[0, 1]).health(HEALTH));
+    let run = Run::start(&site);
+    drop(servers);
+    wait_for(&run, "rs1", "down");
+    wait_for(&run, "rs2", "down");
+    let began = Instant::now();
+    let refused = attempts(&site, 20);
+    assert!(began.elapsed() < Duration::from_millis(500), "at once, not by time-out");
+    assert_eq!(refused.failures.keys().collect::<Vec<_>>(), ["Connection refused (os error 111)"]);
+    assert_eq!(run.verdict("replied_reset"), 20);
+
+    site.reload(site.web_of(&[0, 1]).health(HEALTH).lines("on_no_server = \"drop\""));
+    let silent = attempts(&site, 3);
+    assert_eq!(silent.failures.keys().collect::<Vec<_>>(), ["nothing within 900ms"]);
+    assert_eq!(run.verdict("replied_reset"), 20);
+    assert!(run.verdict("dropped_no_server") >= 3);
+
+    let _servers = site.serve_all();
+    wait_for(&run, "rs1", "up");
+    wait_for(&run, "rs2", "up");
+    assert_eq!(attempts(&site, 100).opened(), 100);
+}

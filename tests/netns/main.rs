@@ -1,0 +1,27 @@
+//! xlvs from outside: the release binary in namespaces, under real TCP.
+//!
+//! The director's kernel does not forward and nobody listens on the VIP, so what arrives was carried by xlvs. Every
+//! [`run::Run`] asserts driver mode when it starts and settles its books when it ends: the verdicts' sum is the number
+//! of frames that the kernel gave to the program. Every survival test has a control in which the mechanism is off and
+//! the same measuring code must report broken connections.
+//!
+//! `XLVS_LONG=1` runs the loads at the full length that releases are measured by. `XLVS_EBPF_VARIANT` names the object
+//! that is exchanged for the binary's own.
+
+mod controls;
+mod crowd;
+mod dead_server;
+mod flood;
+mod length;
+mod load;
+mod neighbours;
+mod orders;
+mod pinned;
+mod refusals;
+mod refused_reload;
+mod run;
+mod site;
+mod smoke;
+mod survival;
+mod vips;
+mod weights;

@@ -1,0 +1,70 @@
+//! One short test for each way a packet can take: the ones that also run on the oldest supported kernel.
+
+use std::time::Duration;
+
+use xlvs_tests::service_text::ServiceText;
+use xlvs_tests::topology::{Delivery, Layout};
+use xlvs_tests::traffic::{Activity, Download, Swarm, SwarmPlan, UdpEchoServer, udp_flows};
+
+use crate::run::Run;
+use crate::site::{Site, WEB};
+
+/// Echoes of several segments on some connections, and a download: bytes are compared, checksums verified at both ends.
+fn tcp(layout: Layout, delivery: Delivery, verdicts: &[&str]) {
+    let site = Site::build(layout, delivery, 2);
+    let _servers = site.serve_all();
+    site.configure(site.web_of(&[0, 1]));
+    let run = Run::start(&site);
+    let every = Activity::Echo { every: Duration::from_millis(50) };
+    let plan = SwarmPlan { payload: 4000, ..SwarmPlan::new(WEB, 40, every) };
+    let swarm = Swarm::open(site.client(), &plan).unwrap();
+    let download = Download::start(site.client(), WEB, 5_000_000, 0).unwrap();
+    println!("{}", download.finish(Duration::from_secs(20)).unwrap());
+    let report = swarm.verify_all(Duration::from_secs(5));
+    println!("{report}, {:?}", report.by_server());
+    assert!(report.all_alive());
+    assert_eq!(report.by_server().len(), 2, "both servers are used");
+    swarm.close();
+    for machine in [site.client()].into_iter().chain(site.servers().iter().map(|server| &server.namespace)) {
+        assert_eq!(machine.counter("Tcp", "InCsumErrors").unwrap(), 0, "{}", machine.name());
+    }
+    let status = run.status();
+    println!("{}\nlosses {}", status["verdicts"], status["losses"]);
+    for verdict in verdicts {
+        assert!(run.verdict(verdict) > 1000, "{verdict} in {}", status["verdicts"]);
+    }
+    assert_eq!(crate::site::service(&status, "web")["connections_total"], 41, "{status}");
+}
+
+#[test]
+fn tcp_by_nat_through_two_interfaces() {
+    tcp(Layout::TwoArm, Delivery::Nat, &["forwarded_nat", "forwarded_nat_reply"]);
+}
+
+#[test]
+fn tcp_by_nat_through_one_interface() {
+    tcp(Layout::OneArm, Delivery::Nat, &["forwarded_nat", "forwarded_nat_reply"]);
+}
+
+#[test]
+fn tcp_by_direct_routing_through_one_interface() {
+    tcp(Layout::OneArm, Delivery::DirectRouting, &["forwarded_dr"]);
+}
+
+#[test]
+fn udp_by_nat_through_two_interfaces() {
+    let site = Site::nat(2);
+    let start = |index: usize| {
+        let server = &site.servers()[index];
+        UdpEchoServer::start(&server.namespace, &server.name, site.listen(index)).unwrap()
+    };
+    let _servers = [start(0), start(1)];
+    let dns = ServiceText { protocol: "udp".to_owned(), ..site.web_of(&[0, 1]) };
+    site.configure(dns);
+    let run = Run::start(&site);
+    let report = udp_flows(site.client(), WEB, 50, 4, 700, Duration::from_secs(1)).unwrap();
+    println!("{report}");
+    assert_eq!((report.answered, report.misrouted, report.garbled), (200, 0, 0));
+    assert_eq!(report.by_server.len(), 2, "both servers are used");
+    assert_eq!((run.verdict("forwarded_nat"), run.verdict("forwarded_nat_reply")), (200, 200));
+}
