@@ -23,7 +23,7 @@ impl Machine for ThisMachine {
         agent::pinned(pin_dir)
     }
 
-    fn host_problems(&self, _config: &Path, _model: &Model) -> Vec<Problem> {
-        Vec::new()
+    fn host_problems(&self, config: &Path, model: &Model) -> Vec<Problem> {
+        agent::host_problems(config, model)
     }
 }

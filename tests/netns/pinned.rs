@@ -1,0 +1,81 @@
+//! What the pinned maps hold, read from outside.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use aya::Pod;
+use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use lb_common::entry::{Counters, EndpointKey, Service, Sharers, Tally};
+use lb_common::net::Addr;
+use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word};
+use lb_common::word::Word;
+use xlvs_tests::agent::Installation;
+use xlvs_tests::datapath::region::{Region, Value};
+
+/// By map, what it holds, in an order of its own.
+pub type Dump = BTreeMap<String, Vec<String>>;
+
+/// Every pinned map but the clock, into which the agent writes its sign of life, and the device map, whose content is
+/// that of INTERFACES.
+pub fn dump(installation: &Installation) -> Dump {
+    let folder = installation.pins().join("maps");
+    let mut dump = Dump::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !matches!(name.as_str(), "CLOCK" | "DEVICES") {
+            let content = content(&folder.join(&name), &name);
+            dump.insert(name, content);
+        }
+    }
+    dump
+}
+
+fn content(path: &Path, name: &str) -> Vec<String> {
+    match name {
+        "LISTENERS" => keyed::<EndpointKey, u32>(path),
+        "BACKENDS" => keyed::<EndpointKey, Sharers>(path),
+        "LOCALS" => keyed::<Addr, u32>(path),
+        "VERDICTS" => counted::<Tally>(path),
+        "EVENTS" => counted::<u64>(path),
+        "SERVER_COUNTERS" => counted::<Counters>(path),
+        _ => {
+            let words = array::<Word>(path);
+            let held = words.all().iter().enumerate().filter(|(_, word)| word.load() != 0);
+            held.map(|(index, word)| format!("{index}: {:016x}", word.load())).collect()
+        }
+    }
+}
+
+fn keyed<K: Pod + std::fmt::Debug, V: Pod + std::fmt::Debug>(path: &Path) -> Vec<String> {
+    let map: HashMap<MapData, K, V> = Map::HashMap(MapData::from_pin(path).unwrap()).try_into().unwrap();
+    let mut pairs: Vec<String> = map.iter().map(|pair| format!("{:?}", pair.unwrap())).collect();
+    pairs.sort();
+    pairs
+}
+
+fn counted<T: Pod + std::fmt::Debug>(path: &Path) -> Vec<String> {
+    let map: PerCpuArray<MapData, T> = Map::PerCpuArray(MapData::from_pin(path).unwrap()).try_into().unwrap();
+    map.iter().map(|values| format!("{:?}", &**values.as_ref().unwrap())).collect()
+}
+
+fn array<T: Value>(path: &Path) -> Region<T> {
+    let data = MapData::from_pin(path).unwrap();
+    let info = data.info().unwrap();
+    let bytes = u64::from(info.value_size()) * u64::from(info.max_entries());
+    Region::of_map(data.fd(), (bytes / size_of::<T>() as u64) as u32).unwrap()
+}
+
+/// The table by which the only service picks for a SYN: a server's id for each slot.
+pub fn select_table(installation: &Installation) -> Vec<u16> {
+    let maps = installation.pins().join("maps");
+    let services = array::<Service>(&maps.join("SERVICES"));
+    let service = services.all().iter().find(|service| service.flags.load() & Service::IN_USE != 0).unwrap();
+    let extent = Extent::from_word(service.select.load()).unwrap();
+    let words = array::<Word>(&maps.join("TABLES"));
+    let id = |slot: u32| {
+        let word = words.get(extent.offset() + slot / IDS_PER_WORD).unwrap().load();
+        id_in_word(word, slot % IDS_PER_WORD).unwrap().get()
+    };
+    (0..extent.size()).map(id).collect()
+}

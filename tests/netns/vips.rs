@@ -1,0 +1,60 @@
+//! Who puts the VIP on the host.
+
+use xlvs_tests::topology::{Delivery, Layout, Plan, VIP};
+
+use crate::run::Run;
+use crate::site::Site;
+use crate::survival::newcomers;
+
+fn without_vip(settings: &str) -> Site {
+    let plan = Plan { vip_on_director: false, ..Plan::new(Layout::TwoArm, Delivery::Nat, 2) };
+    Site::of_plan(&plan, settings)
+}
+
+fn has_vip(site: &Site) -> bool {
+    let addresses = site.director().ip_json(&["address", "show"]).unwrap();
+    addresses.to_string().contains(&format!("\"{VIP}\""))
+}
+
+#[test]
+fn a_missing_vip_is_told_with_the_command_that_mends_it() {
+    let site = without_vip("");
+    let _servers = site.serve_all();
+    site.configure(site.web_of(&[0, 1]));
+    let run = Run::start(&site);
+    let command = format!("ip address add {VIP}/32 dev eth0");
+    let said = run.agent().daemon().said();
+    assert!(said.contains(&command), "{said}");
+    let warnings = run.status()["warnings"].to_string();
+    assert!(warnings.contains(&command), "{warnings}");
+    assert!(!has_vip(&site));
+
+    site.director().ip(command.strip_prefix("ip ").unwrap()).unwrap();
+    newcomers(&site);
+    site.installation.reload().unwrap();
+    let warnings = run.status()["warnings"].to_string();
+    assert!(!warnings.contains(&command), "it is mended: {warnings}");
+}
+
+#[test]
+fn the_agent_adds_the_vip_and_takes_it_away() {
+    let site = without_vip("vip_owner = \"xlvs\"");
+    let _servers = site.serve_all();
+    site.configure(site.web_of(&[0, 1]));
+    let mut run = Run::start(&site);
+    assert!(has_vip(&site));
+    newcomers(&site);
+    run.kill();
+    assert!(has_vip(&site), "the data path forwards on, so the address stays");
+    newcomers(&site);
+    run.up();
+    assert!(has_vip(&site));
+    run.down();
+    assert!(!has_vip(&site));
+
+    run.up();
+    site.reload("");
+    assert!(!has_vip(&site), "its last service is gone");
+    site.reload(site.web_of(&[0, 1]));
+    newcomers(&site);
+}

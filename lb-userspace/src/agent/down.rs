@@ -51,7 +51,7 @@ impl Agent {
 }
 
 /// Removes links, which detaches, then everything else; says whether there was anything.
-fn remove(dir: &Path) -> io::Result<bool> {
+pub(super) fn remove(dir: &Path) -> io::Result<bool> {
     if !dir.exists() {
         return Ok(false);
     }

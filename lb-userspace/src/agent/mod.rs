@@ -11,6 +11,7 @@ mod desired;
 mod detach;
 mod down;
 mod explain;
+mod host;
 mod install;
 mod key;
 mod ledger;
@@ -25,6 +26,7 @@ mod up;
 mod vips;
 
 pub use down::down;
+pub use host::host_problems;
 pub use options::{DownOptions, UpOptions};
 pub use pinned::pinned;
 pub use up::up;

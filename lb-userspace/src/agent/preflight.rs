@@ -1,5 +1,6 @@
 //! What is looked at before anything is attached: cheap questions whose answers spare a user an afternoon.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::api::{Failure, FailureKind};
@@ -7,51 +8,85 @@ use crate::config::{ListenPort, Model, VipOwner};
 use crate::dataplane::foreign_program;
 use crate::net::{Addresses, Link};
 
+/// Something that stands in the way, and what mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub what: String,
+    pub remedy: String,
+}
+
+impl Finding {
+    fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}
+
+impl From<Finding> for Failure {
+    fn from(finding: Finding) -> Self {
+        refused(finding.to_string())
+    }
+}
+
 /// The interfaces to attach to, found and fit for it.
 ///
 /// # Errors
-/// The first that is not, with the remedy.
-pub fn interfaces(names: &[String], links: &[Link], pinned: &[String]) -> Result<Vec<Link>, Failure> {
+/// The first that is not.
+pub fn interfaces(names: &[String], links: &[Link], pinned: &[String]) -> Result<Vec<Link>, Finding> {
     if names.is_empty() {
-        return Err(refused("no interface to attach to; name one in [agent] interfaces or with --iface"));
+        return Err(Finding::new(
+            "no interface to attach to",
+            "name one in [agent] interfaces or with --iface",
+        ));
     }
     names.iter().map(|name| interface(name, links, pinned)).collect()
 }
 
-fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Failure> {
+fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Finding> {
+    let named = |index: Option<u32>| {
+        let link = index.and_then(|index| links.iter().find(|other| other.index == index));
+        link.map_or("its lower interface", |link| link.name.as_str())
+    };
     let Some(link) = links.iter().find(|link| link.name == name) else {
         let there: Vec<&str> =
             links.iter().map(|link| link.name.as_str()).filter(|name| *name != "lo").collect();
-        return Err(refused(format!(
-            "interface {name} does not exist here; there are: {}",
-            there.join(", ")
-        )));
+        let remedy = format!("name one of those there are: {}", there.join(", "));
+        return Err(Finding::new(format!("interface {name} does not exist here"), remedy));
     };
-    if let Some(master) = link.master.filter(|_| link.port_of.as_deref() == Some("bond")) {
-        let master = links.iter().find(|other| other.index == master).map_or("its bond", |other| &other.name);
-        return Err(refused(format!("interface {name} is enslaved to {master}; attach to {master} instead")));
+    if link.master.is_some() && link.port_of.as_deref() == Some("bond") {
+        let master = named(link.master);
+        return Err(Finding::new(
+            format!("interface {name} is enslaved to {master}"),
+            format!("attach to {master} instead"),
+        ));
     }
     if link.kind.as_deref() == Some("vlan") {
-        let parent = link.lower.and_then(|index| links.iter().find(|other| other.index == index));
-        let parent = parent.map_or("its parent", |parent| parent.name.as_str());
-        return Err(refused(format!(
-            "interface {name} is a VLAN interface, whose driver hook sees nothing; attach to {parent} instead"
-        )));
+        return Err(Finding::new(
+            format!("interface {name} is a VLAN interface, at which no driver hook sees frames"),
+            format!("attach to {} instead", named(link.lower)),
+        ));
     }
     if !link.up {
-        return Err(refused(format!("interface {name} is down; 'ip link set {name} up'")));
+        return Err(Finding::new(format!("interface {name} is down"), format!("'ip link set {name} up'")));
     }
     if link.mac.is_none() {
-        return Err(refused(format!(
-            "interface {name} has no MAC address, so packets cannot be forwarded on it"
-        )));
+        return Err(Finding::new(
+            format!("interface {name} has no MAC address, so frames cannot be forwarded on it"),
+            "attach to an Ethernet interface",
+        ));
     }
     if let Some(xdp) = link.xdp.filter(|_| !pinned.iter().any(|pin| pin == name)) {
-        return Err(refused(format!(
-            "interface {name} already has an XDP program, {}; only one fits. Detach it ('ip link set {name} xdp off', or \
-             whatever put it there), or attach xlvs elsewhere",
-            foreign_program(xdp.program_id)
-        )));
+        return Err(Finding::new(
+            format!("interface {name} already has an XDP program, {}", foreign_program(xdp.program_id)),
+            format!(
+                "detach it ('ip link set {name} xdp off', or whatever put it there), or attach xlvs elsewhere"
+            ),
+        ));
     }
     Ok(link.clone())
 }
@@ -60,7 +95,7 @@ fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Fail
 ///
 /// # Errors
 /// The service that would.
-pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<(), Failure> {
+pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<(), Finding> {
     for service in &model.services {
         let vip = service.listener.vip.ip();
         let primary_of = links.iter().find(|link| {
@@ -69,31 +104,42 @@ pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<
                 .is_some_and(|primary| primary.ip == vip && link.name != "lo")
         });
         if let Some(link) = primary_of.filter(|_| service.listener.port == ListenPort::Any) {
-            return Err(refused(format!(
-                "service {}: every port of {vip} would be balanced, and {vip} is the host's own primary address on {}: \
-                 ssh and everything else to it would be cut off. Give the service an address of its own, or name its ports",
-                service.name, link.name
-            )));
+            return Err(Finding::new(
+                format!(
+                    "service {}: every port of {vip} would be balanced, which is the host's own primary address on {}, so ssh and \
+                     everything else to it would be cut off",
+                    service.name, link.name
+                ),
+                "give the service an address of its own, or name its ports",
+            ));
         }
     }
     Ok(())
 }
 
+/// VIPs that nobody has put on the host although somebody else was to.
+#[must_use]
+pub fn missing_vips(model: &Model, addresses: &Addresses, interfaces: &[Link]) -> Vec<Finding> {
+    if model.agent.vip_owner != VipOwner::External {
+        return Vec::new();
+    }
+    let device = interfaces.first().map_or("eth0", |link| link.name.as_str());
+    let missing = vips(model).into_iter().filter(|vip| !addresses.contains(*vip));
+    missing
+        .map(|vip| {
+            let length = if vip.is_ipv4() { 32 } else { 128 };
+            Finding::new(
+                format!("the VIP {vip} is not on this host, so nobody here answers ARP for it"),
+                format!("'ip address add {vip}/{length} dev {device}', or vip_owner = \"xlvs\""),
+            )
+        })
+        .collect()
+}
+
 /// What will not work although nothing forbids it.
 #[must_use]
 pub fn warnings(model: &Model, addresses: &Addresses, interfaces: &[Link]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let device = interfaces.first().map_or("eth0", |link| link.name.as_str());
-    if model.agent.vip_owner == VipOwner::External {
-        for vip in vips(model).into_iter().filter(|vip| !addresses.contains(*vip)) {
-            warnings.push(format!(
-                "the VIP {vip} is not on this host, so nobody here answers ARP for it: 'ip address add {vip}/{} dev {device}', \
-                 or vip_owner = \"xlvs\"",
-                if vip.is_ipv4() { 32 } else { 128 }
-            ));
-        }
-    }
-    warnings
+    missing_vips(model, addresses, interfaces).iter().map(ToString::to_string).collect()
 }
 
 /// What a user of these interfaces had better know.

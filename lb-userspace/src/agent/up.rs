@@ -24,7 +24,7 @@ use super::install::Installation;
 use super::options::UpOptions;
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
-use super::{detach, key, preflight, privileges};
+use super::{detach, down, key, preflight, privileges};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
@@ -71,15 +71,14 @@ pub fn up(options: UpOptions) -> Result<(), Failure> {
 async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
     let socket = ControlSocket::bind(&model.agent.socket)
         .map_err(|refusal| Failure::new(FailureKind::Refused, refusal.to_string()))?;
-    let (mut agent, mut news, fresh) = start(&options, model).await?;
+    let (mut agent, mut news, new_pins) = start(&options, model).await?;
     agent.checks.apply(checks(&agent.model, &agent.standings));
     agent.settle(&mut news).await;
     if let Err(failure) = bring_into_force(&mut agent).await {
-        if fresh {
-            let _ = agent.take_down().await;
-        }
+        agent.vips.withdraw().await;
         return Err(failure);
     }
+    new_pins.keep();
     let (inbox, inquiries) = mpsc::channel::<Inquiry>(64);
     let server = Server::new(socket, Limits::default()).map_err(|error| {
         Failure::new(FailureKind::Refused, format!("listening on the control socket: {error}"))
@@ -108,11 +107,11 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything up to the first change to the host. Says also whether the pins are new.
+/// Everything up to the first change to the host, apart from pins that are new.
 async fn start(
     options: &UpOptions,
     model: Model,
-) -> Result<(Agent, mpsc::UnboundedReceiver<health::Event<PairName>>, bool), Failure> {
+) -> Result<(Agent, mpsc::UnboundedReceiver<health::Event<PairName>>, NewPins), Failure> {
     let trouble = |what: &str| {
         let what = what.to_owned();
         move |error: crate::net::NetError| Failure::new(FailureKind::Refused, format!("{what}: {error}"))
@@ -127,6 +126,7 @@ async fn start(
     };
     let pins = Pins::lock(&model.agent.pin_dir, &model.agent.state_dir)
         .map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
+    let new_pins = NewPins::of(&pins);
     let attach_to = preflight::interfaces(&names, &links, &pins.linked())?;
     preflight::lock_out(&model, &addresses, &links)?;
     let mut warnings = preflight::warnings(&model, &addresses, &attach_to);
@@ -195,7 +195,30 @@ async fn start(
         sweep: Sweep::new(pairs),
         leaving_since: HashMap::new(),
     };
-    Ok((agent, news, !known))
+    Ok((agent, news, new_pins))
+}
+
+/// Pins that were not there before: removed again unless everything came into force.
+struct NewPins(Option<std::path::PathBuf>);
+
+impl NewPins {
+    fn of(pins: &Pins) -> Self {
+        Self((!pins.map("ABOUT").exists()).then(|| pins.dir().to_owned()))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for NewPins {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.0
+            && let Err(error) = down::remove(dir)
+        {
+            tracing::error!("removing the new pins in {} again: {error}", dir.display());
+        }
+    }
 }
 
 impl Agent {

@@ -22,4 +22,4 @@ pub use driver_counters::driver_losses;
 pub use mapped::Mapped;
 pub use maps::{MapSizes, Maps, last_heartbeat};
 pub use object::{Object, ObjectError};
-pub use pins::{Pins, PinsError};
+pub use pins::{Pins, PinsError, linked};

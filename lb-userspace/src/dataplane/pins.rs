@@ -144,7 +144,8 @@ impl Pins {
 }
 
 /// The interfaces with a pinned link in this folder.
-pub(super) fn linked(dir: &Path) -> Vec<String> {
+#[must_use]
+pub fn linked(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(dir.join("links"))
         .into_iter()
         .flatten()
