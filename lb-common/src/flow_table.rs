@@ -97,21 +97,29 @@ impl<'m, M: Memory> FlowTable<'m, M> {
     /// The flow's entry, in either candidate bucket.
     #[inline(always)]
     pub fn find(&self, flow: FlowId) -> Option<Entry<'m, M::Cell>> {
-        self.at(self.locate(flow)?)
+        let (_, cell) = self.search(flow)?;
+        Slot::from_word(cell.load()).map(|slot| Entry { cell, slot })
     }
 
     /// Where the flow's entry stands.
     #[inline(always)]
     pub fn locate(&self, flow: FlowId) -> Option<Place> {
+        self.search(flow).map(|(place, _)| place)
+    }
+
+    #[inline(always)]
+    fn search(&self, flow: FlowId) -> Option<(Place, &'m M::Cell)> {
         let tag = self.geometry.tag(flow);
-        let first = self.geometry.first(flow);
-        let near = matches(self.memory.bucket(first)?, Slot::identity(tag, false));
-        if near != 0 && tag != 0 {
-            return Some(Place { bucket: first, index: lowest(near) as u32 });
+        let mut number = self.geometry.first(flow);
+        let mut bucket = self.memory.bucket(number)?;
+        let mut places = matches(bucket, Slot::identity(tag, false));
+        if places == 0 || tag == 0 {
+            number = self.geometry.other(number, tag);
+            bucket = self.memory.bucket(number)?;
+            places = matches(bucket, Slot::identity(tag, true));
         }
-        let second = self.geometry.other(first, tag);
-        let far = matches(self.memory.bucket(second)?, Slot::identity(tag, true));
-        if far != 0 { Some(Place { bucket: second, index: lowest(far) as u32 }) } else { None }
+        let index = lowest(places);
+        if places != 0 { Some((Place { bucket: number, index: index as u32 }, &bucket[index])) } else { None }
     }
 
     /// The entry that stands there now, whosever it is.

@@ -6,7 +6,7 @@ use crate::{
     net::Addr,
 };
 
-// SAFETY (all): `repr(C)`, integers only, padding spelled out as fields, any bit pattern valid.
+// SAFETY: for all of these, `repr(C)`, integers only, padding spelled out as fields, any bit pattern valid.
 unsafe impl aya::Pod for Addr {}
 // SAFETY: as above.
 unsafe impl aya::Pod for EndpointKey {}

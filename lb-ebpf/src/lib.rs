@@ -130,7 +130,12 @@ fn balance<T: Tables>(frame: &Frame<'_>, tables: &T) -> Result<Outcome, Outcome>
         if given == Given::RESET {
             return Ok(reset::answer(frame, &packet, &director));
         }
-        return Ok(inbound::forward_to(frame, &packet, &director, given.server()?));
+        match given.server() {
+            Ok(id) => return Ok(inbound::forward_to(frame, &packet, &director, id)),
+            // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
+            Err(outcome) if outcome == Verdict::PassedNotOurs.into() => {}
+            Err(outcome) => return Err(outcome),
+        }
     }
     let from = Position::of(packet.source());
     if from.may_be(tables.gate(from.word()), Role::NatServer) {

@@ -18,7 +18,7 @@ use lb_common::{
     identity::FlowId,
     net::{Addr, NextHop, PortNumber, Tuple},
     slot::ServerId,
-    verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT},
+    verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
     word::Word,
 };
 use lb_ebpf::{
@@ -174,10 +174,12 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn is_time_to_look(&self) -> bool {
-        VERDICTS.get_ptr_mut(lb_common::verdict::Verdict::ForwardedNat as u32).is_some_and(|tally| {
+        // Both: where there is only DR, the count of NAT would stand at zero, and every packet would look.
+        let packets = |verdict: Verdict| {
             // SAFETY: this CPU's own entry.
-            unsafe { (*tally).packets % LOOK_EVERY == 0 }
-        })
+            VERDICTS.get_ptr_mut(verdict as u32).map_or(0, |tally| unsafe { (*tally).packets })
+        };
+        (packets(Verdict::ForwardedNat) + packets(Verdict::ForwardedDr)) % LOOK_EVERY == 0
     }
 
     #[inline(always)]

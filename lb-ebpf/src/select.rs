@@ -7,7 +7,7 @@ use lb_common::{
     entry::{EndpointKey, ServerState, Service},
     identity::FlowId,
     lifecycle::Segment,
-    net::Tuple,
+    net::{Port, Tuple},
     pick::{Extent, id_in_word},
     slot::ServerId,
     verdict::Event,
@@ -124,9 +124,12 @@ impl<'t, T: Tables> Director<'t, T> {
     #[inline(always)]
     pub fn collides(&self, id: ServerId, tuple: &Tuple) -> bool {
         let Some(chosen) = self.server(id) else { return false };
-        let at_server = EndpointKey::new(chosen.server.address.load(), chosen.state.port, tuple.protocol);
-        let Some(sharers) = self.tables.sharers(&at_server) else { return false };
-        let client = Tuple { vip_port: chosen.state.port, ..*tuple };
+        let address = chosen.server.address.load();
+        // Who has no port of its own is hit on the VIP's.
+        let hit = if chosen.state.port.is_any() { tuple.vip_port } else { chosen.state.port };
+        let at = |port| self.tables.sharers(&EndpointKey::new(address, port, tuple.protocol));
+        let Some(sharers) = at(hit).or_else(|| at(Port::ANY)) else { return false };
+        let client = Tuple { vip_port: hit, ..*tuple };
         for number in sharers.ids {
             let Some(other) = ServerId::new(number) else { break };
             if other != id && self.tables.tie(other, &client).place().is_some() {

@@ -58,6 +58,10 @@ impl<T: Tables> Director<'_, T> {
     #[inline(always)]
     pub fn tie(&self, id: ServerId, client: &Tuple) -> Tie {
         let Some(pair) = self.server(id) else { return Tie::NONE };
+        // Who has no port of its own is hit on the VIP's, and speaks for its service from no other.
+        if pair.state.port.is_any() && vip_port(pair.state, client.vip_port) != client.vip_port {
+            return Tie::NONE;
+        }
         let flow = self.settings.flow_id(&forward_tuple(pair.server, pair.state, client));
         if self.is(Settings::FLOWS)
             && let Some(place) = self.flows().locate(flow)

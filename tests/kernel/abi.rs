@@ -63,7 +63,11 @@ fn maps_have_the_shape_of_their_types() -> Result<()> {
             continue;
         };
         let shape = (info.map_type()?, info.key_size() as usize, info.value_size() as usize);
-        ensure!(shape == (kind, key, value), "map {name} is {shape:?}, its types say {:?}", (kind, key, value));
+        ensure!(
+            shape == (kind, key, value),
+            "map {name} is {shape:?}, its types say {:?}",
+            (kind, key, value)
+        );
         if kind == MapType::Array {
             ensure!(info.map_flags() & MMAPABLE != 0, "map {name} cannot be mapped into the agent's memory");
         }

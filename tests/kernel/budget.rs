@@ -30,7 +30,8 @@ fn no_program_costs_the_verifier_more_than_recorded() -> Result<()> {
         match recorded.get(program) {
             None => complaints.push(format!("{program} is not recorded ({now})")),
             Some(was) if *now > was + was * TOLERANCE / 100 => {
-                complaints.push(format!("{program} costs {now} instead of {was}: more than {TOLERANCE} % above"));
+                complaints
+                    .push(format!("{program} costs {now} instead of {was}: more than {TOLERANCE} % above"));
             }
             Some(was) if *now < was - was * TOLERANCE / 100 => {
                 complaints.push(format!("{program} costs only {now} instead of {was}: record the gain"));
@@ -51,10 +52,14 @@ fn verified_instructions() -> Result<BTreeMap<String, u64>> {
     let mut ebpf = open()?;
     let mut counted = BTreeMap::new();
     for (name, program) in ebpf.programs_mut() {
-        let program: &mut Xdp = program.try_into().with_context(|| format!("{name} is not an XDP program"))?;
+        let program: &mut Xdp =
+            program.try_into().with_context(|| format!("{name} is not an XDP program"))?;
         program.load().with_context(|| format!("the kernel refuses {name}"))?;
         let count = program.info()?.verified_instruction_count();
-        counted.insert(name.to_owned(), u64::from(count.context("this kernel does not count them (5.16 does)")?));
+        counted.insert(
+            name.to_owned(),
+            u64::from(count.context("this kernel does not count them (5.16 does)")?),
+        );
     }
     Ok(counted)
 }

@@ -1,0 +1,152 @@
+//! The program in the kernel and the library do the same with any traffic: same verdicts, bytes, counters and entries.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use lb_common::slot::Slot;
+use lb_common::word::Word;
+use xlvs_tests::datapath::program::Program;
+use xlvs_tests::datapath::script::{Act, busy_world, random};
+use xlvs_tests::datapath::{Engine as _, Native};
+use xlvs_tests::fixture::Observation;
+use xlvs_tests::packet::{difference, faults};
+use xlvs_tests::random::{Random, fresh_seed};
+
+const SEQUENCES: u64 = 20;
+const ACTS: usize = 1000;
+
+/// What the traffic must bring about somewhere, or the comparison would say little.
+const REACHED: [&str; 26] = [
+    "forwarded_nat",
+    "forwarded_nat_reply",
+    "forwarded_dr",
+    "replied_reset",
+    "passed_not_ours",
+    "passed_no_service",
+    "passed_not_balanced",
+    "passed_malformed",
+    "passed_local",
+    "passed_unexplained",
+    "dropped_fragment",
+    "dropped_ttl",
+    "dropped_no_server",
+    "dropped_no_next_hop",
+    "dropped_not_serving",
+    "stored",
+    "evicted_new",
+    "evicted_closing",
+    "evicted_established",
+    "homeless",
+    "miss_not_syn",
+    "miss_table_dead",
+    "reselected",
+    "derived_reply",
+    "next_hop_by_fib",
+    "path_learned",
+];
+
+#[test]
+fn program_and_library_agree_on_random_traffic() -> Result<()> {
+    let seed = fresh_seed();
+    println!("XLVS_SEED={seed}");
+    let mut seeds = Random::from_seed(seed);
+    let (mut program, mut library) = (Program::load()?, Native::new()?);
+    let mut reached = BTreeMap::new();
+    for sequence in 0..SEQUENCES {
+        let crowded = sequence % 2 == 1;
+        compare(seeds.next(), crowded, &mut program, &mut library, &mut reached)?;
+    }
+    println!("{reached:?}");
+    let missing: Vec<&str> = REACHED.into_iter().filter(|name| !reached.contains_key(*name)).collect();
+    ensure!(
+        missing.is_empty(),
+        "the traffic brought about no {missing:?}: the comparison is about too little"
+    );
+    Ok(())
+}
+
+/// `crowded`: the flow table is full of other connections, of every class and age.
+fn compare(
+    seed: u64,
+    crowded: bool,
+    program: &mut Program,
+    library: &mut Native,
+    reached: &mut BTreeMap<String, i64>,
+) -> Result<()> {
+    program.reset()?;
+    library.reset()?;
+    if crowded {
+        crowd(seed, program.arrays.flows.words());
+        crowd(seed, library.arrays.flows.words());
+    }
+    program.install(&busy_world())?;
+    library.install(&busy_world())?;
+    for (number, act) in random(seed, ACTS).into_iter().enumerate() {
+        match act {
+            Act::Pass(ticks) => {
+                program.pass(ticks)?;
+                library.pass(ticks)?;
+            }
+            Act::Change(world) => {
+                program.install(&world)?;
+                library.install(&world)?;
+            }
+            Act::Frame(side, frame) => {
+                let (kernel, native) = (program.run(side, &frame)?, library.run(side, &frame)?);
+                let told = deviations(&kernel, &native);
+                ensure!(
+                    told.is_empty(),
+                    "sequence {seed}, act {number}: the program deviates from the library: {}; the frame has {:?}",
+                    told.join("; "),
+                    faults(&frame)
+                );
+                for (name, growth) in kernel.verdicts.into_iter().chain(kernel.counters) {
+                    if growth != 0 {
+                        *reached.entry(name).or_default() += growth;
+                    }
+                }
+            }
+        }
+    }
+    let (kernel, native) = (program.arrays.flows.words(), library.arrays.flows.words());
+    let differing = kernel.iter().zip(native).filter(|(a, b)| a.load() != b.load()).count();
+    ensure!(differing == 0, "sequence {seed}: {differing} slots of the flow table differ");
+    Ok(())
+}
+
+/// Fills every place, so that each newcomer must find one to give way. Half the buckets are of one class each, for a
+/// bucket of everything always has somebody who has expired.
+fn crowd(seed: u64, slots: &[Word]) {
+    let servers = busy_world().servers.len() as u64;
+    let mut random = Random::from_seed(seed);
+    // Class and age as the tick at which engines begin has them: nobody is old.
+    let young = [(0_u64, 1000 & 0x7f), (1, 1000 / 64), (2, 1000 / 64), (3, 1000 & 0xff)];
+    for bucket in slots.chunks(8) {
+        let (class, age) = young[random.below(4) as usize];
+        let mixed = random.below(2) == 0;
+        for slot in bucket {
+            let word = (1 + random.below(servers)) << Slot::SERVER_SHIFT | random.next() >> 16;
+            let (kept, parts) = (!(0x3ff << 38), class << 46 | age << 38);
+            slot.store(if mixed { word } else { word & kept | parts });
+        }
+    }
+}
+
+fn deviations(kernel: &Observation, native: &Observation) -> Vec<String> {
+    let mut told = Vec::new();
+    if kernel.action != native.action {
+        told.push(format!("action {} instead of {}", kernel.action, native.action));
+    }
+    let counters = kernel.verdicts.iter().chain(&kernel.counters);
+    let others = native.verdicts.iter().chain(&native.counters);
+    for ((name, one), (_, other)) in counters.zip(others) {
+        if one != other {
+            told.push(format!("{name} {one:+} instead of {other:+}"));
+        }
+    }
+    // What a dropped frame looks like is nobody's business.
+    if kernel.action > 1 {
+        told.extend(difference(&native.output, &kernel.output));
+    }
+    told
+}

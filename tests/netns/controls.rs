@@ -8,8 +8,11 @@ use crate::run::Run;
 use crate::site::{Site, WEB};
 use crate::survival::MISS_TABLE_FOLLOWS;
 
-/// A crowd whose picks change: what has no entry is lost.
 const CONNECTIONS: usize = 200;
+
+/// Of a hundred connections, what rs2 had (a third) and what rs4 takes from the others (two ninths) is lost; all but one
+/// in a million draws lie within.
+const LOST: std::ops::Range<usize> = 30..80;
 
 #[test]
 fn without_a_flow_table_a_reload_breaks_connections() {
@@ -21,9 +24,8 @@ fn without_a_flow_table_a_reload_breaks_connections() {
         let crowd = Crowd::open(&site, WEB, CONNECTIONS);
         site.reload(format!("{off}{}", site.web_of(&[0, 2, 3])));
         sleep(MISS_TABLE_FOLLOWS);
-        let broken = crowd.broken("no flow table, another server");
-        // All that were on rs2, a third, and a few more.
-        assert!((40..120).contains(&broken), "{broken} of {CONNECTIONS} broke");
+        let [busy, idle] = crowd.broken("no flow table, another server");
+        assert!(LOST.contains(&busy) && LOST.contains(&idle), "{busy} and {idle} of {CONNECTIONS} broke");
     }
 }
 
@@ -38,6 +40,7 @@ fn with_new_pins_connections_break_whose_pick_changed() {
     site.configure(site.web_of(&[0, 2, 3]));
     run.up();
     assert_eq!(run.status()["data_path"]["adopted"], false);
-    let broken = crowd.broken("new pins, another server");
-    assert!((40..120).contains(&broken), "{broken} of {CONNECTIONS} broke");
+    let [busy, idle] = crowd.broken("new pins, another server");
+    // The echoing ones also spoke while nothing was attached, and the director's own kernel answered.
+    assert!(LOST.contains(&idle) && busy >= LOST.start, "{busy} and {idle} of {CONNECTIONS} broke");
 }

@@ -49,11 +49,11 @@ impl Crowd {
         busy.longest_gap().max(idle.longest_gap())
     }
 
-    /// How many connections are broken, by the same questions.
-    pub fn broken(&self, what: &str) -> usize {
-        let [busy, idle] = self.ask();
-        println!("{what}: echoing: {busy}\n{what}: idle: {idle}");
-        busy.broken().count() + idle.broken().count()
+    /// How many connections are broken, by the same questions: of the echoing ones, and of the idle ones.
+    pub fn broken(&self, what: &str) -> [usize; 2] {
+        let reports = self.ask();
+        println!("{what}: echoing: {}\n{what}: idle: {}", reports[0], reports[1]);
+        reports.map(|report| report.broken().count())
     }
 
     /// Has the servers speak first on every connection; fails unless each of the idle ones hears it.

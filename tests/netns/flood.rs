@@ -1,8 +1,9 @@
 //! Floods from random sources against a small table: established connections stay, and new ones open meanwhile.
 
 use std::thread::sleep;
+use std::time::Duration;
 
-use xlvs_tests::flood::{Barrage, Flood, FloodPlan};
+use xlvs_tests::flood::{Barrage, Flood, FloodPlan, FloodReport};
 use xlvs_tests::random::fresh_seed;
 use xlvs_tests::traffic::{HandshakePlan, HandshakeReport, handshakes};
 
@@ -17,7 +18,7 @@ const TABLE: &str = "[datapath]\nflow_table_size = 65536\n";
 const RATE: f64 = 100_000.0;
 
 /// So many invented clients of one kind, and handshakes in their midst.
-fn flood(site: &Site, barrage: Barrage, clients: usize) -> HandshakeReport {
+fn flood(site: &Site, barrage: Barrage, clients: usize) -> FloodReport {
     let plan = FloodPlan {
         barrage,
         clients,
@@ -38,14 +39,16 @@ fn flood(site: &Site, barrage: Barrage, clients: usize) -> HandshakeReport {
     }
     let report = flood.finish().unwrap();
     println!("{barrage:?}: {report}; meanwhile {all}");
-    assert!(report.rate_per_core() >= RATE, "too slow to be a flood: {report}");
     assert!(all.share() >= 0.99, "{all}");
-    all
+    report
 }
 
 /// A thousand connections whose servers the tables no longer name for all of them: what loses its entry breaks.
 fn besieged(site: &Site, table: &str) -> Crowd {
     let crowd = Crowd::open(site, WEB, CONNECTIONS);
+    // By direct routing, one burst is a handshake to the director; only a packet of a later tick makes a connection.
+    sleep(Duration::from_secs(2));
+    crowd.survived("established");
     site.reload(format!("{table}{}", site.web_of(&[0, 2, 3])));
     sleep(MISS_TABLE_FOLLOWS);
     crowd
@@ -58,7 +61,9 @@ fn withstands(site: &Site, barrages: &[Barrage]) {
     let crowd = besieged(site, TABLE);
     let shields = site.topology.shield_servers().unwrap();
     for barrage in barrages {
-        flood(site, *barrage, short_or_long(200_000, 1_000_000));
+        let report = flood(site, *barrage, short_or_long(200_000, 1_000_000));
+        // Of processor time: two cores also run the clients, the servers and the program.
+        assert!(report.rate_per_core() >= RATE, "too slow to be a flood: {report}");
     }
     drop(shields);
     crowd.survived("flooded");
@@ -96,6 +101,6 @@ fn without_a_flow_table_the_besieged_break() {
     site.configure(format!("{OFF}{}", site.web_of(&[0, 1, 2])));
     let _run = Run::start(&site);
     let crowd = besieged(&site, OFF);
-    let broken = crowd.broken("no flow table");
+    let broken: usize = crowd.broken("no flow table").iter().sum();
     assert!(broken > CONNECTIONS / 5, "{broken} of {CONNECTIONS} broke");
 }

@@ -1,6 +1,6 @@
 //! What an operator orders by hand, and that it outlives reloads and agents.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 

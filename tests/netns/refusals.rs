@@ -131,8 +131,6 @@ fn interfaces_that_will_not_do() {
         up
     };
     refused(&mut up("eth7"), &["eth7 does not exist", "eth0, eth1"]);
-    site.director().ip("link add link eth0 name eth0.7 type vlan id 7\nlink set eth0.7 up").unwrap();
-    refused(&mut up("eth0.7"), &["VLAN", "attach to eth0"]);
     site.director().ip("link add spare type veth peer name eraps").unwrap();
     refused(&mut up("spare"), &["spare is down", "ip link set spare up"]);
     untouched(&site, &["eth0", "eth1", "spare"]);

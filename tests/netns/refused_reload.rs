@@ -46,11 +46,14 @@ fn a_refused_reload_leaves_every_map_as_it_was() {
     for (wrong, word) in refusals {
         site.configure(format!("{wrong}{good}{wrong}"));
         changes_nothing(&site, || {
-            let said = site.installation.run(&["reload"]).unwrap();
+            // Out of a file that is no TOML at all, the socket cannot be read either.
+            let socket = site.installation.socket();
+            let said = site.installation.run(&["reload", "--socket", socket.to_str().unwrap()]).unwrap();
             assert_eq!(said.code, 1, "{said:?}");
             assert!(said.stderr.contains(word), "{said:?}");
         });
     }
+    site.configure(&good);
     let status = run.status();
     assert_eq!(status["config"]["generation"], 1, "{status}");
     assert_eq!(status["config"]["last_reload"]["ok"], false, "{status}");

@@ -63,11 +63,6 @@ impl<'a> Run<'a> {
         self.agent.take().unwrap().kill().unwrap();
     }
 
-    /// SIGTERM, and the wait for the end.
-    pub fn stop(&mut self) {
-        drop(self.agent.take().unwrap());
-    }
-
     /// Settles the books, `xlvs down`, and opens new books.
     pub fn down(&mut self) {
         self.settle();

@@ -31,7 +31,7 @@ fn tcp(layout: Layout, delivery: Delivery, verdicts: &[&str]) {
     let status = run.status();
     println!("{}\nlosses {}", status["verdicts"], status["losses"]);
     for verdict in verdicts {
-        assert!(run.verdict(verdict) > 1000, "{verdict} in {}", status["verdicts"]);
+        assert!(run.verdict(verdict) > 300, "{verdict} in {}", status["verdicts"]);
     }
     assert_eq!(crate::site::service(&status, "web")["connections_total"], 41, "{status}");
 }

@@ -11,9 +11,13 @@ fn without_vip(settings: &str) -> Site {
     Site::of_plan(&plan, settings)
 }
 
-fn has_vip(site: &Site) -> bool {
+fn has(site: &Site, address: &str) -> bool {
     let addresses = site.director().ip_json(&["address", "show"]).unwrap();
-    addresses.to_string().contains(&format!("\"{VIP}\""))
+    addresses.to_string().contains(&format!("\"{address}\""))
+}
+
+fn has_vip(site: &Site) -> bool {
+    has(site, &VIP.to_string())
 }
 
 #[test]
@@ -53,8 +57,10 @@ fn the_agent_adds_the_vip_and_takes_it_away() {
     assert!(!has_vip(&site));
 
     run.up();
-    site.reload("");
-    assert!(!has_vip(&site), "its last service is gone");
+    const OTHER: &str = "10.77.1.101";
+    site.reload(site.web_of(&[0, 1]).to_string().replace(&VIP.to_string(), OTHER));
+    assert!(!has_vip(&site) && has(&site, OTHER), "the addresses follow the file");
     site.reload(site.web_of(&[0, 1]));
+    assert!(has_vip(&site) && !has(&site, OTHER), "and back");
     newcomers(&site);
 }

@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn agrees_with_published_critical_values() {
         // NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.4.
-        let table = [(1, 3.841, 0.05), (2, 13.816, 0.001), (3, 16.266, 0.001), (4, 9.488, 0.05), (10, 2.558, 0.99)];
+        let table =
+            [(1, 3.841, 0.05), (2, 13.816, 0.001), (3, 16.266, 0.001), (4, 9.488, 0.05), (10, 2.558, 0.99)];
         for (degrees, statistic, p) in table {
             let computed = exceeds(statistic, degrees);
             assert!((computed - p).abs() < p * 1e-3, "{degrees} degrees, {statistic}: {computed}");

@@ -1,6 +1,7 @@
 //! A program that runs beside the test: started, watched, and stopped by its own pid.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,11 +25,12 @@ pub struct Daemon {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Daemon {
-    /// Starts `command` with both its outputs going to the file `log`.
+    /// Starts `command` with both its outputs going to the file `log`, in a process group of its own: Ctrl-C on the
+    /// terminal must not end it before its turn.
     pub fn start(what: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let errors = file.try_clone().context("cannot duplicate the log's descriptor")?;
-        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        command.process_group(0).stdin(Stdio::null()).stdout(file).stderr(errors);
         let started = cleanup::making(|| {
             let child = Arc::new(Mutex::new(command.spawn()?));
             let doomed = Arc::clone(&child);

@@ -185,8 +185,7 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} is missing in {told}");
         }
-        let unmoved =
-            Fixture::new("x", frame(64), "passed", Output::Passed).judge(&seen(1, frame(64), &[]));
+        let unmoved = Fixture::new("x", frame(64), "passed", Output::Passed).judge(&seen(1, frame(64), &[]));
         assert_eq!(unmoved.unwrap_err().complaints.len(), 2);
     }
 }

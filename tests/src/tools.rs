@@ -1,6 +1,7 @@
 //! Where the programs come from that the rig runs: a folder of the caller's choice, then PATH.
 
 use std::env;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -37,8 +38,11 @@ pub fn command(program: &str) -> Result<Command> {
 }
 
 /// Runs `command` to its end and returns its standard output; an exit other than 0 is an error with stderr in it.
+///
+/// In a process group of its own: Ctrl-C on the terminal is for us, who then undo things in order.
 pub fn output(command: &mut Command) -> Result<String> {
     let Output { status, stdout, stderr } = command
+        .process_group(0)
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start {}", display(command)))?;

@@ -13,6 +13,7 @@ use crate::workspace::Workspace;
 
 const TARGET: &str = "bpfel-unknown-none";
 const OBJECT: &str = "xlvs-ebpf";
+const VARIANT: &str = "xlvs-ebpf-variant";
 
 /// What a build leaves.
 pub(crate) struct Built {
@@ -41,6 +42,19 @@ pub(crate) fn object(workspace: &Workspace, route: Option<Route>) -> Result<Path
     let object = target_dir(workspace).join(TARGET).join("release").join(OBJECT);
     check_types(&object)?;
     Ok(object)
+}
+
+/// Builds the same program with another tag, for tests that exchange programs. Before [`object`], whose place it takes for
+/// a moment.
+pub(crate) fn variant(workspace: &Workspace) -> Result<PathBuf> {
+    let toolchain = toolchain::ensure(workspace, None)?;
+    let mut cargo = bpf_cargo(workspace, &toolchain, "build");
+    step::run_openly("building the eBPF program's variant", cargo.args(["--features", "variant"]))?;
+    let built = target_dir(workspace).join(TARGET).join("release").join(OBJECT);
+    check_types(&built)?;
+    let kept = target_dir(workspace).join(VARIANT);
+    fs::copy(&built, &kept).with_context(|| format!("copying {} to {}", built.display(), kept.display()))?;
+    Ok(kept)
 }
 
 /// Runs clippy on the eBPF program, warnings being errors, with the clippy of the compiler that builds it.
@@ -92,6 +106,9 @@ fn flags(toolchain: &Toolchain) -> Vec<String> {
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         "-Ctarget-cpu=v3".to_owned(),
+        // Headers lie at any alignment: one load instead of one a byte, and no pointer taken apart into bytes, which the
+        // verifier would refuse.
+        "-Ctarget-feature=+allows-misaligned-mem-access".to_owned(),
     ]
 }
 

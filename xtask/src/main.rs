@@ -6,10 +6,12 @@
 mod apt;
 mod build;
 mod deb822;
+mod demo;
 mod guest;
 mod lint;
 mod outcome;
 mod packages;
+mod privilege;
 mod programs;
 mod step;
 mod test;
@@ -39,6 +41,12 @@ enum Task {
         /// Where the eBPF compiler comes from [default: the first that works]
         #[arg(long)]
         route: Option<Route>,
+    },
+    /// Show what xlvs does, in namespaces of its own: five claims, each put to the test
+    Demo {
+        /// Leave everything up at the end, until Enter or Ctrl-C
+        #[arg(long)]
+        hold: bool,
     },
     /// Run all tests: native ones, then those that need root
     Test {
@@ -76,6 +84,7 @@ fn run(task: Task) -> Result<()> {
     let workspace = Workspace::locate()?;
     match task {
         Task::Build { route } => build::everything(&workspace, route).map(|_| ()),
+        Task::Demo { hold } => demo::run(&workspace, hold),
         Task::Test { only, arguments } => {
             test::run(&workspace, &test::Selection { only: &only, arguments: &arguments })
         }

@@ -1,6 +1,5 @@
 //! `cargo xtask test`: the native tests, then the suites that need root, and a table of what ran and what did not.
 
-mod privilege;
 mod report;
 pub(crate) mod suites;
 
@@ -12,15 +11,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::outcome::{self, Outcome};
+use crate::privilege::Privilege;
 use crate::programs;
 use crate::step;
 use crate::workspace::Workspace;
-use privilege::Privilege;
 use report::Report;
 use suites::{NATIVE, Suite, Target};
 
 /// Longer than any suite may take; it then is stopped, and counts as failed.
 const SUITE_LIMIT_SECONDS: u32 = 900;
+
+/// What a caller may ask of the suites: loads of full length, a random seed that was printed.
+const WISHES: [&str; 2] = ["XLVS_LONG", "XLVS_SEED"];
 
 /// Which suites, and which tests in them.
 pub(crate) struct Selection<'a> {
@@ -83,18 +85,23 @@ fn run_privileged(
             return Ok(());
         }
     };
+    let variant = build::variant(workspace)?;
     let built = build::everything(workspace, None)?;
     let suites = suites::build(workspace, &built.object, targets)?;
     let tools = programs::ensure(workspace)?;
     privilege.mount_bpffs()?;
+    // Named one by one, since sudo drops what it is not told of.
+    let wishes = WISHES.map(|name| (name, std::env::var_os(name)));
     for suite in &suites {
         println!("\n== {}", suite.target.name);
-        let variables = [
+        let mut variables = vec![
             ("XLVS_BIN", built.agent.as_path()),
             ("XLVS_EBPF_OBJECT", built.object.as_path()),
+            ("XLVS_EBPF_VARIANT", variant.as_path()),
             ("XLVS_TOOLS", tools.as_path()),
             ("CARGO_MANIFEST_DIR", suite.target.folder.as_path()),
         ];
+        variables.extend(wishes.iter().filter_map(|(name, value)| Some((*name, Path::new(value.as_ref()?)))));
         let mut command = suite_command(&privilege, suite, &variables);
         report.add(&suite.target.name, observe(&mut command, selection)?);
     }

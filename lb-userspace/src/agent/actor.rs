@@ -23,6 +23,9 @@ use crate::dataplane::{DataPathLog, Pins, Program};
 use crate::health::{self, CheckSpec, HttpCheck, Kind, Scheduler, Thresholds, Verdict, Wanted};
 use crate::net::{Tracker, View};
 
+/// The longest wait for the next hop of a server that is about to be used. A neighbour that lives answers in a fraction.
+const WAY_FOUND_WITHIN: Duration = Duration::from_secs(1);
+
 /// Larger tables are not counted anew for each question; their last complete walk answers.
 const COUNT_AT_ONCE: usize = 1 << 18;
 
@@ -230,6 +233,7 @@ impl Agent {
         prepare_standings(&model, &mut standings);
         let wanted = desired::services(&model, &standings);
         let plan = self.installation.plan(&wanted).map_err(refused)?;
+        self.find_ways(&wanted).await;
 
         // From here on the new configuration is in force.
         self.model = model;
@@ -259,11 +263,29 @@ impl Agent {
         })
     }
 
+    /// Waits a moment for the next hops of servers that are to take connections: one that is picked before its way is known
+    /// loses them, for good if this agent dies at that instant. A server that is silently dead has no way and is not
+    /// waited for any longer.
+    pub(super) async fn find_ways(&mut self, wanted: &[DesiredService]) {
+        let used = wanted.iter().flat_map(|service| &service.servers).filter(|server| server.takes_new());
+        let used: BTreeSet<IpAddr> = used.map(|server| IpAddr::from(server.address)).collect();
+        self.tracker.set_targets(self.targets().union(&used).copied().collect());
+        let known = self.view.wait_for(|view| used.iter().all(|address| view.hops.contains_key(address)));
+        if tokio::time::timeout(WAY_FOUND_WITHIN, known).await.is_err() {
+            let view = self.view.borrow();
+            for address in used.iter().filter(|address| !view.hops.contains_key(address)) {
+                tracing::warn!(%address, "the way to this server is not known (yet); is it there?");
+            }
+        }
+    }
+
+    fn targets(&self) -> BTreeSet<IpAddr> {
+        self.installation.ledger.pairs().map(|(_, pair)| IpAddr::from(pair.identity.address)).collect()
+    }
+
     /// Tells the tracker whose next hops are wanted: those leaving as well, as long as they have connections.
     pub(super) fn watch_targets(&self) {
-        let targets: BTreeSet<IpAddr> =
-            self.installation.ledger.pairs().map(|(_, pair)| IpAddr::from(pair.identity.address)).collect();
-        self.tracker.set_targets(targets);
+        self.tracker.set_targets(self.targets());
     }
 
     /// Tells the scheduler which checks are wanted.
@@ -324,7 +346,8 @@ impl Agent {
 pub(super) fn load(path: &std::path::Path) -> Result<Model, Failure> {
     config::load(path).map_err(|problems| {
         let listed = problems.iter().map(Into::into).collect();
-        Failure::invalid_config(format!("{}: {} problems", path.display(), problems.len()), listed)
+        let count = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+        Failure::invalid_config(format!("{}: {count}, nothing changed", path.display()), listed)
     })
 }
 

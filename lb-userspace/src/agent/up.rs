@@ -305,6 +305,7 @@ fn remembered_standings(installation: &Installation, model: &Model) -> HashMap<P
 /// Maps first, then the program behind the interfaces' hooks, then the VIPs.
 async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     let wanted = agent.wanted();
+    agent.find_ways(&wanted).await;
     let plan = agent.installation.plan(&wanted).map_err(refused)?;
     let limits = desired::limits(&agent.model.datapath.timeouts);
     agent.installation.write_settings(limits, agent.model.datapath.flow_table_size > 0);

@@ -24,7 +24,7 @@ pub enum PinsError {
     Held(PathBuf),
     /// It lies on no bpffs.
     NotBpffs(PathBuf),
-    /// It lies on a bpffs that dies with this process.
+    /// It lies on a mount that dies with this process.
     Private(PathBuf),
     /// It was made by an agent of another ABI.
     OtherAbi {
@@ -54,12 +54,7 @@ impl Pins {
             move |error| PinsError::Io(path, error)
         };
         let parent = dir.parent().unwrap_or(Path::new("/"));
-        let stat =
-            rustix::fs::statfs(parent).map_err(|error| PinsError::Io(parent.to_owned(), error.into()))?;
-        if stat.f_type != BPFFS {
-            return Err(PinsError::NotBpffs(parent.to_owned()));
-        }
-        outlives_us(parent)?;
+        shared_bpffs(parent)?;
         let make =
             |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path));
         make(dir)?;
@@ -155,15 +150,43 @@ pub fn linked(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Whether PID 1 sees the same file system: if not, the mount belongs to a namespace that may die with us.
-fn outlives_us(path: &Path) -> Result<(), PinsError> {
-    let seen_by_init = Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path));
-    let same = match (fs::metadata(path), fs::metadata(&seen_by_init)) {
-        (Ok(ours), Ok(theirs)) => ours.dev() == theirs.dev(),
-        (Ok(_), Err(error)) => error.kind() != io::ErrorKind::NotFound,
-        (Err(error), _) => return Err(PinsError::Io(path.to_owned(), error)),
-    };
-    if same { Ok(()) } else { Err(PinsError::Private(path.to_owned())) }
+/// Refuses a folder that is on no bpffs, or on one that belongs to a mount namespace that may die with us.
+fn shared_bpffs(dir: &Path) -> Result<(), PinsError> {
+    let io = |error| PinsError::Io(dir.to_owned(), error);
+    let is_bpffs = rustix::fs::statfs(dir).map_err(|error| io(error.into()))?.f_type == BPFFS;
+    let device = fs::metadata(dir).map_err(io)?.dev();
+    let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    // Who may not look at PID 1 has nothing to compare with, and is believed.
+    let mounts = fs::read_to_string("/proc/1/mountinfo").ok();
+    let seen_by_init: Option<Vec<Mount>> =
+        mounts.as_ref().map(|text| text.lines().filter_map(bpffs_of_line).collect());
+    match (is_bpffs, seen_by_init) {
+        (true, Some(seen)) if !seen.iter().any(|mount| mount.device == device) => {
+            Err(PinsError::Private(dir.to_owned()))
+        }
+        (true, _) => Ok(()),
+        // It is mounted, only not where we are: another mount here would not outlive us.
+        (false, Some(seen)) if seen.iter().any(|mount| Path::new(mount.point) == dir) => {
+            Err(PinsError::Private(dir.to_owned()))
+        }
+        (false, _) => Err(PinsError::NotBpffs(dir.to_owned())),
+    }
+}
+
+/// A bpffs in a list of mounts.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount<'a> {
+    /// `major:minor`
+    device: &'a str,
+    point: &'a str,
+}
+
+/// A line of proc_pid_mountinfo(5): id, parent, device, root, mount point, options, tags, a hyphen, type, source, options.
+fn bpffs_of_line(line: &str) -> Option<Mount<'_>> {
+    let (before, after) = line.split_once(" - ")?;
+    let mut fields = before.split(' ').skip(2);
+    let mount = Mount { device: fields.next()?, point: fields.nth(1)? };
+    (after.split(' ').next() == Some("bpf")).then_some(mount)
 }
 
 impl fmt::Display for PinsError {
@@ -202,3 +225,16 @@ impl fmt::Display for PinsError {
 }
 
 impl std::error::Error for PinsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bpffs_is_found_in_a_list_of_mounts() {
+        let line = "36 23 0:39 / /sys/fs/bpf rw,nosuid shared:9 - bpf bpf rw,mode=700";
+        assert_eq!(bpffs_of_line(line), Some(Mount { device: "0:39", point: "/sys/fs/bpf" }));
+        assert_eq!(bpffs_of_line("23 27 0:22 / /sys rw,relatime - sysfs sysfs rw"), None);
+        assert_eq!(bpffs_of_line("no mount at all"), None);
+    }
+}

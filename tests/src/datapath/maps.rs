@@ -103,8 +103,22 @@ impl Arrays {
             if service.mode == Mode::Nat && !server.freed {
                 let addr = Addr::from(std::net::IpAddr::from(server.address));
                 self.admit(addr, Role::NatServer);
-                let key = EndpointKey::new(addr, Port::from_host(server.port), protocol(service.protocol));
+                let key = EndpointKey::new(addr, port_at(world, service, server), protocol(service.protocol));
                 join(&mut backends, key, id)?;
+            }
+        }
+        // A reply from a fixed port may also be one of a service on any port at the same address.
+        let any_port: Vec<_> = backends.iter().filter(|(key, _)| key.port.is_any()).copied().collect();
+        for (any, sharers) in any_port {
+            let fixed: Vec<EndpointKey> = backends.iter().map(|(key, _)| *key).collect();
+            for key in fixed.into_iter().filter(|key| !key.port.is_any()) {
+                let mut with_any = key;
+                with_any.port = Port::ANY;
+                if with_any == any {
+                    for id in sharers.ids.into_iter().map_while(ServerId::new) {
+                        join(&mut backends, key, id)?;
+                    }
+                }
             }
         }
         for (key, sharers) in backends {
@@ -190,7 +204,8 @@ impl Arrays {
         let entry = &self.servers.all()[id.index() as usize];
         let at_same_place = world.servers.iter().filter(|(other, twin)| {
             let twin_service = &world.services[other.0];
-            let same_port = twin.port == server.port || twin.port == 0 || server.port == 0;
+            let (mine, other) = (port_at(world, service, server), port_at(world, twin_service, twin));
+            let same_port = mine == other || mine.is_any() || other.is_any();
             twin.address == server.address
                 && same_port
                 && twin_service.protocol == service.protocol
@@ -208,7 +223,7 @@ impl Arrays {
                 | flag(shared, ServerState::SHARED)
                 | flag(server.removed, ServerState::REMOVED),
             service: number as u16,
-            port: Port::from_host(server.port),
+            port: port_at(world, service, server),
             vip_port: Port::from_host(service.port),
         };
         entry.address.store(Addr::from(std::net::IpAddr::from(server.address)));
@@ -223,6 +238,12 @@ impl Arrays {
 #[must_use]
 pub fn next_hop(hop: Hop, indices: [u32; 2]) -> NextHop {
     NextHop { mac: hop.mac, port: PortNumber::of_interface(indices[hop.side as usize]) }
+}
+
+/// "The port that was hit" is known beforehand where the service has one. Only on any port it stays open.
+fn port_at(world: &World, service: &world::Service, server: &world::Server) -> Port {
+    let known = if world.ports_known { service.port } else { 0 };
+    Port::from_host(if server.port == 0 { known } else { server.port })
 }
 
 fn protocol(protocol: world::Protocol) -> net::Protocol {

@@ -12,6 +12,7 @@ pub mod maps;
 mod native;
 pub mod program;
 pub mod region;
+pub mod script;
 pub mod world;
 
 use anyhow::Result;

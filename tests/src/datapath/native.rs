@@ -42,6 +42,8 @@ pub struct Native {
     events: Cell<[i64; Event::ALL.len()]>,
     servers: RefCell<HashMap<ServerId, Counters>>,
     forwarded: Cell<u64>,
+    /// Buckets of the flow table that were asked for, ever.
+    pub buckets_seen: Cell<u64>,
 }
 
 #[derive(Default)]
@@ -88,6 +90,7 @@ impl Native {
             events: Cell::default(),
             servers: RefCell::default(),
             forwarded: Cell::default(),
+            buckets_seen: Cell::default(),
         };
         native.reset()?;
         Ok(native)
@@ -125,7 +128,7 @@ impl Native {
             }
             (verdict, _) => verdict,
         };
-        if verdict == Verdict::ForwardedNat {
+        if matches!(verdict, Verdict::ForwardedNat | Verdict::ForwardedDr) {
             self.forwarded.set(self.forwarded.get() + 1);
         }
         let mut verdicts = self.verdicts.get();
@@ -134,7 +137,7 @@ impl Native {
         (verdict, outcome.exit(), bytes)
     }
 
-    /// Growth since the last call.
+    /// Growth since the last call, which is forgotten by it.
     fn take_counters(&self) -> BTreeMap<String, i64> {
         let events = self.events.replace(Default::default());
         let mut growth: BTreeMap<String, i64> =
@@ -190,6 +193,7 @@ impl Engine for Native {
 
     fn run(&mut self, from: Side, frame: &[u8]) -> Result<Observation> {
         self.verdicts.set(Default::default());
+        self.take_counters();
         let (verdict, exit, output) = self.push(from, frame);
         let action = match (verdict.action(), exit) {
             (Action::Drop, _) => 1,
@@ -198,7 +202,8 @@ impl Engine for Native {
             (Action::Send, Exit::Through(_)) => 4,
         };
         let counted = self.verdicts.get();
-        let verdicts = Verdict::ALL.iter().map(|one| (one.name().to_owned(), counted[*one as usize])).collect();
+        let verdicts =
+            Verdict::ALL.iter().map(|one| (one.name().to_owned(), counted[*one as usize])).collect();
         Ok(Observation { action, output, verdicts, counters: self.take_counters() })
     }
 }
@@ -206,6 +211,7 @@ impl Engine for Native {
 impl Memory for Native {
     type Cell = Word;
     fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.buckets_seen.set(self.buckets_seen.get() + 1);
         self.arrays.flows.get(number)
     }
 }

@@ -21,7 +21,7 @@ use memmap2::{MmapMut, MmapOptions, MmapRaw};
 /// `repr(C)`, made of [`Word`]s alone: any content is valid, every access is atomic.
 pub unsafe trait Value {}
 
-// SAFETY (all): made of words alone; see their definitions.
+// SAFETY: for all of these: made of words alone; see their definitions.
 unsafe impl Value for Word {}
 // SAFETY: as above.
 unsafe impl Value for [Word; BUCKET_SLOTS] {}
@@ -64,9 +64,7 @@ impl<T: Value> Region<T> {
     pub fn all(&self) -> &[T] {
         // SAFETY: mapped for the life of `self`, page-aligned, so long; `Value` promises that any content is valid and
         // that it may be shared.
-        unsafe {
-            std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.memory.len() / size_of::<T>())
-        }
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.memory.len() / size_of::<T>()) }
     }
 
     pub fn get(&self, index: u32) -> Option<&T> {

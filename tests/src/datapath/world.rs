@@ -161,6 +161,8 @@ pub struct World {
     pub derive_udp: bool,
     /// Whether the agent's heartbeat is fresh.
     pub agent_lives: bool,
+    /// Whether a server without a port of its own is entered with its service's, where that has one.
+    pub ports_known: bool,
 }
 
 impl Default for World {
@@ -175,6 +177,7 @@ impl Default for World {
             serving: true,
             derive_udp: false,
             agent_lives: true,
+            ports_known: true,
         }
     }
 }

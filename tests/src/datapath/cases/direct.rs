@@ -30,15 +30,16 @@ pub(super) fn cases() -> Vec<Case> {
             "forwarded_dr",
             Through(at_server(RS1, Ipv4::new(CLIENT, VIP, syn(80)).ttl(63))),
         ),
-        Case::new("DR spends the TTL, so that a server without the VIP cannot send a packet round for ever", world())
-            .front(&client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)), "dropped_ttl", Dropped)
-            .front(
-                &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(2)),
-                "forwarded_dr",
-                Back(
-                    Frame::new(Side::Front.mac(), mac_of(RS1), Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)).bytes(),
-                ),
-            ),
+        Case::new(
+            "DR spends the TTL, so that a server without the VIP cannot send a packet round for ever",
+            world(),
+        )
+        .front(&client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)), "dropped_ttl", Dropped)
+        .front(
+            &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(2)),
+            "forwarded_dr",
+            Back(Frame::new(Side::Front.mac(), mac_of(RS1), Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)).bytes()),
+        ),
         Case::new("DR on any port", {
             World::of(Service::tcp("all", VIP, 0).direct(), [Server::at("rs1", RS1, 0).in_front()])
         })

@@ -26,11 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
             .front(
                 &tagged(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80))),
                 "forwarded_nat",
-                Through(tagged(
-                    Side::Back.mac(),
-                    mac_of(RS1),
-                    Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63),
-                )),
+                Through(tagged(Side::Back.mac(), mac_of(RS1), Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63))),
             )
             .back(
                 &tagged(mac_of(RS1), Side::Back.mac(), Ipv4::new(RS1, CLIENT, syn_ack(8080))),
@@ -43,7 +39,10 @@ pub(super) fn cases() -> Vec<Case> {
             ),
         passed(
             "two VLAN tags are the kernel's",
-            Frame::new(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80))).vlan(1).vlan(2).bytes(),
+            Frame::new(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80)))
+                .vlan(1)
+                .vlan(2)
+                .bytes(),
             "passed_not_ip",
         ),
         Case::new("IP options are looked through, and kept", one_server())
@@ -82,7 +81,9 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         Case::new("a short frame's padding is neither counted nor touched", one_server())
             .front(
-                &Frame::new(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, short(80))).padded().bytes(),
+                &Frame::new(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, short(80)))
+                    .padded()
+                    .bytes(),
                 "forwarded_nat",
                 Through(
                     Frame::new(Side::Back.mac(), mac_of(RS1), Ipv4::new(CLIENT, RS1, short(8080)).ttl(63))
@@ -94,8 +95,11 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("TTL 1 ends at the director", one_server())
             .front(&client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)), "dropped_ttl", Dropped)
             .counting(&[("rs1.packets_in", 0)]),
-        Case::new("TTL 0 should never have been sent", one_server())
-            .front(&client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(0)), "dropped_ttl", Dropped),
+        Case::new("TTL 0 should never have been sent", one_server()).front(
+            &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(0)),
+            "dropped_ttl",
+            Dropped,
+        ),
         Case::new("TTL 2 is enough", one_server()).front(
             &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(2)),
             "forwarded_nat",
@@ -104,7 +108,10 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("the class of service is kept", one_server()).front(
             &client_frame(Ipv4 { traffic_class: 0xb9, ..Ipv4::new(CLIENT, VIP, syn(80)) }),
             "forwarded_nat",
-            Through(at_server(RS1, Ipv4 { traffic_class: 0xb9, ..Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63) })),
+            Through(at_server(
+                RS1,
+                Ipv4 { traffic_class: 0xb9, ..Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63) },
+            )),
         ),
         Case::new("a first fragment to a VIP is dropped by name", one_server()).front(
             &client_frame(Ipv4::new(CLIENT, VIP, data(80)).fragment(0, true)),
@@ -163,12 +170,18 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         passed(
             "a header length beyond the packet is the kernel's to judge",
-            client_frame(Ipv4 { header_length: Some(15), total_length: Some(44), ..Ipv4::new(CLIENT, VIP, syn(80)) }),
+            client_frame(Ipv4 {
+                header_length: Some(15),
+                total_length: Some(44),
+                ..Ipv4::new(CLIENT, VIP, syn(80))
+            }),
             "passed_malformed",
         ),
         passed(
             "half an IP header is the kernel's to judge",
-            Frame::new(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80))).truncated(24).bytes(),
+            Frame::new(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80)))
+                .truncated(24)
+                .bytes(),
             "passed_malformed",
         ),
         passed(

@@ -3,7 +3,7 @@
 mod direct;
 mod headers;
 mod nat;
-mod people;
+pub mod people;
 mod refusals;
 mod replies;
 mod strangers;
@@ -89,7 +89,11 @@ impl Case {
                 Step::Frame(side, fixture) => {
                     let seen = engine.run(*side, &fixture.input).with_context(context)?;
                     if let Err(mismatch) = fixture.judge(&seen) {
-                        return Ok(Some(format!("{mismatch}\n  at step {} of {}", number + 1, self.steps.len())));
+                        return Ok(Some(format!(
+                            "{mismatch}\n  at step {} of {}",
+                            number + 1,
+                            self.steps.len()
+                        )));
                     }
                 }
             }

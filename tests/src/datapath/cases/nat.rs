@@ -25,13 +25,29 @@ pub(super) fn cases() -> Vec<Case> {
             .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
             .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
             .counting(&[("stored", 0), ("path_learned", 0), ("rs1.connections", 0), ("rs1.packets_in", 1)]),
-        Case::new("data of a stored connection follows it, and is counted by the length of the IP packet", one_server())
-            .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
-            .front(&from_client(VIP, data(80)), "forwarded_nat", Through(nat_data()))
-            .counting(&[("stored", 0), ("miss_not_syn", 0), ("rs1.connections", 0), ("rs1.bytes_in", 58)]),
-        Case::new("data without an entry goes by the miss table and is stored, but is no new connection", one_server())
-            .front(&from_client(VIP, data(80)), "forwarded_nat", Through(nat_data()))
-            .counting(&[("stored", 1), ("miss_not_syn", 1), ("rs1.connections", 0), ("rs1.packets_in", 1)]),
+        Case::new(
+            "data of a stored connection follows it, and is counted by the length of the IP packet",
+            one_server(),
+        )
+        .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
+        .front(&from_client(VIP, data(80)), "forwarded_nat", Through(nat_data()))
+        .counting(&[
+            ("stored", 0),
+            ("miss_not_syn", 0),
+            ("rs1.connections", 0),
+            ("rs1.bytes_in", 58),
+        ]),
+        Case::new(
+            "data without an entry goes by the miss table and is stored, but is no new connection",
+            one_server(),
+        )
+        .front(&from_client(VIP, data(80)), "forwarded_nat", Through(nat_data()))
+        .counting(&[
+            ("stored", 1),
+            ("miss_not_syn", 1),
+            ("rs1.connections", 0),
+            ("rs1.packets_in", 1),
+        ]),
         Case::new(
             "one-arm: what leaves by the interface it came in through is sent back",
             World::of(Service::tcp("web", VIP, 80), [Server::at("rs1", RS1, 80).in_front()]),
@@ -154,18 +170,23 @@ pub(super) fn cases() -> Vec<Case> {
                 "forwarded_nat",
                 Through(at_server(RS1, Ipv4::new(CLIENT, RS1, flagged(PORT, 8080, TcpFlags::RST)).ttl(63))),
             ),
-        Case::new("a checksum that was wrong stays wrong: nothing is hidden from the server", one_server()).front(
-            &from_client(VIP, wrong(80)),
-            "forwarded_nat",
-            Through({
-                // What the incremental update must give: the same error as before.
-                let right = at_server(RS1, Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63));
-                let mut frame = right;
-                let [high, low] = off_by(&from_client(VIP, syn(80)), &from_client(VIP, wrong(80)), [frame[50], frame[51]]);
-                (frame[50], frame[51]) = (high, low);
-                frame
-            }),
-        ),
+        Case::new("a checksum that was wrong stays wrong: nothing is hidden from the server", one_server())
+            .front(
+                &from_client(VIP, wrong(80)),
+                "forwarded_nat",
+                Through({
+                    // What the incremental update must give: the same error as before.
+                    let right = at_server(RS1, Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63));
+                    let mut frame = right;
+                    let [high, low] = off_by(
+                        &from_client(VIP, syn(80)),
+                        &from_client(VIP, wrong(80)),
+                        [frame[50], frame[51]],
+                    );
+                    (frame[50], frame[51]) = (high, low);
+                    frame
+                }),
+            ),
         Case::new("the largest frame is rewritten without a look at its payload", one_server()).front(
             &from_client(VIP, Tcp::ack(PORT, 80, 1, 1).payload(vec![0xa5; 1460])),
             "forwarded_nat",

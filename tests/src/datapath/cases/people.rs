@@ -5,62 +5,62 @@ use std::net::Ipv4Addr;
 use crate::datapath::world::{Server, Service, Side, World, mac_of};
 use crate::packet::{Frame, Ipv4, Tcp, TcpFlags, Transport};
 
-pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 10);
-pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 100);
-pub(super) const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 101);
-pub(super) const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
-pub(super) const RS1: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 21);
-pub(super) const RS2: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 22);
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 10);
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 100);
+pub const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 101);
+pub const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
+pub const RS1: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 21);
+pub const RS2: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 22);
 /// The client's port.
-pub(super) const PORT: u16 = 40_000;
+pub const PORT: u16 = 40_000;
 
 /// A NAT service on port 80 with one server, which serves on port 8080 behind the director.
-pub(super) fn one_server() -> World {
+pub fn one_server() -> World {
     World::of(Service::tcp("web", VIP, 80), [Server::at("rs1", RS1, 8080)])
 }
 
 /// A frame from the client to the director.
-pub(super) fn from_client(to: Ipv4Addr, transport: impl Into<Transport>) -> Vec<u8> {
+pub fn from_client(to: Ipv4Addr, transport: impl Into<Transport>) -> Vec<u8> {
     client_frame(Ipv4::new(CLIENT, to, transport))
 }
 
-pub(super) fn client_frame(packet: Ipv4) -> Vec<u8> {
+pub fn client_frame(packet: Ipv4) -> Vec<u8> {
     Frame::new(mac_of(CLIENT), Side::Front.mac(), packet).bytes()
 }
 
 /// A frame from the director to the client.
-pub(super) fn at_client(packet: Ipv4) -> Vec<u8> {
+pub fn at_client(packet: Ipv4) -> Vec<u8> {
     Frame::new(Side::Front.mac(), mac_of(CLIENT), packet).bytes()
 }
 
 /// A frame from a server to the director.
-pub(super) fn from_server(packet: Ipv4) -> Vec<u8> {
+pub fn from_server(packet: Ipv4) -> Vec<u8> {
     Frame::new(mac_of(packet.source), Side::Back.mac(), packet).bytes()
 }
 
 /// A frame from the director to a server behind it.
-pub(super) fn at_server(server: Ipv4Addr, packet: Ipv4) -> Vec<u8> {
+pub fn at_server(server: Ipv4Addr, packet: Ipv4) -> Vec<u8> {
     Frame::new(Side::Back.mac(), mac_of(server), packet).bytes()
 }
 
-pub(super) fn syn(port: u16) -> Tcp {
+pub fn syn(port: u16) -> Tcp {
     Tcp::syn(PORT, port, 1000)
 }
 
-pub(super) fn data(port: u16) -> Tcp {
+pub fn data(port: u16) -> Tcp {
     Tcp::ack(PORT, port, 1001, 5001).payload(*b"GET / HTTP/1.0\r\n\r\n")
 }
 
 /// The server's answer to a SYN.
-pub(super) fn syn_ack(from: u16) -> Tcp {
+pub fn syn_ack(from: u16) -> Tcp {
     let flags = TcpFlags::SYN | TcpFlags::ACK;
     Tcp { sequence: 5000, acknowledgement: 1001, ..Tcp::new(from, PORT, flags) }
 }
 
-pub(super) fn answer(from: u16) -> Tcp {
+pub fn answer(from: u16) -> Tcp {
     Tcp::ack(from, PORT, 5001, 1019).payload(*b"HTTP/1.0 200 OK\r\n\r\n!")
 }
 
-pub(super) fn flagged(from: u16, to: u16, flags: TcpFlags) -> Tcp {
+pub fn flagged(from: u16, to: u16, flags: TcpFlags) -> Tcp {
     Tcp { sequence: 1019, acknowledgement: 5020, ..Tcp::new(from, to, flags) }
 }

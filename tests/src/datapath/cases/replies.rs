@@ -45,7 +45,9 @@ pub(super) fn cases() -> Vec<Case> {
         .front(
             &from_client(VIP, syn(80)),
             "forwarded_nat",
-            Back(Frame::new(Side::Front.mac(), mac_of(RS1), Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63)).bytes()),
+            Back(
+                Frame::new(Side::Front.mac(), mac_of(RS1), Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63)).bytes(),
+            ),
         )
         .front(
             &Frame::new(mac_of(RS1), Side::Front.mac(), Ipv4::new(RS1, CLIENT, syn_ack(8080))).bytes(),
@@ -66,8 +68,12 @@ pub(super) fn cases() -> Vec<Case> {
             &from_server(Ipv4::new(RS1, CLIENT, syn_ack(8080))),
             "forwarded_nat_reply",
             Through(
-                Frame::new(Side::Front.mac(), [2, 9, 9, 9, 9, 9], Ipv4::new(VIP, CLIENT, syn_ack(80)).ttl(63))
-                    .bytes(),
+                Frame::new(
+                    Side::Front.mac(),
+                    [2, 9, 9, 9, 9, 9],
+                    Ipv4::new(VIP, CLIENT, syn_ack(80)).ttl(63),
+                )
+                .bytes(),
             ),
         ),
         Case::new("a reply from any port comes from the port that was hit", {
@@ -83,14 +89,17 @@ pub(super) fn cases() -> Vec<Case> {
             "forwarded_nat_reply",
             Through(replied(syn_ack(2222))),
         ),
-        Case::new("a server that speaks first after everything was forgotten is explained by the tables", routed())
-            .back(
-                &from_server(Ipv4::new(RS1, CLIENT, answer(8080))),
-                "forwarded_nat_reply",
-                Through(replied(answer(80))),
-            )
-            .counting(&[("derived_reply", 1), ("next_hop_by_fib", 1), ("stored", 0)])
-            .counting(&[("rs1.packets_out", 1), ("rs1.connections", 0)]),
+        Case::new(
+            "a server that speaks first after everything was forgotten is explained by the tables",
+            routed(),
+        )
+        .back(
+            &from_server(Ipv4::new(RS1, CLIENT, answer(8080))),
+            "forwarded_nat_reply",
+            Through(replied(answer(80))),
+        )
+        .counting(&[("derived_reply", 1), ("next_hop_by_fib", 1), ("stored", 0)])
+        .counting(&[("rs1.packets_out", 1), ("rs1.connections", 0)]),
         Case::new("a bare SYN of a server is its own connection, never derived", routed()).back(
             &from_server(Ipv4::new(RS1, CLIENT, Tcp::syn(8080, PORT, 77))),
             "passed_unexplained",
@@ -154,12 +163,9 @@ pub(super) fn cases() -> Vec<Case> {
         })
         .back(&from_server(Ipv4::new(RS1, CLIENT, Tcp::syn(8080, PORT, 7))), "dropped_not_serving", Dropped)
         .back(&from_server(Ipv4::new(RS1, DIRECTOR, syn_ack(8080))), "passed_local", Passed),
-        Case::new("a reply whose client is not known to anybody is dropped by name", one_server()).back(
-            &from_server(Ipv4::new(RS1, CLIENT, answer(8080))),
-            "dropped_no_next_hop",
-            Dropped,
-        )
-        .counting(&[("rs1.packets_out", 0)]),
+        Case::new("a reply whose client is not known to anybody is dropped by name", one_server())
+            .back(&from_server(Ipv4::new(RS1, CLIENT, answer(8080))), "dropped_no_next_hop", Dropped)
+            .counting(&[("rs1.packets_out", 0)]),
         Case::new("a reply with its last TTL is dropped by name", one_server())
             .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(forwarded_syn()))
             .back(&from_server(Ipv4::new(RS1, CLIENT, syn_ack(8080)).ttl(1)), "dropped_ttl", Dropped)

@@ -13,7 +13,11 @@ pub(super) fn cases() -> Vec<Case> {
     let (v6_client, v6_vip) = ([0xfd00, 0, 0, 0, 0, 0, 0, 1], [0xfd00, 0, 0, 0, 0, 0, 0, 2]);
     vec![
         passed("ARP", from(Network::Arp(Arp::request((mac_of(CLIENT), CLIENT), VIP))), "passed_not_ip"),
-        passed("LLDP", from(Network::Raw { ether_type: 0x88cc, bytes: vec![2, 7, 4, 0, 0, 0] }), "passed_not_ip"),
+        passed(
+            "LLDP",
+            from(Network::Raw { ether_type: 0x88cc, bytes: vec![2, 7, 4, 0, 0, 0] }),
+            "passed_not_ip",
+        ),
         passed(
             "IPv6 of TCP",
             from(Network::Ipv6(Ipv6::new(v6_client, v6_vip, Tcp::syn(PORT, 80, 1)))),
@@ -26,7 +30,11 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         passed("an Ethernet header and nothing more", [&[2; 12][..], &[8, 0]].concat(), "passed_malformed"),
         passed("a connection to the director itself", from_client(DIRECTOR, syn(22)), "passed_not_ours"),
-        passed("a packet on its way through", from_client([192, 0, 2, 7].into(), data(80)), "passed_not_ours"),
+        passed(
+            "a packet on its way through",
+            from_client([192, 0, 2, 7].into(), data(80)),
+            "passed_not_ours",
+        ),
         Case::new("a port of the VIP on which no service listens", one_server())
             .front(&from_client(VIP, syn(22)), "passed_no_service", Passed)
             .counting(&[("stored", 0), ("rs1.connections", 0)]),
@@ -44,27 +52,30 @@ pub(super) fn cases() -> Vec<Case> {
             "passed_not_ours",
             Passed,
         ),
-        Case::new("a client whose address falls on a VIP's place in the gate still gets its replies", one_server())
-            .front(
-                &client_frame(Ipv4::new(alias_of_vip(), VIP, syn(80))),
-                "forwarded_nat",
-                crate::fixture::Output::Through(at_server(
-                    RS1,
-                    Ipv4::new(alias_of_vip(), RS1, syn(8080)).ttl(63),
-                )),
-            )
-            .back(
-                &from_server(Ipv4::new(RS1, alias_of_vip(), syn_ack(8080))),
-                "forwarded_nat_reply",
-                crate::fixture::Output::Through(
-                    Frame::new(
-                        Side::Front.mac(),
-                        mac_of(CLIENT),
-                        Ipv4::new(VIP, alias_of_vip(), syn_ack(80)).ttl(63),
-                    )
-                    .bytes(),
-                ),
+        Case::new(
+            "a client whose address falls on a VIP's place in the gate still gets its replies",
+            one_server(),
+        )
+        .front(
+            &client_frame(Ipv4::new(alias_of_vip(), VIP, syn(80))),
+            "forwarded_nat",
+            crate::fixture::Output::Through(at_server(
+                RS1,
+                Ipv4::new(alias_of_vip(), RS1, syn(8080)).ttl(63),
+            )),
+        )
+        .back(
+            &from_server(Ipv4::new(RS1, alias_of_vip(), syn_ack(8080))),
+            "forwarded_nat_reply",
+            crate::fixture::Output::Through(
+                Frame::new(
+                    Side::Front.mac(),
+                    mac_of(CLIENT),
+                    Ipv4::new(VIP, alias_of_vip(), syn_ack(80)).ttl(63),
+                )
+                .bytes(),
             ),
+        ),
         Case::new("a server of a DR service is no NAT server", {
             World::of(Service::tcp("web", VIP, 80).direct(), [Server::at("rs1", RS1, 80)])
         })

@@ -11,7 +11,7 @@ use crate::step;
 const BPFFS: &str = "/sys/fs/bpf";
 
 /// The way this process may act as root.
-pub(super) enum Privilege {
+pub(crate) enum Privilege {
     /// It is root.
     Root,
     /// `sudo -n` works: no password is asked, or it was given a moment ago.
@@ -20,7 +20,7 @@ pub(super) enum Privilege {
 
 impl Privilege {
     /// The way there is, or why there is none.
-    pub(super) fn find() -> std::result::Result<Self, String> {
+    pub(crate) fn find() -> std::result::Result<Self, String> {
         if effective_user() == Some(0) {
             return Ok(Self::Root);
         }
@@ -34,7 +34,7 @@ impl Privilege {
     }
 
     /// `program` as root, with these variables; sudo would drop them from its environment.
-    pub(super) fn command(&self, program: &str, variables: &[(&str, &Path)]) -> Command {
+    pub(crate) fn command(&self, program: &str, variables: &[(&str, &Path)]) -> Command {
         match self {
             Self::Root => {
                 let mut command = Command::new(program);
@@ -54,7 +54,7 @@ impl Privilege {
     }
 
     /// Mounts the BPF file system where everyone expects it, if nobody did.
-    pub(super) fn mount_bpffs(&self) -> Result<()> {
+    pub(crate) fn mount_bpffs(&self) -> Result<()> {
         let mounts = fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
         if is_mounted(&mounts) {
             return Ok(());

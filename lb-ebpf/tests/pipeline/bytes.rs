@@ -1,0 +1,118 @@
+//! Any bytes at all: nothing panics, and nothing changes but what the verdict says.
+
+use proptest::prelude::*;
+use xlvs_tests::datapath::script::{Act, busy_world, random};
+use xlvs_tests::datapath::world::Side;
+use xlvs_tests::datapath::{Engine as _, Native};
+
+/// Bytes of the link header that forwarding changes: both MACs.
+const MACS: usize = 12;
+
+/// Offsets that a verdict may change, or `None` if the frame is built anew.
+fn may_change(verdict: &str, frame: &[u8]) -> Option<Vec<usize>> {
+    let ip = if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 };
+    let transport = || ip + usize::from(frame[ip] & 15) * 4;
+    let checksum = || transport() + if frame[ip + 9] == 17 { 6 } else { 16 };
+    // MACs, TTL and header checksum.
+    let forwarding = || (0..MACS).chain([ip + 8, ip + 10, ip + 11]);
+    match verdict {
+        "forwarded_dr" => Some(forwarding().collect()),
+        "forwarded_nat" => {
+            let ends = (ip + 16..ip + 20).chain(transport() + 2..transport() + 4);
+            Some(forwarding().chain(ends).chain(checksum()..checksum() + 2).collect())
+        }
+        "forwarded_nat_reply" => {
+            let ends = (ip + 12..ip + 16).chain(transport()..transport() + 2);
+            Some(forwarding().chain(ends).chain(checksum()..checksum() + 2).collect())
+        }
+        "replied_reset" => None,
+        _ => Some(Vec::new()),
+    }
+}
+
+fn check(native: &mut Native, side: Side, frame: &[u8]) -> Result<(), String> {
+    let (verdict, _, output) = native.push(side, frame);
+    let Some(allowed) = may_change(verdict.name(), frame) else {
+        return (output.len() <= frame.len()).then_some(()).ok_or_else(|| "a RST grew".to_owned());
+    };
+    if output.len() != frame.len() {
+        return Err(format!("{}: {} bytes became {}", verdict.name(), frame.len(), output.len()));
+    }
+    let changed = (0..frame.len()).filter(|i| frame[*i] != output[*i]);
+    match changed.into_iter().find(|i| !allowed.contains(i)) {
+        Some(at) => Err(format!("{} changed byte {at}: {frame:02x?} became {output:02x?}", verdict.name())),
+        None => Ok(()),
+    }
+}
+
+/// Frames that look as if they were meant for us, but are anything.
+fn nearly_ours() -> impl Strategy<Value = Vec<u8>> {
+    let start = prop_oneof![
+        Just(vec![0x08, 0x00]),
+        Just(vec![0x81, 0x00, 0x00, 0x01, 0x08, 0x00]),
+        proptest::collection::vec(any::<u8>(), 2)
+    ];
+    let ip =
+        (any::<u8>(), 0_u16..200, any::<u16>(), any::<u8>(), prop_oneof![Just(6_u8), Just(17), any::<u8>()]);
+    let ends = prop_oneof![
+        Just([10, 77, 1, 1, 10, 77, 1, 100]),
+        Just([10, 77, 2, 21, 10, 77, 1, 1]),
+        any::<[u8; 8]>()
+    ];
+    (start, ip, ends, proptest::collection::vec(any::<u8>(), 0..150), any::<bool>()).prop_map(
+        |(start, (ihl, length, fragment, ttl, protocol), ends, rest, sane)| {
+            let mut frame = [&[2; 12][..], &start].concat();
+            let first = if sane { 0x45 | ihl & 7 } else { ihl };
+            let fragment = if sane { 0x4000 } else { fragment };
+            let length = if sane { 20 + rest.len() as u16 } else { length };
+            frame.extend([first, 0]);
+            frame.extend(length.to_be_bytes());
+            frame.extend([0, 0]);
+            frame.extend(fragment.to_be_bytes());
+            frame.extend([ttl, protocol, 0, 0]);
+            frame.extend(ends);
+            frame.extend(rest);
+            frame
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_bytes(frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..50)) {
+        let mut native = Native::with(&busy_world()).unwrap();
+        for frame in frames {
+            for side in Side::BOTH {
+                prop_assert_eq!(check(&mut native, side, &frame), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_nearly_ours(frames in proptest::collection::vec(nearly_ours(), 1..200)) {
+        let mut native = Native::with(&busy_world()).unwrap();
+        for frame in frames {
+            for side in Side::BOTH {
+                prop_assert_eq!(check(&mut native, side, &frame), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn random_traffic_and_every_truncation_of_it(seed: u64) {
+        let mut native = Native::with(&busy_world()).unwrap();
+        for act in random(seed, 60) {
+            match act {
+                Act::Pass(ticks) => native.pass(ticks).unwrap(),
+                Act::Change(world) => native.install(&world).unwrap(),
+                Act::Frame(side, frame) => {
+                    for length in (0..=frame.len()).rev() {
+                        prop_assert_eq!(check(&mut native, side, &frame[..length]), Ok(()));
+                    }
+                }
+            }
+        }
+    }
+}

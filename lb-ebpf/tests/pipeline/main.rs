@@ -1,0 +1,11 @@
+//! The pipeline as a library, run over ordinary memory: nothing here needs the kernel.
+
+mod bytes;
+mod cases;
+mod collisions;
+mod day_one;
+mod flood;
+mod one_server;
+mod oracle;
+mod seen;
+mod translation;

@@ -1,0 +1,194 @@
+//! Random traffic over a busy little world, the same for the same seed: what properties and engines are compared on.
+
+use std::net::Ipv4Addr;
+
+use super::world::{Hop, Server, Service, Side, World, mac_of};
+use crate::packet::{Frame, Icmp, Ipv4, Tcp, TcpFlags, Transport, Udp};
+use crate::random::Random;
+
+/// What happens next.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Frame(Side, Vec<u8>),
+    Pass(u32),
+    Change(World),
+}
+
+const VIPS: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(10, 77, 1, 100), Ipv4Addr::new(10, 77, 1, 101), Ipv4Addr::new(10, 77, 1, 102)];
+const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
+
+/// Five services of every kind on three VIPs; servers are shared among them.
+#[must_use]
+pub fn busy_world() -> World {
+    let rs = |last: u8| Ipv4Addr::new(10, 77, 2, 20 + last);
+    let clients = |last: u8| Ipv4Addr::new(10, 77, 1, last);
+    World::of(
+        Service::tcp("web", VIPS[0], 80),
+        [
+            Server::at("web1", rs(1), 8080).weight(3),
+            Server::at("web2", rs(2), 8080),
+            Server::at("web3", rs(3), 8080),
+        ],
+    )
+    .and(
+        Service::tcp("twin", VIPS[1], 80),
+        [Server::at("twin1", rs(1), 8080), Server::at("twin2", rs(2), 8080).weight(2)],
+    )
+    .and(
+        Service::tcp("dns", VIPS[0], 53).udp(),
+        [Server::at("dns1", rs(1), 53), Server::at("dns2", rs(2), 5353)],
+    )
+    .and(
+        Service::tcp("all", VIPS[2], 0).silent(),
+        [Server::at("all4", rs(4), 0), Server::at("all5", rs(5), 0)],
+    )
+    .and(
+        Service::tcp("direct", VIPS[0], 443).direct(),
+        [Server::at("direct6", rs(6), 443).in_front(), Server::at("direct7", rs(7), 443)],
+    )
+    .with(|world| {
+        world.locals.push(DIRECTOR);
+        for last in [1, 2] {
+            world.routes.push((clients(last), Hop { side: Side::Front, mac: mac_of(clients(last)) }));
+        }
+        world.routes.push((rs(2), Hop { side: Side::Back, mac: mac_of(rs(2)) }));
+    })
+}
+
+/// So many acts. Clients and ports are few, so that connections are met again.
+#[must_use]
+pub fn random(seed: u64, acts: usize) -> Vec<Act> {
+    let mut random = Random::from_seed(seed);
+    let mut world = busy_world();
+    (0..acts)
+        .map(|_| match random.below(40) {
+            0 => Act::Pass(1 + random.below(3) as u32),
+            1 if random.below(10) == 0 => Act::Pass(20 + random.below(1000) as u32),
+            2 if random.below(4) == 0 => {
+                change(&mut random, &mut world);
+                Act::Change(world.clone())
+            }
+            _ => frame(&mut random),
+        })
+        .collect()
+}
+
+fn change(random: &mut Random, world: &mut World) {
+    match random.below(10) {
+        0 => world.derive_udp = !world.derive_udp,
+        1 => world.serving = !world.serving,
+        2 => world.flows = random.below(4) != 0,
+        3 => world.agent_lives = !world.agent_lives,
+        4 => {
+            // All servers of a service fall, or rise.
+            let (service, weight) = (random.below(5) as usize, random.below(2) as u32);
+            for (_, server) in world.servers.iter_mut().filter(|(number, _)| number.0 == service) {
+                (server.weight, server.miss_weight, server.down) = (weight, Some(weight), weight == 0);
+            }
+        }
+        _ => {
+            let index = random.below(world.servers.len() as u64) as usize;
+            let server = &mut world.servers[index].1;
+            match random.below(7) {
+                0 => server.down = !server.down,
+                1 => server.drained = !server.drained,
+                2 => server.removed = !server.removed,
+                3 => server.freed = !server.freed,
+                4 => server.weight = random.below(4) as u32,
+                5 => server.next_hop = None,
+                _ => server.miss_weight = Some(random.below(3) as u32),
+            }
+        }
+    }
+}
+
+fn frame(random: &mut Random) -> Act {
+    let client = Ipv4Addr::new(10, 77, 1, 1 + random.below(4) as u8);
+    let client_port = 40_000 + random.below(6) as u16;
+    let from_client = random.below(5) < 3;
+    let (packet, side) = if from_client {
+        // Mostly where a service listens.
+        let (vip, port) = match random.below(8) {
+            0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
+            1 | 2 => (VIPS[2], [80, 8080, 22][random.below(3) as usize]),
+            3 => (VIPS[0], 53),
+            4 => (VIPS[0], 443),
+            5 => (VIPS[1], 80),
+            _ => (VIPS[0], 80),
+        };
+        let transport = if port == 53 {
+            datagram(random, client_port, port)
+        } else {
+            transport(random, client_port, port)
+        };
+        (Ipv4::new(client, vip, transport), Side::Front)
+    } else {
+        let server = Ipv4Addr::new(10, 77, 2, 21 + random.below(7) as u8);
+        let port = [8080, 8080, 53, 5353, 80, 443, 22][random.below(7) as usize];
+        let to = if random.below(12) == 0 { DIRECTOR } else { client };
+        let transport = if port % 100 == 53 {
+            datagram(random, port, client_port)
+        } else {
+            transport(random, port, client_port)
+        };
+        (Ipv4::new(server, to, transport), Side::Back)
+    };
+    let packet = match random.below(12) {
+        0 => packet.ttl(random.below(3) as u8),
+        1 => packet.options(vec![1; 4 * (1 + random.below(10) as usize)]),
+        2 if random.below(3) == 0 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
+        _ => packet,
+    };
+    let mut frame = Frame::new(mac_of(packet.source), side.mac(), packet);
+    if random.below(10) == 0 {
+        frame = frame.vlan(random.below(4096) as u16);
+    }
+    let mut bytes = frame.bytes();
+    if random.below(10) == 0 {
+        spoil(random, &mut bytes);
+    }
+    // Now and then from the other side: a server may be a client's neighbour.
+    let side = match (random.below(10), side) {
+        (0, Side::Back) => Side::Front,
+        _ => side,
+    };
+    Act::Frame(side, bytes)
+}
+
+fn datagram(random: &mut Random, source: u16, destination: u16) -> Transport {
+    let udp = Udp::new(source, destination, vec![random.below(256) as u8; random.below(40) as usize]);
+    if random.below(3) == 0 { udp.without_checksum().into() } else { udp.into() }
+}
+
+fn transport(random: &mut Random, source: u16, destination: u16) -> Transport {
+    let payload = vec![random.below(256) as u8; random.below(40) as usize];
+    match random.below(20) {
+        0 => Icmp::ping(source, destination, payload).into(),
+        1 => datagram(random, source, destination),
+        _ => {
+            let flags = match random.below(10) {
+                0..=2 => TcpFlags::SYN,
+                3 => TcpFlags::SYN | TcpFlags::ACK,
+                4 => TcpFlags::FIN | TcpFlags::ACK,
+                5 => TcpFlags::RST,
+                6 => TcpFlags(random.below(256) as u8),
+                _ => TcpFlags::ACK | TcpFlags::PSH,
+            };
+            let (sequence, acknowledgement) = (random.next() as u32, random.next() as u32);
+            Tcp { sequence, acknowledgement, payload, ..Tcp::new(source, destination, flags) }.into()
+        }
+    }
+}
+
+/// Any bit may be wrong, and any end may be missing; an Ethernet header always remains, as in the kernel.
+fn spoil(random: &mut Random, bytes: &mut Vec<u8>) {
+    if random.below(2) == 0 {
+        for _ in 0..=random.below(3) {
+            let bit = random.below(bytes.len() as u64 * 8);
+            bytes[bit as usize / 8] ^= 1 << (bit % 8);
+        }
+    } else {
+        bytes.truncate(14.max(random.below(bytes.len() as u64) as usize));
+    }
+}
