@@ -42,7 +42,9 @@ fn tuple(client: IpAddr, vip: IpAddr, port: u16) -> Tuple {
 const NET: u128 = 0x2001_0db8 << 96;
 
 /// Families of tuples that differ in little; each gives `TUPLES` different ones.
-fn families() -> Vec<(&'static str, fn(u64) -> Tuple)> {
+type Family = (&'static str, fn(u64) -> Tuple);
+
+fn families() -> Vec<Family> {
     vec![
         ("neighbouring clients", |i| v4(0x0a00_0000 + i as u32, 40_000)),
         ("neighbouring ports of four clients", |i| v4(0x0a00_0001 + (i >> 16) as u32, i as u16)),
@@ -50,7 +52,9 @@ fn families() -> Vec<(&'static str, fn(u64) -> Tuple)> {
         ("clients 65,536 apart, and ports", |i| v4(((i >> 4) as u32) << 16 | 1, 40_000 + (i & 15) as u16)),
         ("client and port that grow together", |i| v4(0x0a00_0000 + i as u32, i as u16)),
         ("client and port whose sum stays", |i| v4(0x0a00_0000 + i as u32, 0_u16.wrapping_sub(i as u16))),
-        ("client * 31 + port that stays", |i| v4(0x0a00_0000 + i as u32, 0_u16.wrapping_sub((31 * i) as u16))),
+        ("client * 31 + port that stays", |i| {
+            v4(0x0a00_0000 + i as u32, 0_u16.wrapping_sub((31 * i) as u16))
+        }),
         ("IPv6: neighbours in the lower half", |i| v6(NET + u128::from(i), NET + 1)),
         ("IPv6: neighbours in the upper half", |i| v6(NET + (u128::from(i) << 64) + 1, NET + 1)),
         ("IPv6: both halves alike", |i| v6(u128::from(i) << 64 | u128::from(i), NET + 1)),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The way of an established connection: a subprogram without look-ups in hash maps, so that the others' variables do not
-/// lie on its stack. [`Outcome::OPEN`]: there is no entry that may keep the packet, or it has no ports.
+/// lie on its stack. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
 #[inline(never)]
 pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
     if !director.is(Settings::FLOWS) {

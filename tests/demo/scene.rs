@@ -215,7 +215,7 @@ impl Scene {
     pub fn traces(&self) -> Vec<PathBuf> {
         let machines = [self.topology.client(), self.topology.director(), self.topology.switch()];
         let servers = self.topology.servers().iter().map(|server| &server.namespace);
-        let namespaces = machines.into_iter().chain(servers).map(|namespace| namespace.path());
+        let namespaces = machines.into_iter().chain(servers).map(xlvs_tests::namespace::Namespace::path);
         let files = self.servers.iter().filter_map(|server| server.nginx.as_ref()).map(Nginx::big_file);
         let own = [self.installation.pins().to_owned(), self.installation.folder().to_owned()];
         namespaces.chain(files).chain(own).collect()

@@ -34,7 +34,9 @@ fn flood(site: &Site, barrage: Barrage, clients: usize) -> FloodReport {
         let some = handshakes(site.client(), &plan).unwrap();
         all.tried += some.tried;
         all.slowest = all.slowest.max(some.slowest);
-        some.by_server.into_iter().for_each(|(server, count)| *all.by_server.entry(server).or_default() += count);
+        some.by_server
+            .into_iter()
+            .for_each(|(server, count)| *all.by_server.entry(server).or_default() += count);
         some.failures.into_iter().for_each(|(why, count)| *all.failures.entry(why).or_default() += count);
     }
     let report = flood.finish().unwrap();

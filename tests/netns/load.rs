@@ -19,7 +19,9 @@ fn load(site: &Site, towards: &str) {
         Nginx::start(&server.namespace, &plan).unwrap()
     };
     let _servers: Vec<_> = (0..site.servers().len()).map(start).collect();
-    site.configure(site.web_of(&[0, 1, 2]).health("kind = \"http\"\npath = \"/healthz\"\ninterval = \"500ms\""));
+    site.configure(
+        site.web_of(&[0, 1, 2]).health("kind = \"http\"\npath = \"/healthz\"\ninterval = \"500ms\""),
+    );
     let run = Run::start(site);
     for keep_alive in [true, false] {
         let plan = WrkPlan {
@@ -40,7 +42,8 @@ fn load(site: &Site, towards: &str) {
     }
     let drops = site.installation.json(&["drops"]).unwrap();
     let dropped = drops["drops"].as_array().unwrap().iter();
-    let dropped: Vec<_> = dropped.filter(|drop| drop["reason"].as_str().unwrap().starts_with("dropped_")).collect();
+    let dropped: Vec<_> =
+        dropped.filter(|drop| drop["reason"].as_str().unwrap().starts_with("dropped_")).collect();
     assert!(dropped.is_empty(), "{dropped:?}");
 }
 
@@ -53,4 +56,3 @@ fn wrk_by_nat() {
 fn wrk_by_direct_routing() {
     load(&Site::direct(3), "forwarded_dr");
 }
-

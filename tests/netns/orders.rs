@@ -34,10 +34,17 @@ fn a_drained_server_keeps_its_connections_and_gets_no_new_ones() {
     assert!(held > 0);
 
     let drained = order(&site, &["drain", "web", "rs2"]);
-    assert_eq!((drained["state"].as_str(), drained["connections_remaining"].as_u64()), (Some("draining"), Some(held)));
+    assert_eq!(
+        (drained["state"].as_str(), drained["connections_remaining"].as_u64()),
+        (Some("draining"), Some(held))
+    );
     lasts(&site, &mut run, |status| {
         let rs2 = server(status, "rs2");
-        assert_eq!((rs2["state"].as_str(), rs2["admin"].as_str()), (Some("draining"), Some("draining")), "{rs2}");
+        assert_eq!(
+            (rs2["state"].as_str(), rs2["admin"].as_str()),
+            (Some("draining"), Some("draining")),
+            "{rs2}"
+        );
         assert_eq!(rs2["connections_active"], held, "{rs2}");
     });
     assert_eq!(newcomers(&site).by_server.get("rs2"), None);

@@ -112,7 +112,11 @@ fn swap(run: &mut Run<'_>, times: usize, mut meanwhile: impl FnMut()) {
     for time in 0..times {
         run.kill();
         meanwhile();
-        if time % 2 == 0 { run.up_with_object(&variant) } else { run.up() }
+        if time % 2 == 0 {
+            run.up_with_object(&variant);
+        } else {
+            run.up();
+        }
         let now = tag(run);
         assert_ne!(now, last, "swap {time} exchanged nothing");
         last = now;

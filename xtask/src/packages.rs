@@ -1,4 +1,4 @@
-//! Sets of Debian packages, unpacked under target/tools/debian/<set> and never installed: no root, no service started,
+//! Sets of Debian packages, unpacked under target/tools/debian/SET and never installed: no root, no service started,
 //! nothing for the system's package manager to know.
 
 use std::fs;

@@ -346,7 +346,8 @@ impl Agent {
 pub(super) fn load(path: &std::path::Path) -> Result<Model, Failure> {
     config::load(path).map_err(|problems| {
         let listed = problems.iter().map(Into::into).collect();
-        let count = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+        let count =
+            if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
         Failure::invalid_config(format!("{}: {count}, nothing changed", path.display()), listed)
     })
 }
@@ -422,6 +423,7 @@ pub(super) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 pub(super) fn refused(error: anyhow::Error) -> Failure {
     Failure::new(FailureKind::Refused, format!("{error:#}"))
 }

@@ -80,8 +80,8 @@ impl Installation {
         if needed * 2 > room {
             bail!(
                 "the tables need {} MiB, the maps have room for {} MiB; 'xlvs down' and 'xlvs up' make them anew, larger",
-                needed * 2 * 8 >> 20,
-                room * 8 >> 20
+                (needed * 2 * 8) >> 20,
+                (room * 8) >> 20
             );
         }
         for (endpoint, ids) in sharers(&ledger) {

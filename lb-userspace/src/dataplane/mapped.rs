@@ -19,7 +19,7 @@ use memmap2::{MmapOptions, MmapRaw};
 /// `repr(C)`, made of [`Word`]s alone, so that any content is valid and every access is atomic.
 pub unsafe trait Shared {}
 
-// SAFETY (all): made of words alone; see their definitions.
+// SAFETY: made of words alone; see its definition.
 unsafe impl Shared for Word {}
 // SAFETY: as above.
 unsafe impl Shared for [Word; BUCKET_SLOTS] {}

@@ -5,7 +5,7 @@
 //! | [`Native`] | the pipeline as a plain library, over ordinary memory, with a clock that tests set | everywhere |
 //! | [`Program`](program::Program) | the object as the kernel verified and compiled it, by BPF_PROG_TEST_RUN | as root |
 //!
-//! Both are filled from the same [`World`](world::World) and run the same [`cases`].
+//! Both are filled from the same `World` and run the same [`cases`].
 
 pub mod cases;
 pub mod maps;

@@ -70,7 +70,7 @@ fn usable(rustc: &mut dyn FnMut() -> Command, name: &str) -> Result<Option<Compi
     }))
 }
 
-/// rustup keeps its libLLVM in lib, a distribution's compiler in lib/<multiarch>.
+/// rustup keeps its libLLVM in lib, a distribution's compiler in lib/MULTIARCH.
 fn llvm_folder(sysroot: &Path) -> PathBuf {
     let multiarch = sysroot.join(format!("lib/{}-linux-gnu", std::env::consts::ARCH));
     if multiarch.is_dir() { multiarch } else { sysroot.join("lib") }
