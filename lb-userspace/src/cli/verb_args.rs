@@ -107,7 +107,7 @@ pub struct Explain {
     #[arg(value_name = "PROTO", value_parser = clap::builder::PossibleValuesParser::new(["tcp", "udp"]))]
     pub protocol: String,
 
-    /// Where it comes from; [v6]:port for IPv6
+    /// Where it comes from; an IPv6 address stands in brackets
     #[arg(value_name = "SRC:PORT", value_parser = endpoint)]
     pub source: SocketAddr,
 
