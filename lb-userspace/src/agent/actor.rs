@@ -186,19 +186,26 @@ impl Agent {
             .installation
             .write_interfaces(&view.links, &wanted)
             .and_then(|()| self.installation.write_locals(&view.addresses));
-        self.installation.write_next_hops(&view);
         self.note(outcome);
+        if self.installation.write_next_hops(&view) {
+            self.reconcile();
+        }
     }
 
     /// Brings the maps to what is desired now.
     pub(super) fn reconcile(&mut self) {
-        let wanted = self.wanted();
-        let outcome = self
-            .installation
-            .plan(&wanted)
-            .and_then(|plan| self.installation.apply(plan, &wanted, Instant::now()));
-        self.installation.write_next_hops(&self.view.borrow().clone());
+        let mut outcome = self.apply_wanted();
+        let view = self.view.borrow().clone();
+        if self.installation.write_next_hops(&view) {
+            outcome = outcome.and_then(|()| self.apply_wanted());
+        }
         self.note(outcome);
+    }
+
+    fn apply_wanted(&mut self) -> Result<()> {
+        let wanted = self.wanted();
+        let plan = self.installation.plan(&wanted)?;
+        self.installation.apply(plan, &wanted, Instant::now())
     }
 
     fn note(&mut self, outcome: Result<()>) {

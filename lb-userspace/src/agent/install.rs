@@ -143,17 +143,21 @@ impl Installation {
     }
 
     /// Writes the next hops that are known. One that is not known is left as it is: it was right once, and the health
-    /// check judges reachability.
-    pub fn write_next_hops(&self, view: &net::View) {
+    /// check judges reachability. Says whether a pair got its first, and may enter its table now.
+    #[must_use]
+    pub fn write_next_hops(&self, view: &net::View) -> bool {
+        let mut first = false;
         for (id, pair) in self.ledger.pairs() {
             let Some(hop) = view.hops.get(&IpAddr::from(pair.identity.address)) else { continue };
             let word = NextHop { mac: hop.mac, port: PortNumber::of_interface(hop.ifindex) }.to_word();
             if let Some(server) = self.maps.servers.get(id.index())
                 && server.next_hop.load() != word
             {
+                first |= server.next_hop.load() == 0;
                 server.next_hop.store(word);
             }
         }
+        first
     }
 
     /// Makes the interfaces known by which packets may leave: those attached to and those that next hops name.
@@ -363,7 +367,7 @@ impl Installation {
             .servers
             .iter()
             .zip(&numbers.servers)
-            .filter(|(server, _)| server.takes_new())
+            .filter(|(server, id)| server.takes_new() && self.reachable(**id))
             .map(|(server, id)| Share {
                 name_hash: server.name_hash,
                 weight: u32::from(server.weight),
@@ -406,6 +410,11 @@ impl Installation {
         }
         self.built.insert(number, shares);
         Ok(())
+    }
+
+    /// Whether the way to a server is known: without, its packets could only be dropped.
+    fn reachable(&self, id: ServerId) -> bool {
+        self.maps.servers.get(id.index()).is_some_and(|server| server.next_hop.load() != 0)
     }
 
     fn holds(&self, extent: Extent, table: &[u16]) -> bool {
