@@ -17,14 +17,17 @@ const TABLE: &str = "[datapath]\nflow_table_size = 65536\n";
 /// Frames a second that a flood must reach to count as one.
 const RATE: f64 = 100_000.0;
 
+/// What the servers' kernels can answer beside all the rest: with more, the wire loses frames before any program sees them.
+const ANSWERED_RATE: f64 = 20_000.0;
+
 /// So many invented clients of one kind, and handshakes in their midst.
-fn flood(site: &Site, barrage: Barrage, clients: usize) -> FloodReport {
+fn flood(site: &Site, barrage: Barrage, clients: usize, rate: Option<f64>) -> FloodReport {
     let plan = FloodPlan {
         barrage,
         clients,
         target: WEB,
         destination: site.topology.director_mac("eth0").unwrap(),
-        rate: None,
+        rate,
         seed: fresh_seed(),
     };
     let flood = Flood::start(site.topology.switch(), "dir0", plan).unwrap();
@@ -63,12 +66,12 @@ fn withstands(site: &Site, barrages: &[Barrage]) {
     let crowd = besieged(site, TABLE);
     let shields = site.topology.shield_servers().unwrap();
     for barrage in barrages {
-        let report = flood(site, *barrage, short_or_long(200_000, 1_000_000));
+        let report = flood(site, *barrage, short_or_long(200_000, 1_000_000), None);
         // Of processor time: two cores also run the clients, the servers and the program.
         assert!(report.rate_per_core() >= RATE, "too slow to be a flood: {report}");
     }
     drop(shields);
-    crowd.survived("flooded");
+    crowd.unbroken("flooded");
     println!("events {}", run.status()["events"]);
 }
 
@@ -90,8 +93,8 @@ fn by_nat_with_servers_that_answer() {
     site.configure(format!("{TABLE}{}", site.web_of(&[0, 1, 2])));
     let run = Run::start(&site);
     let crowd = besieged(&site, TABLE);
-    flood(&site, Barrage::Pairs, short_or_long(100_000, 1_000_000));
-    crowd.survived("flooded with pairs, answered");
+    flood(&site, Barrage::Pairs, short_or_long(100_000, 500_000), Some(ANSWERED_RATE));
+    crowd.unbroken("flooded with pairs, answered");
     println!("events {}", run.status()["events"]);
 }
 

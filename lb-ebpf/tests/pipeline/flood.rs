@@ -3,9 +3,11 @@
 
 use std::net::Ipv4Addr;
 
+use lb_common::clock::Now;
+use lb_common::slot::{Class, ServerId, Slot};
 use xlvs_tests::datapath::cases::people::{VIP, client_frame, from_server};
 use xlvs_tests::datapath::world::{Server, Service, Side, World};
-use xlvs_tests::datapath::{Engine as _, Native};
+use xlvs_tests::datapath::{Engine as _, FIRST_TICK, Native};
 use xlvs_tests::packet::{Ipv4, Tcp, TcpFlags};
 use xlvs_tests::random::Random;
 
@@ -57,10 +59,24 @@ fn open(native: &mut Native, number: u16) -> Ipv4Addr {
     chosen
 }
 
-/// Floods with what `wave` sends for a made-up client and the server the director chose for it.
-fn survive(name: &str, wave: impl Fn(&mut Native, (Ipv4Addr, u16))) {
+/// Every free place is taken by an established connection of somebody else.
+fn fill(native: &Native) {
+    let (mut random, now) = (Random::from_seed(11), Now::at_tick(FIRST_TICK));
+    for word in native.arrays.flows.words().iter().filter(|word| word.load() == 0) {
+        let id = ServerId::new(1 + random.below(4) as u16).expect("1 to 4");
+        let stranger = Slot::fresh(id, random.next() >> 28, false, false, now);
+        word.store(stranger.with_class(Class::Established, now).word());
+    }
+}
+
+/// Floods with what `wave` sends for a made-up client and the server the director chose for it. `full`: the table has no
+/// free place at first.
+fn survive(name: &str, full: bool, wave: impl Fn(&mut Native, (Ipv4Addr, u16))) {
     let mut native = Native::with(&world()).unwrap();
     let servers: Vec<Ipv4Addr> = (0..CONNECTIONS).map(|number| open(&mut native, number)).collect();
+    if full {
+        fill(&native);
+    }
     native.install(&other_tables()).unwrap();
     let moved = (0..CONNECTIONS).zip(&servers).filter(|(number, before)| {
         let fresh = segment(*number, TcpFlags::SYN);
@@ -110,7 +126,7 @@ fn field_of_destination(frame: &[u8]) -> Ipv4Addr {
 
 #[test]
 fn a_flood_of_syns() {
-    survive("SYN", |native, source| {
+    survive("SYN", false, |native, source| {
         let chosen = forged(native, source, TcpFlags::SYN);
         answer(native, chosen, source, TcpFlags::SYN | TcpFlags::ACK);
     });
@@ -118,7 +134,7 @@ fn a_flood_of_syns() {
 
 #[test]
 fn a_flood_of_bare_acks() {
-    survive("ACK", |native, source| {
+    survive("ACK", false, |native, source| {
         let chosen = forged(native, source, TcpFlags::ACK);
         answer(native, chosen, source, TcpFlags::RST);
     });
@@ -126,11 +142,20 @@ fn a_flood_of_bare_acks() {
 
 #[test]
 fn a_flood_of_syn_and_ack_pairs() {
-    survive("SYN and ACK", |native, source| {
+    survive("SYN and ACK", false, |native, source| {
         let chosen = forged(native, source, TcpFlags::SYN);
         answer(native, chosen, source, TcpFlags::SYN | TcpFlags::ACK);
         forged(native, source, TcpFlags::ACK);
         answer(native, chosen, source, TcpFlags::RST);
+    });
+}
+
+/// Who came first is not to give way to a flood, unless the tables find him again.
+#[test]
+fn a_flood_of_syns_on_a_table_full_of_established_connections() {
+    survive("SYN, full table", true, |native, source| {
+        let chosen = forged(native, source, TcpFlags::SYN);
+        answer(native, chosen, source, TcpFlags::SYN | TcpFlags::ACK);
     });
 }
 

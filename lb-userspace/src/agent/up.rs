@@ -39,8 +39,6 @@ const SPARE_TABLE_WORDS: u32 = 1 << 20;
 /// The longest wait for first health results and next hops before attaching.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// The longest wait for next hops after that.
-const WAY_FOUND: Duration = Duration::from_secs(2);
 /// Time for the answer to the last request to leave.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -224,30 +222,15 @@ impl Drop for NewPins {
 }
 
 impl Agent {
-    /// Waits for each server's first health result or time-out, and for the way to those that are up, so that what is
-    /// attached can forward at once.
+    /// Waits for each server's first health result or time-out, so that what is attached can forward at once.
     pub(super) async fn settle(&mut self, news: &mut mpsc::UnboundedReceiver<health::Event<PairName>>) {
         let deadline = tokio::time::Instant::now() + SETTLING;
         while self.not_ready().iter().any(|reason| reason.starts_with("no health result")) {
             match tokio::time::timeout_at(deadline, news.recv()).await {
                 Ok(Some(event)) => self.hear(event),
-                Ok(None) | Err(_) => break,
+                Ok(None) | Err(_) => return,
             }
         }
-        let deadline = tokio::time::Instant::now() + WAY_FOUND;
-        while self.lacks_a_way() {
-            if tokio::time::timeout_at(deadline, self.view.changed()).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Whether a server that may take connections is not reachable yet, as far as the kernel's tables say.
-    fn lacks_a_way(&self) -> bool {
-        let view = self.view.borrow();
-        let wanted = self.wanted();
-        let mut servers = wanted.iter().flat_map(|service| &service.servers);
-        servers.any(|server| server.takes_new() && !view.hops.contains_key(&IpAddr::from(server.address)))
     }
 }
 
