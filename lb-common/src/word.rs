@@ -85,8 +85,8 @@ impl Word {
 pub fn opaque(mut number: u64) -> u64 {
     // SAFETY: moves a register to itself.
     unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags))
-    };
+        core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
+    }
     number
 }
 

@@ -81,6 +81,7 @@ impl<'a> Frame<'a> {
 /// Keeps the compiler from working the address out anew after the check: the verifier knows only the register (or its
 /// spilled copy) that was compared.
 #[cfg(target_arch = "bpf")]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "the pointer is moved, not followed")]
 #[inline(always)]
 fn settled(mut at: *mut u8) -> *mut u8 {
     // SAFETY: moves a register to itself. (An empty sequence would leave line info that the kernel refuses.)

@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "program entry, licence and panic handler of a BPF object")]
+#![expect(clippy::needless_pass_by_value, reason = "the entry's signature is aya's")]
 
 mod maps;
 

@@ -110,7 +110,11 @@ fn desired(
             name: name.server,
             name_hash: name_hash(service_hash, server.name.as_str().as_bytes()),
             address: server.address.ip().into(),
-            port: server.port.map_or(Port::ANY, |port| Port::from_host(port.get())),
+            // "The port that was hit" is one port unless the service listens on all.
+            port: server
+                .port
+                .or(service.listener.port.fixed())
+                .map_or(Port::ANY, |port| Port::from_host(port.get())),
             weight: standing.weight.unwrap_or(server.weight.get()),
             standing,
         }
@@ -207,6 +211,16 @@ mod tests {
         assert_eq!(server.weight, 7);
         assert_eq!(server.memo().weight, Some(7));
         assert_eq!(with(Standing::default()).weight, 3);
+    }
+
+    #[test]
+    fn a_server_without_a_port_has_the_listeners() {
+        assert_eq!(with(Standing::default()).port, Port::from_host(80));
+        let any = TEXT
+            .replace("port = 80", "port = \"any\"")
+            .replace("[[service.server]]", "[service.health]\nkind = \"none\"\n[[service.server]]");
+        let model = config::load_str("t.toml", &any).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(services(&model, &HashMap::new())[0].servers[0].port, Port::ANY);
     }
 
     #[test]

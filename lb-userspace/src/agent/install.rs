@@ -17,7 +17,7 @@ use lb_common::slot::{Limits, ServerId};
 
 use super::arena::Arena;
 use super::desired::{DesiredServer, DesiredService};
-use super::ledger::{Ledger, Numbered, listener_word};
+use super::ledger::{Ledger, Numbered, PairIdentity, listener_word};
 use crate::dataplane::Maps;
 use crate::net;
 
@@ -314,14 +314,16 @@ impl Installation {
             if self.maps.backends.get(endpoint, 0).ok() != Some(list) {
                 self.maps.backends.insert(endpoint, list, 0).context("entering a real server's address")?;
             }
-            for id in ids {
-                let Some(entry) = self.maps.servers.get(id.index()) else { continue };
-                let state = ServerState::from_word(entry.state.load());
-                let flags =
-                    state.flags & !ServerState::SHARED | if ids.len() > 1 { ServerState::SHARED } else { 0 };
-                if flags != state.flags {
-                    entry.state.store(ServerState { flags, ..state }.to_word());
-                }
+        }
+        let shared: BTreeSet<ServerId> =
+            wanted.values().filter(|ids| ids.len() > 1).flatten().copied().collect();
+        for id in wanted.values().flatten() {
+            let Some(entry) = self.maps.servers.get(id.index()) else { continue };
+            let state = ServerState::from_word(entry.state.load());
+            let flag = if shared.contains(id) { ServerState::SHARED } else { 0 };
+            let flags = state.flags & !ServerState::SHARED | flag;
+            if flags != state.flags {
+                entry.state.store(ServerState { flags, ..state }.to_word());
             }
         }
         let stale: Vec<EndpointKey> = self
@@ -491,12 +493,24 @@ impl Installation {
     }
 }
 
-/// By NAT server and port, the pairs that lead there.
+/// By NAT server and port, the pairs that lead there. A reply from a port that has a list of its own is looked up in that
+/// list alone, so the pairs that lead to every port of the server stand in it too.
 fn sharers(ledger: &Ledger) -> HashMap<EndpointKey, Vec<ServerId>> {
     let mut by_endpoint: HashMap<EndpointKey, Vec<ServerId>> = HashMap::new();
+    let mut to_every_port = Vec::new();
     for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.identity.nat) {
-        let key = EndpointKey::new(pair.identity.address, pair.identity.port, pair.identity.protocol);
-        by_endpoint.entry(key).or_default().push(id);
+        let PairIdentity { address, port, protocol, .. } = pair.identity;
+        by_endpoint.entry(EndpointKey::new(address, port, protocol)).or_default().push(id);
+        if port.is_any() {
+            to_every_port.push((address, protocol, id));
+        }
+    }
+    for (address, protocol, id) in to_every_port {
+        let its =
+            |key: &EndpointKey| *key == EndpointKey::new(address, key.port, protocol) && !key.port.is_any();
+        for (_, ids) in by_endpoint.iter_mut().filter(|(key, _)| its(key)) {
+            ids.push(id);
+        }
     }
     by_endpoint
 }
@@ -507,4 +521,48 @@ fn words(table: &[u16]) -> impl Iterator<Item = u64> {
         four[..ids.len()].copy_from_slice(ids);
         word_of_ids(four)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_common::net::{Port, Protocol};
+
+    use super::*;
+    use crate::agent::desired::{ServiceIdentity, Standing};
+
+    /// One service of one server, at this VIP port and server port.
+    fn service(name: &str, vip_port: u16, server_port: u16) -> DesiredService {
+        let hash = lb_common::identity::name_hash(1, name.as_bytes());
+        DesiredService {
+            name: name.into(),
+            identity: ServiceIdentity {
+                name_hash: hash,
+                vip: Addr::v4([192, 0, 2, 1]),
+                port: Port::from_host(vip_port),
+                protocol: Protocol::Tcp,
+                nat: true,
+            },
+            reject: true,
+            table_size: 101,
+            servers: vec![DesiredServer {
+                name: "rs1".into(),
+                name_hash: hash + 1,
+                address: Addr::v4([10, 0, 0, 1]),
+                port: Port::from_host(server_port),
+                weight: 1,
+                standing: Standing::default(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_pair_that_leads_to_every_port_stands_in_each_ports_list() {
+        let mut ledger = Ledger::empty(4, 8);
+        let numbered = ledger.assign(&[service("web", 80, 80), service("all", 0, 0)]).unwrap();
+        let (web, all) = (numbered[0].servers[0], numbered[1].servers[0]);
+        let lists = sharers(&ledger);
+        let key = |port| EndpointKey::new(Addr::v4([10, 0, 0, 1]), Port::from_host(port), Protocol::Tcp);
+        assert_eq!(lists[&key(80)], [web, all]);
+        assert_eq!(lists[&key(0)], [all]);
+    }
 }

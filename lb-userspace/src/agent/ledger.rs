@@ -91,7 +91,7 @@ impl Ledger {
     }
 
     #[cfg(test)]
-    fn empty(services: usize, pairs: usize) -> Self {
+    pub fn empty(services: usize, pairs: usize) -> Self {
         Self { services: vec![None; services], pairs: vec![None; pairs] }
     }
 
