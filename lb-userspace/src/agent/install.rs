@@ -398,13 +398,19 @@ impl Installation {
         let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
         let miss = Extent::from_word(entry.miss.load());
         entry.select.store(extent.to_word());
-        match miss {
-            // A new service has no connections that its miss table should keep finding.
-            None => entry.miss.store(extent.to_word()),
-            Some(_) => {
-                self.following.insert(number, now + MISS_DELAY);
+        if miss.is_some_and(|miss| self.names_somebody(miss)) {
+            self.following.insert(number, now + MISS_DELAY);
+        } else {
+            // A service that is new, or had no server, has no connections that its miss table should keep finding.
+            entry.miss.store(extent.to_word());
+            self.following.remove(&number);
+            if let Some(empty) = miss
+                && published != miss
+            {
+                self.arena.release(empty, now);
             }
         }
+        let miss = Extent::from_word(entry.miss.load());
         if let Some(old) = published
             && miss != Some(old)
         {
@@ -417,6 +423,11 @@ impl Installation {
     /// Whether the way to a server is known: without, its packets could only be dropped.
     fn reachable(&self, id: ServerId) -> bool {
         self.maps.servers.get(id.index()).is_some_and(|server| server.next_hop.load() != 0)
+    }
+
+    /// A table is full or empty: its first word tells.
+    fn names_somebody(&self, extent: Extent) -> bool {
+        self.maps.tables.get(extent.offset()).is_some_and(|word| word.load() != 0)
     }
 
     fn holds(&self, extent: Extent, table: &[u16]) -> bool {
