@@ -26,6 +26,8 @@ impl Settings {
     pub const SERVING: u64 = 2;
     /// Unexplained UDP packets of a real server may be derived, as TCP's are.
     pub const DERIVE_UDP: u64 = 4;
+    /// A stored connection's client is noted in `addresses`.
+    pub const ADDRESSES: u64 = 8;
 
     /// Sets everything that is fixed for the life of the maps.
     pub fn found(&self, key: &HashKey, geometry: Geometry) {
@@ -88,6 +90,36 @@ impl SharedAddr {
             |a: [u8; 4], b: [u8; 4]| u64::from_ne_bytes([a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]);
         self.0[0].store(pair(w[0], w[1]));
         self.0[1].store(pair(w[2], w[3]));
+    }
+}
+
+/// Entry of `addresses`, one for each slot of `flows`: whose connection stands there. Written when a connection is stored
+/// and read by people alone. Several words, so it is believed only if its tuple hashes to the slot's identity.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Caller {
+    client: SharedAddr,
+    ports: Word,
+}
+
+impl Caller {
+    #[inline(always)]
+    pub fn note(&self, tuple: &Tuple) {
+        self.client.store(tuple.client);
+        self.ports.store(u64::from(tuple.client_port.raw()) | u64::from(tuple.vip_port.raw()) << 16);
+    }
+
+    /// The tuple of a connection to this VIP, if the caller noted last is the slot's.
+    #[must_use]
+    pub fn tuple(&self, vip: Addr, protocol: Protocol) -> Tuple {
+        let ports = self.ports.load();
+        Tuple {
+            client: self.client.load(),
+            vip,
+            client_port: Port::from_raw(ports as u16),
+            vip_port: Port::from_raw((ports >> 16) as u16),
+            protocol,
+        }
     }
 }
 
@@ -454,6 +486,7 @@ impl About {
 const _: () = {
     assert!(size_of::<Settings>() == 128);
     assert!(size_of::<EndpointKey>() == 24);
+    assert!(size_of::<Caller>() == 24);
     assert!(size_of::<Sharers>() == 16);
     assert!(size_of::<Service>() == 96);
     assert!(size_of::<Server>() == 64);

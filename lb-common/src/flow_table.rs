@@ -68,6 +68,18 @@ impl Place {
         (self.bucket as u64) << 3 | self.index as u64
     }
 
+    /// Its number among all slots, by which parallel arrays are indexed.
+    #[must_use]
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.bucket * BUCKET_SLOTS as u32 + self.index
+    }
+
+    #[must_use]
+    pub const fn of_number(number: u32) -> Self {
+        Self { bucket: number / BUCKET_SLOTS as u32, index: number % BUCKET_SLOTS as u32 }
+    }
+
     #[must_use]
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {

@@ -10,6 +10,7 @@
 
 use crate::{
     clock::Now,
+    flow_table::BUCKET_SLOTS,
     identity::{FLOW_ID_BITS, FlowId},
 };
 
@@ -142,6 +143,11 @@ impl Geometry {
     #[must_use]
     pub const fn buckets(self) -> u32 {
         1 << self.bucket_bits
+    }
+
+    #[must_use]
+    pub const fn slots(self) -> u32 {
+        self.buckets() * BUCKET_SLOTS as u32
     }
 
     #[must_use]

@@ -15,6 +15,7 @@ use crate::{
     frame::Frame,
     inbound,
     parse::{self, NoTransport, Packet, Signal},
+    select::Pick,
     tables::Tables,
 };
 
@@ -69,7 +70,7 @@ fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) ->
     if !director.is(Settings::FLOWS) {
         return Ok(pick.server.index());
     }
-    Ok(place(director, flow, pick.server, pick.diverged, pick.fallback))
+    Ok(place(director, tuple, flow, pick))
 }
 
 /// Gives a pick its place. The number of the server that takes this packet: the fallback if there was no place, because
@@ -77,10 +78,9 @@ fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) ->
 #[inline(always)]
 fn place<T: Tables>(
     director: &Director<'_, T>,
+    tuple: &Tuple,
     flow: FlowId,
-    server: ServerId,
-    diverged: bool,
-    fallback: u32,
+    Pick { server, diverged, fallback }: Pick,
 ) -> u32 {
     let old = director.tables.locate(flow).and_then(|place| director.flows().at(place));
     if let Some(entry) = old {
@@ -89,7 +89,22 @@ fn place<T: Tables>(
         director.tables.count(Event::Reselected);
         return server.index();
     }
-    if director.tables.store(flow, server, diverged) || fallback == 0 { server.index() } else { fallback }
+    if director.tables.store(flow, server, diverged) {
+        note_caller(director, tuple, flow);
+        return server.index();
+    }
+    if fallback == 0 { server.index() } else { fallback }
+}
+
+/// For people who ask whose connection it is. Looks it up once more, because it is rarely wanted by anything else.
+#[inline(always)]
+fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowId) {
+    if director.is(Settings::ADDRESSES)
+        && let Some(place) = director.tables.locate(flow)
+        && let Some(caller) = director.tables.caller(place)
+    {
+        caller.note(tuple);
+    }
 }
 
 #[inline(always)]

@@ -12,7 +12,9 @@ use aya_ebpf::{
 };
 use lb_common::{
     clock::{Clock, LOOK_EVERY},
-    entry::{About, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally},
+    entry::{
+        About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+    },
     flow_table::{BUCKET_SLOTS, Memory, Place},
     gate,
     identity::FlowId,
@@ -39,6 +41,8 @@ static CLOCK: Array<Clock, 1, MMAPABLE> = Array::new();
 static GATE: Array<Word, { gate::WORDS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 static FLOWS: Array<[Word; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+#[btf_map]
+static ADDRESSES: Array<Caller, 1, MMAPABLE> = Array::new();
 #[btf_map]
 static LISTENERS: HashMap<EndpointKey, u32, 4096> = HashMap::new();
 #[btf_map]
@@ -218,6 +222,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
         xlvs_store(flow.bits(), server.index(), u32::from(diverged)) != 0
+    }
+
+    #[inline(always)]
+    fn caller(&self, place: Place) -> Option<&Caller> {
+        ADDRESSES.get(place.number())
     }
 
     #[inline(always)]

@@ -13,6 +13,7 @@ use crate::{
     tables::Tables,
 };
 
+const FIN: u8 = 1;
 const RST_ACK: u8 = 0x14;
 const HEADER_WORDS: u8 = 5;
 const TTL: u8 = 64;
@@ -29,7 +30,9 @@ pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Dire
     let Some(payload) = u32::from(packet.length).checked_sub(headers) else {
         return Verdict::DroppedNoServer.into();
     };
-    let acknowledged = u32::from_be_bytes(tcp.sequence.get()).wrapping_add(1).wrapping_add(payload);
+    // SYN and FIN are a sequence number each.
+    let controls = 1 + u32::from(tcp.flags.byte() & FIN);
+    let acknowledged = u32::from_be_bytes(tcp.sequence.get()).wrapping_add(controls).wrapping_add(payload);
 
     let (client, vip) = (packet.ip.source.get(), packet.ip.destination.get());
     let (client_port, vip_port) = (tcp.source.get(), tcp.destination.get());

@@ -2,7 +2,7 @@
 
 use lb_common::{
     clock::Clock,
-    entry::{EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
+    entry::{Caller, EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
     flow_table::{Memory, Place},
     identity::FlowId,
     net::{Addr, NextHop, PortNumber, Tuple},
@@ -67,6 +67,8 @@ pub trait Tables: Memory {
     {
         Director::again(self).is_some_and(|director| director.collides(server, tuple))
     }
+    /// Where the caller of the connection at this place is noted.
+    fn caller(&self, place: Place) -> Option<&Caller>;
     fn count(&self, event: Event);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);

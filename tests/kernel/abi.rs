@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+    About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::gate;
@@ -28,6 +28,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("CLOCK", (Array, INDEX, size_of::<Clock>())),
         ("GATE", (Array, INDEX, size_of::<Word>())),
         ("FLOWS", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
+        ("ADDRESSES", (Array, INDEX, size_of::<Caller>())),
         ("SERVICES", (Array, INDEX, size_of::<Service>())),
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
         ("TABLES", (Array, INDEX, size_of::<Word>())),

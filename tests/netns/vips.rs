@@ -64,3 +64,17 @@ fn the_agent_adds_the_vip_and_takes_it_away() {
     assert!(has_vip(&site) && !has(&site, OTHER), "and back");
     newcomers(&site);
 }
+
+#[test]
+fn without_an_agent_down_takes_away_what_one_had_added() {
+    for vip_on_director in [false, true] {
+        let plan = Plan { vip_on_director, ..Plan::new(Layout::TwoArm, Delivery::Nat, 2) };
+        let site = Site::of_plan(&plan, "vip_owner = \"xlvs\"");
+        let _servers = site.serve_all();
+        site.configure(site.web_of(&[0, 1]));
+        site.installation.up().unwrap().kill().unwrap();
+        site.installation.up().unwrap().kill().unwrap();
+        site.installation.ok(&["down"]).unwrap();
+        assert_eq!(has_vip(&site), vip_on_director, "an administrator's address stays, ours goes");
+    }
+}

@@ -247,10 +247,8 @@ impl Agent {
         self.standings = standings;
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
-        self.installation.write_settings(
-            desired::limits(&self.model.datapath.timeouts),
-            self.model.datapath.flow_table_size > 0,
-        );
+        self.installation
+            .write_settings(desired::limits(&self.model.datapath.timeouts), &self.model.datapath);
         self.watch_targets();
         self.check_targets();
         self.look_at_network();

@@ -1,53 +1,58 @@
 //! The entries of the connection table, as people want to see them.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
-use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::ServerState;
-use lb_common::net::Protocol;
+use lb_common::clock::{COARSE_TICKS, Now, TICK_NS};
+use lb_common::entry::{ServerState, Settings};
+use lb_common::flow_table::Place;
+use lb_common::net::{Protocol, Tuple};
 use lb_common::slot::{Class, ServerId, Slot};
 
 use super::actor::Agent;
 use crate::api::{self, Connection, ConnectionClass, ConnectionsReport, Schema, time_of};
 use crate::control::ConnectionFilter;
+use crate::dataplane::Maps;
 
 impl Agent {
     pub(super) fn connections(&self, filter: &ConnectionFilter) -> ConnectionsReport {
         let maps = &self.installation.maps;
         let now = maps.clock.only().now();
         let limits = self.sweep_limits();
-        let names = self.names();
+        let names: HashMap<ServerId, (String, String)> =
+            self.names().into_iter().map(|(id, service, server)| (id, (service, server))).collect();
         let mut matching = 0;
         let mut connections = Vec::new();
-        for cell in maps.flows.all().iter().flatten() {
+        for (number, cell) in maps.flows.all().as_flattened().iter().enumerate() {
             let Some(slot) = Slot::from_word(cell.load()) else { continue };
             if slot.expired(now, limits.of(maps, slot)) {
                 continue;
             }
             let Some(id) = slot.server() else { continue };
-            let named = names.iter().find(|(held, ..)| *held == id);
+            let named = names.get(&id);
             let wanted =
                 |filter: &Option<String>, name: Option<&String>| filter.is_none() || filter.as_ref() == name;
-            if !wanted(&filter.service, named.map(|(_, service, _)| service))
-                || !wanted(&filter.server, named.map(|(.., server)| server))
+            if !wanted(&filter.service, named.map(|(service, _)| service))
+                || !wanted(&filter.server, named.map(|(_, server)| server))
             {
+                continue;
+            }
+            let caller = caller(maps, Place::of_number(number as u32), slot, id);
+            let client = caller.map(|tuple| IpAddr::from(tuple.client));
+            if filter.client.is_some() && filter.client != client {
                 continue;
             }
             matching += 1;
             if (connections.len() as u64) < filter.limit {
-                connections.push(self.connection(
-                    slot,
-                    id,
-                    named.map(|(_, service, server)| (service, server)),
-                    now,
-                ));
+                connections.push(self.connection(slot, id, caller, named, now));
             }
         }
         ConnectionsReport {
             schema: Schema,
             at: time_of(SystemTime::now()),
             matching,
-            addresses: false,
+            addresses: maps.settings.only().flags.load() & Settings::ADDRESSES != 0,
             connections,
         }
     }
@@ -56,8 +61,9 @@ impl Agent {
         &self,
         slot: Slot,
         id: ServerId,
-        names: Option<(&String, &String)>,
-        now: lb_common::clock::Now,
+        caller: Option<Tuple>,
+        names: Option<&(String, String)>,
+        now: Now,
     ) -> Connection {
         let server = self.installation.maps.servers.get(id.index());
         let state = server.map(|server| ServerState::from_word(server.state.load()));
@@ -66,10 +72,14 @@ impl Agent {
             Class::New | Class::Answered | Class::Closing => TICK_NS,
         };
         Connection {
-            client: None,
-            client_port: None,
+            client: caller.map(|tuple| tuple.client.into()),
+            client_port: caller.map(|tuple| tuple.client_port.to_host()),
             vip: server.map(|server| server.vip.load().into()),
-            port: state.map(|state| state.vip_port.to_host()).filter(|port| *port != 0),
+            port: caller
+                .map(|tuple| tuple.vip_port)
+                .or(state.map(|state| state.vip_port))
+                .map(lb_common::net::Port::to_host)
+                .filter(|port| *port != 0),
             protocol: match state.map(ServerState::protocol) {
                 Some(Protocol::Udp) => api::Protocol::Udp,
                 _ => api::Protocol::Tcp,
@@ -101,4 +111,14 @@ impl Agent {
         }
         names
     }
+}
+
+/// Whose connection stands here, if it was noted: the caller's tuple must hash to the slot, which may have changed hands
+/// since.
+fn caller(maps: &Maps, place: Place, slot: Slot, id: ServerId) -> Option<Tuple> {
+    let server = maps.servers.get(id.index())?;
+    let protocol = ServerState::from_word(server.state.load()).protocol();
+    let tuple = maps.addresses.get(place.number())?.tuple(server.vip.load(), protocol);
+    let settings = maps.settings.only();
+    (settings.flow_id(&tuple) == settings.geometry().flow_of(slot, place.bucket)).then_some(tuple)
 }

@@ -9,6 +9,8 @@ use super::actor::Agent;
 use super::options::DownOptions;
 use crate::api::{Failure, FailureKind};
 use crate::control::{Client, ClientError, Report, Request};
+use crate::dataplane::pinned_vips;
+use crate::net::Netlink;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,6 +27,7 @@ pub fn down(options: &DownOptions) -> Result<(), Failure> {
         Ok(_) | Err(ClientError::NoAgent { .. }) => {}
         Err(error) => eprintln!("the agent did not do it ({error}); removing the pins without it"),
     }
+    withdraw_vips(&options.pin_dir);
     let removed = remove(&options.pin_dir).map_err(|error| {
         Failure::new(FailureKind::Refused, format!("{}: {error}", options.pin_dir.display()))
     })?;
@@ -34,6 +37,29 @@ pub fn down(options: &DownOptions) -> Result<(), Failure> {
         eprintln!("nothing is pinned in {}", options.pin_dir.display());
     }
     Ok(())
+}
+
+/// Takes away the VIPs of these pins that an agent put on an interface of this namespace, before the kernel answers for
+/// them.
+fn withdraw_vips(pin_dir: &Path) {
+    let vips = pinned_vips(pin_dir);
+    if vips.is_empty() {
+        return;
+    }
+    let withdraw = async {
+        let netlink = Netlink::open()?;
+        let addresses = netlink.addresses().await?;
+        for address in addresses.iter().filter(|address| address.ours && vips.contains(&address.ip)) {
+            if netlink.remove_host_address(address.ip, address.ifindex).await? {
+                eprintln!("took the VIP {} off its interface", address.ip);
+            }
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    if let Err(error) = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(withdraw)) {
+        eprintln!("could not take VIPs away that xlvs had added: {error:#}");
+    }
 }
 
 impl Agent {

@@ -18,6 +18,7 @@ use lb_common::slot::{Limits, ServerId};
 use super::arena::Arena;
 use super::desired::{DesiredServer, DesiredService};
 use super::ledger::{Ledger, Numbered, PairIdentity, listener_word};
+use crate::config;
 use crate::dataplane::Maps;
 use crate::net;
 
@@ -218,10 +219,16 @@ impl Installation {
     }
 
     /// Sets what every packet is judged by.
-    pub fn write_settings(&self, limits: Limits, flows: bool) {
+    pub fn write_settings(&self, limits: Limits, wanted: &config::Datapath) {
         let settings = self.maps.settings.only();
+        let room = self.maps.addresses.all().len() == settings.geometry().slots() as usize;
+        let flag = |on: bool, bit: u64| if on { bit } else { 0 };
         settings.set_limits(limits);
-        settings.flags.store(Settings::SERVING | if flows { Settings::FLOWS } else { 0 });
+        settings.flags.store(
+            Settings::SERVING
+                | flag(wanted.flow_table_size > 0, Settings::FLOWS)
+                | flag(wanted.client_addresses && room, Settings::ADDRESSES),
+        );
     }
 
     /// Gives back the numbers of pairs that are leaving and that nothing holds any more.

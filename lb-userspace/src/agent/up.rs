@@ -147,7 +147,7 @@ async fn start(
     }
     if known && !pinned_sizes_hold(&maps, &sizes) {
         warnings.push(
-            "the pinned maps have other sizes than the file asks for (flow_table_size, server_slots); 'xlvs down' and \
+            "the pinned maps have other sizes than the file asks for (flow_table_size, client_addresses, server_slots); 'xlvs down' and \
              'xlvs up' make them anew, which ends the connections"
                 .to_owned(),
         );
@@ -246,9 +246,11 @@ fn sizes(model: &Model) -> MapSizes {
         config::MaglevTableSize::Prime(size) => size,
     };
     let words: u32 = model.services.iter().map(|service| Extent::words_for(table_size(service))).sum();
+    let geometry = Geometry::for_connections(u64::from(model.datapath.flow_table_size))
+        .unwrap_or_else(|| Geometry::nearest(u32::MAX));
     MapSizes {
-        geometry: Geometry::for_connections(u64::from(model.datapath.flow_table_size))
-            .unwrap_or_else(|| Geometry::nearest(u32::MAX)),
+        geometry,
+        addresses: if model.datapath.client_addresses { geometry.slots() } else { 1 },
         servers: model.datapath.server_slots,
         services: (services * 2).max(SPARE_SERVICES),
         // Select and miss, and both once more while they are exchanged.
@@ -258,6 +260,7 @@ fn sizes(model: &Model) -> MapSizes {
 
 fn pinned_sizes_hold(maps: &crate::dataplane::Maps, sizes: &MapSizes) -> bool {
     maps.flows.all().len() == sizes.geometry.buckets() as usize
+        && maps.addresses.all().len() == sizes.addresses as usize
         && maps.servers.all().len() == sizes.servers as usize
 }
 
@@ -308,7 +311,7 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.find_ways(&wanted).await;
     let plan = agent.installation.plan(&wanted).map_err(refused)?;
     let limits = desired::limits(&agent.model.datapath.timeouts);
-    agent.installation.write_settings(limits, agent.model.datapath.flow_table_size > 0);
+    agent.installation.write_settings(limits, &agent.model.datapath);
     agent.beat();
     agent.installation.apply(plan, &wanted, Instant::now()).map_err(refused)?;
     agent.look_at_network();

@@ -30,13 +30,15 @@ impl VipKeeper {
         };
         for vip in &wanted {
             match self.netlink.add_host_address(*vip, self.interface).await {
-                Ok(added) => {
-                    // One that was there may be ours of an earlier life; it goes with the others.
+                Ok(true) => {
                     self.ours.insert(*vip);
-                    if added && !addresses.contains(*vip) {
-                        tracing::info!(%vip, "added");
-                    }
+                    tracing::info!(%vip, "added");
                 }
+                // One that an earlier agent put there goes with the others; an administrator's stays.
+                Ok(false) if addresses.holders(*vip).any(|address| address.ours) => {
+                    self.ours.insert(*vip);
+                }
+                Ok(false) => {}
                 Err(error) => tracing::error!(%vip, "adding the VIP: {error}"),
             }
         }

@@ -22,7 +22,12 @@ pub(super) fn servers(session: &Session<'_>) -> Result<Exit, Failure> {
 }
 
 pub(super) fn connections(verb: Connections, session: &Session<'_>) -> Result<Exit, Failure> {
-    let filter = ConnectionFilter { service: verb.service, server: verb.server, limit: verb.limit };
+    let filter = ConnectionFilter {
+        service: verb.service,
+        server: verb.server,
+        client: verb.client,
+        limit: verb.limit,
+    };
     let report = session.ask(&Request::Connections(filter), |report| match report {
         Report::Connections(report) => Some(report),
         _ => None,

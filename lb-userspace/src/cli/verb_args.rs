@@ -5,7 +5,7 @@ use crate::api::Protocol;
 use crate::control::WeightOrder;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The form of a report.
 #[derive(Debug, Clone, Args)]
@@ -78,6 +78,10 @@ pub struct Connections {
     /// Only connections on servers of this name
     #[arg(long, value_name = "SERVER")]
     pub server: Option<String>,
+
+    /// Only connections of this client; needs the clients to be noted (client_addresses)
+    #[arg(long, value_name = "ADDRESS")]
+    pub client: Option<IpAddr>,
 
     /// List at most so many
     #[arg(long, value_name = "N", default_value_t = 1000)]

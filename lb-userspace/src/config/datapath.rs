@@ -26,6 +26,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
     let flow_table_size = table.read_or("flow_table_size", 1_048_576, |entry| {
         entry.integer(0, LARGEST_FLOW_TABLE, "flow_table_size = 1048576")
     });
+    let client_addresses = table.read_or("client_addresses", true, |entry| entry.boolean());
     let maglev_table_size = table.read_or("maglev_table_size", MaglevTableSize::Auto, maglev_table_size);
     let server_slots =
         table.read_or("server_slots", 16_384, |entry| entry.integer(256, MOST_SLOTS, "server_slots = 16384"));
@@ -33,6 +34,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
     let timeouts = timeouts.and_then(|own| read_timeouts(Layered::new(table.spot, own, None)));
     Ok(Datapath {
         flow_table_size: flow_table_size?,
+        client_addresses: client_addresses?,
         maglev_table_size: maglev_table_size?,
         server_slots: server_slots?,
         timeouts: timeouts?,

@@ -105,8 +105,16 @@ pub enum Effect {
 }
 
 /// The settings that are used once, when the agent starts and makes or adopts the maps.
-const FIXED_AT_START: [&str; 7] =
-    ["xdp_mode", "socket", "pin_dir", "state_dir", "flow_table_size", "server_slots", "node"];
+const FIXED_AT_START: [&str; 8] = [
+    "xdp_mode",
+    "socket",
+    "pin_dir",
+    "state_dir",
+    "flow_table_size",
+    "client_addresses",
+    "server_slots",
+    "node",
+];
 
 /// Everything that makes `new` different from `old`: settings first, then the services in the order of
 /// `new`, then those that are gone.
@@ -203,13 +211,14 @@ fn agent_fields(agent: &Agent) -> Fields {
 }
 
 fn datapath_fields(datapath: &Datapath) -> Fields {
-    let Datapath { flow_table_size, maglev_table_size, server_slots, timeouts } = datapath;
+    let Datapath { flow_table_size, client_addresses, maglev_table_size, server_slots, timeouts } = datapath;
     let maglev_table_size = match maglev_table_size {
         MaglevTableSize::Auto => "auto".to_owned(),
         MaglevTableSize::Prime(size) => size.to_string(),
     };
     vec![
         ("flow_table_size", flow_table_size.to_string()),
+        ("client_addresses", client_addresses.to_string()),
         ("maglev_table_size", maglev_table_size),
         ("server_slots", server_slots.to_string()),
         ("timeouts.new", show(timeouts.new)),

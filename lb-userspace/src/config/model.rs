@@ -88,6 +88,8 @@ pub enum LogLevel {
 pub struct Datapath {
     /// Connections the flow table holds, 1 to 12,582,912.
     pub flow_table_size: u32,
+    /// Whether the client of each connection is noted, for `xlvs connections`.
+    pub client_addresses: bool,
     /// Slots of a service's look-up table.
     pub maglev_table_size: MaglevTableSize,
     /// Pairs of service and server for which the maps have room, 256 to 65,536.

@@ -74,7 +74,7 @@ pub(super) const AGENT: Vocabulary = Vocabulary {
 
 pub(super) const DATAPATH: Vocabulary = Vocabulary {
     table: "[datapath]",
-    keys: &["flow_table_size", "maglev_table_size", "server_slots", "timeouts"],
+    keys: &["flow_table_size", "client_addresses", "maglev_table_size", "server_slots", "timeouts"],
     later: &[],
     foreign: &[
         ("conn_tab_bits", "write flow_table_size = 1048576, the number of connections held"),

@@ -5,7 +5,7 @@ use crate::api::{
     ReloadReport, StatusReport,
 };
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// What the command line asks of the agent.
@@ -43,6 +43,9 @@ pub struct ConnectionFilter {
     pub service: Option<String>,
     /// Only those on servers of this name.
     pub server: Option<String>,
+    /// Only this client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
     /// At most so many; the report says how many match.
     pub limit: u64,
 }

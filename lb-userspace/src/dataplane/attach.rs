@@ -197,6 +197,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("CLOCK", ARRAY, 4, size_of::<clock::Clock>() as u32),
         ("GATE", ARRAY, 4, 8),
         ("FLOWS", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
+        ("ADDRESSES", ARRAY, 4, size_of::<entry::Caller>() as u32),
         ("SERVICES", ARRAY, 4, size_of::<entry::Service>() as u32),
         ("SERVERS", ARRAY, 4, size_of::<entry::Server>() as u32),
         ("TABLES", ARRAY, 4, 8),

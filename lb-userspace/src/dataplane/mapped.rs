@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::{io, marker::PhantomData};
 
 use lb_common::clock::Clock;
-use lb_common::entry::{About, Interface, Path, Server, Service, Settings};
+use lb_common::entry::{About, Caller, Interface, Path, Server, Service, Settings};
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::word::Word;
 use memmap2::{MmapOptions, MmapRaw};
@@ -27,6 +27,8 @@ unsafe impl Shared for [Word; BUCKET_SLOTS] {}
 unsafe impl Shared for [Path; Path::WAYS] {}
 // SAFETY: as above.
 unsafe impl Shared for About {}
+// SAFETY: as above.
+unsafe impl Shared for Caller {}
 // SAFETY: as above.
 unsafe impl Shared for Settings {}
 // SAFETY: as above.

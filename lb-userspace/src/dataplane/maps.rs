@@ -5,13 +5,15 @@ use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+    About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
 use lb_common::net::Addr;
 use lb_common::slot::{Geometry, ServerId};
 use lb_common::verdict::{Event, Verdict};
 use lb_common::word::Word;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::Mapped;
@@ -20,6 +22,8 @@ use super::Mapped;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MapSizes {
     pub geometry: Geometry,
+    /// Slots whose callers are noted: all or, where that is switched off, one.
+    pub addresses: u32,
     /// Pairs of service and server.
     pub servers: u32,
     pub services: u32,
@@ -34,6 +38,8 @@ pub struct Maps {
     pub clock: Mapped<Clock>,
     pub gate: Mapped<Word>,
     pub flows: Mapped<[Word; BUCKET_SLOTS]>,
+    /// One for each slot of `flows`; a single one if they are not kept.
+    pub addresses: Mapped<Caller>,
     pub services: Mapped<Service>,
     pub servers: Mapped<Server>,
     pub tables: Mapped<Word>,
@@ -51,9 +57,10 @@ pub struct Maps {
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 7] {
+    pub fn by_name(&self) -> [(&'static str, u32); 8] {
         [
             ("FLOWS", self.geometry.buckets()),
+            ("ADDRESSES", self.addresses),
             ("SERVERS", self.servers),
             ("SERVER_COUNTERS", self.servers),
             ("BACKENDS", self.servers),
@@ -77,6 +84,7 @@ impl Maps {
             clock: mapped(ebpf, "CLOCK")?,
             gate: mapped(ebpf, "GATE")?,
             flows: mapped(ebpf, "FLOWS")?,
+            addresses: mapped(ebpf, "ADDRESSES")?,
             services: mapped(ebpf, "SERVICES")?,
             servers: mapped(ebpf, "SERVERS")?,
             tables: mapped(ebpf, "TABLES")?,
@@ -153,9 +161,20 @@ impl Memory for Maps {
 /// Unix seconds of an agent's last sign of life, read from the pins in this folder.
 #[must_use]
 pub fn last_heartbeat(dir: &std::path::Path) -> Option<u64> {
-    let data = MapData::from_pin(dir.join("maps").join("CLOCK")).ok()?;
-    let mapped: Mapped<Clock> = Mapped::new(&data.fd().as_fd().as_raw_fd(), 1).ok()?;
-    mapped.only().last_beat()
+    pinned::<Clock>(dir, "CLOCK")?.only().last_beat()
+}
+
+/// The VIPs of the services that are pinned in this folder; none if they cannot be read.
+#[must_use]
+pub fn pinned_vips(dir: &std::path::Path) -> BTreeSet<IpAddr> {
+    let Some(services) = pinned::<Service>(dir, "SERVICES") else { return BTreeSet::new() };
+    let used = services.all().iter().filter(|service| service.flags.load() & Service::IN_USE != 0);
+    used.map(|service| service.vip.load().into()).collect()
+}
+
+fn pinned<T: super::mapped::Shared>(dir: &std::path::Path, name: &str) -> Option<Mapped<T>> {
+    let data = MapData::from_pin(dir.join("maps").join(name)).ok()?;
+    shared(&data, name).ok()
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
@@ -171,6 +190,10 @@ where
 
 fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
     let Map::Array(data) = take(ebpf, name)? else { return Err(anyhow!("map {name} is not an array")) };
+    shared(&data, name)
+}
+
+fn shared<T: super::mapped::Shared>(data: &MapData, name: &str) -> Result<Mapped<T>> {
     let info = data.info().with_context(|| format!("map {name}"))?;
     let size = size_of::<T>();
     if info.value_size() as usize != size {

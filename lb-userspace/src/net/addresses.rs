@@ -3,10 +3,16 @@
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{NetError, Netlink, collect, errno};
+
+/// Who put an address there (`IFA_PROTO`, Linux 5.18): the kernel keeps it for whoever comes after us. Numbers from 4 up
+/// are free to use; `ip address` shows it.
+const XLVS: AddressProtocol = AddressProtocol::Other(b'x');
 
 /// An address of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +26,8 @@ pub struct LocalAddress {
     pub secondary: bool,
     /// IPv6: not yet usable, or found to be in use by another host (duplicate address detection).
     pub tentative: bool,
+    /// Put there by an agent of ours, this one or an earlier one.
+    pub ours: bool,
 }
 
 /// All addresses of this host, in the kernel's order: per interface, the first is the one it prefers.
@@ -81,6 +89,7 @@ impl Netlink {
     pub async fn add_host_address(&self, ip: IpAddr, ifindex: u32) -> Result<bool, NetError> {
         let attempted = format!("add {ip}/{} to the interface with index {ifindex}", full_length(&ip));
         let mut message = host_address(ip, ifindex);
+        message.attributes.push(AddressAttribute::Protocol(XLVS));
         message.header.flags = AddressHeaderFlags::Nodad;
         let order = RouteNetlinkMessage::NewAddress(message);
         match self.order(&attempted, order, NLM_F_CREATE | NLM_F_EXCL).await {
@@ -118,11 +127,12 @@ fn host_address(ip: IpAddr, ifindex: u32) -> AddressMessage {
 }
 
 fn local_address(message: AddressMessage) -> Option<LocalAddress> {
-    let (mut local, mut address) = (None, None);
+    let (mut local, mut address, mut ours) = (None, None, false);
     for attribute in message.attributes {
         match attribute {
             AddressAttribute::Local(ip) => local = Some(ip),
             AddressAttribute::Address(ip) => address = Some(ip),
+            AddressAttribute::Protocol(who) => ours = who == XLVS,
             _ => {}
         }
     }
@@ -135,6 +145,7 @@ fn local_address(message: AddressMessage) -> Option<LocalAddress> {
         global: message.header.scope == AddressScope::Universe,
         secondary: flags.contains(AddressHeaderFlags::Secondary),
         tentative: flags.intersects(AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed),
+        ours,
     })
 }
 
@@ -151,6 +162,7 @@ mod tests {
             global: true,
             secondary: false,
             tentative: false,
+            ours: false,
         }
     }
 

@@ -31,7 +31,7 @@ impl Render for ConnectionsReport {
             text += &format!("\n{} of {} listed; --limit shows more\n", count(listed), count(self.matching));
         }
         if !self.addresses {
-            text += "\nthe table stores no addresses: clients and VIPs are not known\n";
+            text += "\nclient addresses are not noted ([datapath] client_addresses)\n";
         }
         text
     }

@@ -96,7 +96,7 @@ fn views_of_the_status_are_taken_from_it() {
 fn arguments_reach_the_agent() {
     let agent = agent();
     let ask = |args: &[&str]| done(xlvs_at(&agent.socket(), args));
-    ask(&["connections", "--service", "web", "--server", "rs1", "--limit", "5"]);
+    ask(&["connections", "--service", "web", "--server", "rs1", "--client", "192.0.2.7", "--limit", "5"]);
     ask(&["explain", "udp", "[2001:db8::7]:40001", "[2001:db8::100]:53"]);
     ask(&["drain", "-", "rs4"]);
     ask(&["weight", "web", "rs4", "config"]);
@@ -110,6 +110,7 @@ fn arguments_reach_the_agent() {
         Request::Connections(ConnectionFilter {
             service: Some("web".to_owned()),
             server: Some("rs1".to_owned()),
+            client: Some("192.0.2.7".parse().expect("an address")),
             limit: 5,
         }),
         Request::Explain(PacketQuery {

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
-use lb_common::entry::{EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers};
+use lb_common::entry::{
+    Caller, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+};
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::gate::{self, Position, Role};
 use lb_common::identity::{HashKey, mix, name_hash};
@@ -34,6 +36,7 @@ pub struct Arrays {
     pub clock: Region<Clock>,
     pub gate: Region<Word>,
     pub flows: Region<[Word; BUCKET_SLOTS]>,
+    pub addresses: Region<Caller>,
     pub services: Region<Service>,
     pub servers: Region<Server>,
     pub tables: Region<Word>,
@@ -146,7 +149,8 @@ impl Arrays {
         settings.set_limits(LIMITS);
         let flag = |on: bool, bit: u64| if on { bit } else { 0 };
         settings.flags.store(
-            flag(world.flows, Settings::FLOWS)
+            Settings::ADDRESSES
+                | flag(world.flows, Settings::FLOWS)
                 | flag(world.serving, Settings::SERVING)
                 | flag(world.derive_udp, Settings::DERIVE_UDP),
         );

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
-use lb_common::entry::{Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers};
+use lb_common::entry::{Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers};
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::gate;
 use lb_common::identity::FlowId;
@@ -157,6 +157,7 @@ fn arrays() -> io::Result<Arrays> {
         clock: Region::private(1)?,
         gate: Region::private(gate::WORDS)?,
         flows: Region::private(geometry().buckets())?,
+        addresses: Region::private(geometry().slots())?,
         services: Region::private(SERVICES)?,
         servers: Region::private(SERVERS)?,
         tables: Region::private(TABLE_WORDS)?,
@@ -298,6 +299,10 @@ impl Tables for Native {
 
     fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
         director(self).is_some_and(|director| director.store(flow, server, diverged))
+    }
+
+    fn caller(&self, place: Place) -> Option<&Caller> {
+        self.arrays.addresses.get(place.number())
     }
 
     fn count(&self, event: Event) {

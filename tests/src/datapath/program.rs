@@ -72,6 +72,7 @@ pub fn object() -> Result<Vec<u8>> {
 pub fn open() -> Result<Ebpf> {
     let sizes = [
         ("FLOWS", geometry().buckets()),
+        ("ADDRESSES", geometry().slots()),
         ("SERVERS", SERVERS),
         ("SERVER_COUNTERS", SERVERS),
         ("BACKENDS", SERVERS),
@@ -222,6 +223,7 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         clock: array(ebpf, "CLOCK", 1)?,
         gate: array(ebpf, "GATE", gate::WORDS)?,
         flows: array(ebpf, "FLOWS", geometry().buckets())?,
+        addresses: array(ebpf, "ADDRESSES", geometry().slots())?,
         services: array(ebpf, "SERVICES", SERVICES)?,
         servers: array(ebpf, "SERVERS", SERVERS)?,
         tables: array(ebpf, "TABLES", TABLE_WORDS)?,

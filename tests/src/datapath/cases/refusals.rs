@@ -64,6 +64,11 @@ pub(super) fn cases() -> Vec<Case> {
             "replied_reset",
             Back(returned(reset(1001)).bytes()),
         ),
+        Case::new("SYN and FIN in one segment are two sequence numbers", dead()).front(
+            &from_client(VIP, Tcp { flags: TcpFlags::SYN | TcpFlags::FIN, ..syn(80) }),
+            "replied_reset",
+            Back(returned(reset(1002)).bytes()),
+        ),
         Case::new("a SYN with its last TTL is answered: it was meant for the VIP", dead()).front(
             &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)),
             "replied_reset",
