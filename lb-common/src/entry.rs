@@ -475,7 +475,9 @@ pub struct About {
     pub since: Word,
     /// Unix seconds of the last reload that came into force.
     pub reloaded: Word,
-    reserved: [Word; 3],
+    /// Inode number of the network namespace whose interfaces are attached to.
+    pub netns: Word,
+    reserved: [Word; 2],
 }
 
 impl About {

@@ -234,7 +234,13 @@ impl Agent {
         let model = load(path)?;
         let view = self.view.borrow().clone();
         let links: Vec<_> = view.links.values().cloned().collect();
-        preflight::lock_out(&model, &view.addresses, &links)?;
+        // Asked anew: what the operator has just mended may not have been heard yet.
+        let addresses = self
+            .vips
+            .addresses()
+            .await
+            .map_err(|error| preflight::refused(format!("listing addresses: {error}")))?;
+        preflight::lock_out(&model, &addresses, &links)?;
         let changes = config::diff(&self.model, &model);
         let mut standings = self.standings.clone();
         prepare_standings(&model, &mut standings);
@@ -252,9 +258,9 @@ impl Agent {
         self.watch_targets();
         self.check_targets();
         self.look_at_network();
-        self.vips.keep(&self.model, &self.view.borrow().addresses.clone()).await;
+        self.vips.keep(&self.model, &addresses).await;
         let attached: Vec<_> = links.into_iter().filter(|link| self.attached.contains(&link.index)).collect();
-        self.warnings = preflight::warnings(&self.model, &self.view.borrow().addresses, &attached);
+        self.warnings = preflight::warnings(&self.model, &addresses, &attached);
         self.note(applied);
         let about = self.installation.maps.about.only();
         about.generation.store(about.generation.load() + 1);

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::actor::Agent;
+use super::netns;
 use super::options::DownOptions;
 use crate::api::{Failure, FailureKind};
 use crate::control::{Client, ClientError, Report, Request};
-use crate::dataplane::pinned_vips;
+use crate::dataplane::{pinned_netns, pinned_vips};
 use crate::net::Netlink;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,11 +40,13 @@ pub fn down(options: &DownOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes away the VIPs of these pins that an agent put on an interface of this namespace, before the kernel answers for
-/// them.
+/// Takes away the VIPs of these pins that an agent put on an interface, before the kernel answers for them.
 fn withdraw_vips(pin_dir: &Path) {
     let vips = pinned_vips(pin_dir);
-    if vips.is_empty() {
+    let namespace = pinned_netns(pin_dir).and_then(netns::find);
+    let Some(namespace) = namespace.filter(|_| !vips.is_empty()) else { return };
+    if let Err(error) = netns::enter(&namespace) {
+        eprintln!("could not look for VIPs that xlvs had added: {error:#}");
         return;
     }
     let withdraw = async {

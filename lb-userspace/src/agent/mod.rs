@@ -15,6 +15,7 @@ mod host;
 mod install;
 mod key;
 mod ledger;
+mod netns;
 mod options;
 mod orders;
 mod pinned;

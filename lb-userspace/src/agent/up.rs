@@ -4,12 +4,10 @@
 //! result or its time-out. What fails before that leaves the host as it was.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lb_common::ABI_VERSION;
 use lb_common::entry::{About, Memo};
 use lb_common::identity::name_hash;
@@ -24,7 +22,7 @@ use super::install::Installation;
 use super::options::UpOptions;
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
-use super::{detach, down, key, preflight, privileges};
+use super::{detach, down, key, netns, preflight, privileges};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
@@ -60,7 +58,7 @@ pub fn up(options: UpOptions) -> Result<(), Failure> {
     }
     log(model.agent.log);
     if let Some(netns) = &options.netns {
-        enter(netns)?;
+        netns::enter(netns).map_err(refused)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(FailureKind::Refused, format!("starting the agent's runtime: {error}"))
@@ -270,6 +268,7 @@ fn found(maps: &crate::dataplane::Maps, secret: &lb_common::identity::HashKey, g
     let about = maps.about.only();
     about.since.store(unix_seconds(SystemTime::now()));
     about.generation.store(1);
+    about.netns.store(netns::own());
     about.abi.store(ABI_VERSION);
     // Last: from here on the pins are believed.
     about.magic.store(About::MAGIC);
@@ -343,20 +342,6 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
 
 fn hostname() -> Option<String> {
     rustix::system::uname().nodename().to_str().ok().map(ToOwned::to_owned)
-}
-
-/// Moves this thread, and all that it starts, into a network namespace. The mounts stay the host's, pins included.
-fn enter(netns: &Path) -> Result<(), Failure> {
-    let enter = || -> Result<()> {
-        let file = File::open(netns)
-            .with_context(|| format!("opening the network namespace {}", netns.display()))?;
-        rustix::thread::move_into_link_name_space(
-            std::os::fd::AsFd::as_fd(&file),
-            Some(rustix::thread::LinkNameSpaceType::Network),
-        )
-        .with_context(|| format!("entering the network namespace {}", netns.display()))
-    };
-    enter().map_err(refused)
 }
 
 fn log(level: LogLevel) {

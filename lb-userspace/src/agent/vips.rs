@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::preflight;
 use crate::config::{Model, VipOwner};
-use crate::net::{Addresses, Netlink};
+use crate::net::{Addresses, NetError, Netlink};
 
 /// Keeps the VIPs on one interface.
 #[derive(Debug)]
@@ -20,6 +20,14 @@ impl VipKeeper {
     #[must_use]
     pub fn new(netlink: Netlink, interface: u32) -> Self {
         Self { netlink, interface, ours: BTreeSet::new() }
+    }
+
+    /// What this host answers for at this moment.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn addresses(&self) -> Result<Addresses, NetError> {
+        self.netlink.addresses().await
     }
 
     /// Adds the VIPs that are missing, and removes ours that are no longer wanted.

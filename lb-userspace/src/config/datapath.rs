@@ -26,7 +26,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
     let flow_table_size = table.read_or("flow_table_size", 1_048_576, |entry| {
         entry.integer(0, LARGEST_FLOW_TABLE, "flow_table_size = 1048576")
     });
-    let client_addresses = table.read_or("client_addresses", true, |entry| entry.boolean());
+    let client_addresses = table.read_or("client_addresses", true, Entry::boolean);
     let maglev_table_size = table.read_or("maglev_table_size", MaglevTableSize::Auto, maglev_table_size);
     let server_slots =
         table.read_or("server_slots", 16_384, |entry| entry.integer(256, MOST_SLOTS, "server_slots = 16384"));

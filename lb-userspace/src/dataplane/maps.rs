@@ -164,6 +164,12 @@ pub fn last_heartbeat(dir: &std::path::Path) -> Option<u64> {
     pinned::<Clock>(dir, "CLOCK")?.only().last_beat()
 }
 
+/// The network namespace that the pins in this folder belong to, by its inode number.
+#[must_use]
+pub fn pinned_netns(dir: &std::path::Path) -> Option<u64> {
+    Some(pinned::<About>(dir, "ABOUT")?.only().netns.load())
+}
+
 /// The VIPs of the services that are pinned in this folder; none if they cannot be read.
 #[must_use]
 pub fn pinned_vips(dir: &std::path::Path) -> BTreeSet<IpAddr> {

@@ -20,6 +20,6 @@ mod pins;
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
 pub use driver_counters::driver_losses;
 pub use mapped::Mapped;
-pub use maps::{MapSizes, Maps, last_heartbeat, pinned_vips};
+pub use maps::{MapSizes, Maps, last_heartbeat, pinned_netns, pinned_vips};
 pub use object::{Object, ObjectError};
 pub use pins::{Pins, PinsError, linked};
