@@ -2,6 +2,8 @@
 //!
 //! Values are 16-bit words as they lie in memory; one's-complement sums do not care about byte order (RFC 1071, 2.B).
 
+use crate::net::Addr;
+
 /// What a change adds to a checksum. Accumulate with [`Delta::word`], apply once with [`Delta::apply`].
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Delta(u64);
@@ -27,6 +29,14 @@ impl Delta {
         Self(self.0 + (!old) as u64 + new as u64)
     }
 
+    /// An address changes. Both families, but four words for what is one in IPv4.
+    #[must_use]
+    #[inline(always)]
+    pub const fn address(self, old: Addr, new: Addr) -> Self {
+        let (old, new) = (old.words(), new.words());
+        self.word(old[0], new[0]).word(old[1], new[1]).word(old[2], new[2]).word(old[3], new[3])
+    }
+
     /// The changed checksum.
     #[must_use]
     #[inline(always)]
@@ -34,6 +44,14 @@ impl Delta {
         let sum = self.0 + (!checksum) as u64;
         !fold(sum)
     }
+}
+
+/// What an address adds to a pseudo-header. The mapped form of IPv4 adds nothing but the address: ff ff is a zero here.
+#[must_use]
+#[inline(always)]
+pub const fn sum(addr: Addr) -> u64 {
+    let [a, b, c, d] = addr.words();
+    a as u64 + b as u64 + c as u64 + d as u64
 }
 
 /// One's-complement sum of 64 bits of partial sums, folded to 16.

@@ -137,14 +137,24 @@ impl EndpointKey {
     #[must_use]
     #[inline(always)]
     pub const fn new(addr: Addr, port: Port, protocol: Protocol) -> Self {
-        Self { addr, port, protocol: protocol as u16, pad: 0 }
+        Self::numbered(addr, port, protocol as u16)
     }
+
+    /// The protocol by its number, or [`VIP_MARKER`](Self::VIP_MARKER).
+    #[must_use]
+    #[inline(always)]
+    pub const fn numbered(addr: Addr, port: Port, protocol: u16) -> Self {
+        Self { addr, port, protocol, pad: 0 }
+    }
+
+    /// Stands for the protocol in [`vip_marker`](Self::vip_marker).
+    pub const VIP_MARKER: u16 = 0;
 
     /// The marker in `listeners` that says: this address is a VIP.
     #[must_use]
     #[inline(always)]
     pub const fn vip_marker(addr: Addr) -> Self {
-        Self { addr, port: Port::ANY, protocol: 0, pad: 0 }
+        Self::numbered(addr, Port::ANY, Self::VIP_MARKER)
     }
 }
 

@@ -52,7 +52,7 @@ verdicts! {
     3 ForwardedDr "forwarded_dr" Send "Client to real server by its MAC address, nothing rewritten above layer 2.";
     4 RepliedReset "replied_reset" Send "A SYN for a service without a usable server was answered with RST.";
     5 PassedNotIp "passed_not_ip" Pass "Not IP (ARP, LLDP, ...).";
-    6 PassedIpv6 "passed_ipv6" Pass "IPv6, which this version leaves to the kernel.";
+    6 DroppedMartian "dropped_martian" Drop "To a service from an address that no client can have (the VIP itself, loopback, multicast, none).";
     7 PassedNotOurs "passed_not_ours" Pass "Neither to a VIP nor from a real server.";
     8 PassedNoService "passed_no_service" Pass "To a VIP, but no service listens on that port and protocol.";
     9 PassedNotBalanced "passed_not_balanced" Pass "To a VIP, but neither TCP nor UDP (ICMP, for example).";

@@ -2,6 +2,7 @@
 
 use lb_common::{
     entry::{EndpointKey, Service, Settings},
+    gate::{Position, Role},
     identity::FlowId,
     lifecycle::Segment,
     net::{Addr, Port, Tuple},
@@ -55,7 +56,7 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Direc
 /// told so.
 #[inline(always)]
 fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
-    let service = listening(director, tuple)?;
+    let service = director.tables.service(listening(director, tuple)?).ok_or(Verdict::Aborted)?;
     let flow = director.settings.flow_id(tuple);
     let segment = signal.segment();
     let Some(pick) = director.pick(service, tuple, flow, segment) else {
@@ -107,22 +108,34 @@ fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowI
     }
 }
 
+/// The number of the service that takes this client's packet, or the verdict of one that none takes.
 #[inline(always)]
-fn listening<'t, T: Tables>(director: &Director<'t, T>, tuple: &Tuple) -> Result<&'t Service, Verdict> {
-    let tables = director.tables;
-    let exact = EndpointKey::new(tuple.vip, tuple.vip_port, tuple.protocol);
-    let number = match tables.listener(&exact) {
-        Some(number) => number,
-        None => tables
-            .listener(&EndpointKey::new(tuple.vip, Port::ANY, tuple.protocol))
-            .ok_or_else(|| if_vip(director, tuple.vip, Verdict::PassedNoService))?,
-    };
-    tables.service(number).ok_or(Verdict::Aborted)
+fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32, Verdict> {
+    let mut number = listener(director.tables, &tuple.vip, tuple.vip_port, tuple.protocol as u16);
+    if number == NOBODY {
+        number = listener(director.tables, &tuple.vip, Port::ANY, tuple.protocol as u16);
+    }
+    if number == NOBODY {
+        return Err(if_vip(director, tuple.vip, Verdict::PassedNoService));
+    }
+    if tuple.client.is_martian() || is_vip(director, tuple.client) {
+        return Err(Verdict::DroppedMartian);
+    }
+    Ok(number as u32)
+}
+
+/// No service's number.
+const NOBODY: u64 = u64::MAX;
+
+/// Who listens there, or [`NOBODY`]. A subprogram, so that no key lies on the stack of those who ask several times.
+#[inline(never)]
+fn listener<T: Tables>(tables: &T, vip: &Addr, port: Port, protocol: u16) -> u64 {
+    tables.listener(&EndpointKey::numbered(*vip, port, protocol)).map_or(NOBODY, u64::from)
 }
 
 #[inline(always)]
 fn without_ports<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>, why: NoTransport) -> Verdict {
-    let vip = packet.destination();
+    let vip = packet.destination;
     match why {
         NoTransport::Fragment => if_vip(director, vip, Verdict::DroppedFragment),
         NoTransport::Other => if_vip(director, vip, Verdict::PassedNotBalanced),
@@ -130,11 +143,15 @@ fn without_ports<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>, why
     }
 }
 
-/// The gate may let a stranger in; this look-up is exact.
+/// The gate may let a stranger in; the look-up is exact.
 #[inline(always)]
 fn if_vip<T: Tables>(director: &Director<'_, T>, addr: Addr, verdict: Verdict) -> Verdict {
-    match director.tables.listener(&EndpointKey::vip_marker(addr)) {
-        Some(_) => verdict,
-        None => Verdict::PassedNotOurs,
-    }
+    if is_vip(director, addr) { verdict } else { Verdict::PassedNotOurs }
+}
+
+#[inline(always)]
+fn is_vip<T: Tables>(director: &Director<'_, T>, addr: Addr) -> bool {
+    let position = Position::of(addr);
+    position.may_be(director.tables.gate(position.word()), Role::Vip)
+        && listener(director.tables, &addr, Port::ANY, EndpointKey::VIP_MARKER) != NOBODY
 }

@@ -29,7 +29,7 @@ pub fn to_server<T: Tables>(
 ) -> Result<Way, Verdict> {
     let mut next_hop = server.next_hop.load();
     if (next_hop == 0 || !director.agent_lives())
-        && let Some(found) = director.tables.route(packet.source(), server.address.load())
+        && let Some(found) = director.tables.route(packet.source, server.address.load())
     {
         director.tables.count(Event::NextHopByFib);
         next_hop = found.to_word();
@@ -43,7 +43,7 @@ pub fn to_client<T: Tables>(
     vip: Addr,
     director: &Director<'_, T>,
 ) -> Result<Way, Verdict> {
-    let client = packet.destination();
+    let client = packet.destination;
     let heard = director.tables.paths(Path::set_of(client)).and_then(|set| Path::find(set, client));
     let mut next_hop = heard.unwrap_or(0);
     if next_hop == 0
@@ -60,8 +60,8 @@ pub fn to_client<T: Tables>(
 pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
     let next_hop =
         NextHop { mac: packet.link.source.mac(), port: PortNumber::of_interface(director.tables.ingress()) };
-    if let Some(set) = director.tables.paths(Path::set_of(packet.source()))
-        && Path::learn(set, packet.source(), next_hop.to_word())
+    if let Some(set) = director.tables.paths(Path::set_of(packet.source))
+        && Path::learn(set, packet.source, next_hop.to_word())
     {
         director.tables.count(Event::PathLearned);
     }

@@ -6,7 +6,7 @@
 
 use core::{cell::Cell, marker::PhantomData};
 
-use lb_common::word::veiled;
+use lb_common::{net::Addr, word::veiled};
 
 /// One frame. Views into it may overlap, so their fields are cells.
 #[derive(Debug)]
@@ -94,8 +94,8 @@ const fn settled(at: *mut u8) -> *mut u8 {
     at
 }
 
-/// Longest headers that are ever parsed: 14 + 4 + 60 + 60, rounded up.
-const MAX_OFFSET: u64 = 255;
+/// Farthest header that is ever looked at: 14 + 4 + 60 in IPv4, 14 + 4 + 40 and what extension headers need in IPv6.
+const MAX_OFFSET: u64 = 511;
 
 /// A field of `N` bytes, in network order, at any alignment.
 #[repr(transparent)]
@@ -174,12 +174,40 @@ impl Field<6> {
     }
 }
 
+impl Field<16> {
+    /// An IPv6 address.
+    #[inline(always)]
+    pub fn addr(&self) -> Addr {
+        let at = self.0.as_ptr().cast::<[u8; 4]>();
+        // SAFETY: sixteen bytes, as the type says. Word by word, where one copy would become a call of memcpy.
+        let word = |i| u32::from_ne_bytes(unsafe { at.add(i).read_unaligned() });
+        Addr::from_words([word(0), word(1), word(2), word(3)])
+    }
+
+    #[inline(always)]
+    pub fn set_addr(&self, addr: Addr) {
+        let at = self.0.as_ptr().cast::<u32>();
+        let [a, b, c, d] = addr.words();
+        // SAFETY: as above; a cell may be written through a shared reference.
+        unsafe {
+            at.write_unaligned(a);
+            at.add(1).write_unaligned(b);
+            at.add(2).write_unaligned(c);
+            at.add(3).write_unaligned(d);
+        }
+    }
+}
+
 // SAFETY: `repr(C)`, made of `Field`s, which are cells of byte arrays.
 unsafe impl Header for crate::headers::Ethernet {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Vlan {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Ipv4 {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Ipv6 {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Extension {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Tcp {}
 // SAFETY: as above.

@@ -35,6 +35,32 @@ pub struct Ipv4 {
     pub destination: Field<4>,
 }
 
+/// RFC 8200 section 3, without extension headers.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Ipv6 {
+    /// Version (4 bits), traffic class (8), flow label (20).
+    pub version_class_flow: Field<4>,
+    /// What follows this header, extension headers included.
+    pub payload_length: Field<2>,
+    pub next_header: Field<1>,
+    pub hop_limit: Field<1>,
+    pub source: Field<16>,
+    pub destination: Field<16>,
+}
+
+/// The start of an IPv6 extension header (RFC 8200 section 4): all of them have at least these eight bytes.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Extension {
+    pub next_header: Field<1>,
+    /// In units of eight bytes, without the first; reserved in a fragment header.
+    pub length: Field<1>,
+    /// Fragment: offset and flags. Routing: type and segments left.
+    pub control: Field<2>,
+    pub rest: Field<4>,
+}
+
 /// RFC 9293, without options.
 #[repr(C)]
 #[derive(Debug)]
@@ -79,6 +105,8 @@ const _: () = {
     assert!(size_of::<Ethernet>() == 14 && align_of::<Ethernet>() == 1);
     assert!(size_of::<Vlan>() == 4 && align_of::<Vlan>() == 1);
     assert!(size_of::<Ipv4>() == 20 && align_of::<Ipv4>() == 1);
+    assert!(size_of::<Ipv6>() == 40 && align_of::<Ipv6>() == 1);
+    assert!(size_of::<Extension>() == 8 && align_of::<Extension>() == 1);
     assert!(size_of::<Tcp>() == 20 && align_of::<Tcp>() == 1);
     assert!(size_of::<Udp>() == 8 && align_of::<Udp>() == 1);
 };

@@ -30,7 +30,7 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Dir
     let tuple = tuple(packet, &transport);
     let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
     match kept(director, &tuple, &entry, transport.signal) {
-        Some(server) => deliver(packet, &transport, &server, director),
+        Some(server) => deliver(frame, packet, &transport, &server, director),
         None => Outcome::OPEN,
     }
 }
@@ -45,15 +45,15 @@ pub fn forward_to<T: Tables>(
 ) -> Outcome {
     let Ok(transport) = parse::transport(frame, packet) else { return Verdict::Aborted.into() };
     let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
-    deliver(packet, &transport, &server, director)
+    deliver(frame, packet, &transport, &server, director)
 }
 
 /// What identifies a packet to a VIP.
 #[inline(always)]
 pub fn tuple(packet: &Packet<'_>, transport: &Transport<'_>) -> Tuple {
     Tuple {
-        client: packet.source(),
-        vip: packet.destination(),
+        client: packet.source,
+        vip: packet.destination,
         client_port: transport.source,
         vip_port: transport.destination,
         protocol: transport.protocol,
@@ -63,14 +63,15 @@ pub fn tuple(packet: &Packet<'_>, transport: &Transport<'_>) -> Tuple {
 /// Sends a packet to its server, and counts it there.
 #[inline(always)]
 fn deliver<T: Tables>(
+    frame: &Frame<'_>,
     packet: &Packet<'_>,
     transport: &Transport<'_>,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Outcome {
-    match rewrite::towards_server(packet, transport, server, director) {
+    match rewrite::towards_server(frame, packet, transport, server, director) {
         Ok(outcome) => {
-            director.tables.count_packet(server.id, Direction::In, packet.length);
+            director.tables.count_packet(server.id, Direction::In, packet.shape.length());
             outcome
         }
         Err(outcome) => outcome,

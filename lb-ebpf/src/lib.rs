@@ -19,9 +19,11 @@ extern crate std;
 pub mod arrival;
 pub mod director;
 pub mod egress;
+pub mod extensions;
 pub mod frame;
 pub mod headers;
 pub mod inbound;
+pub mod ip;
 pub mod outbound;
 pub mod parse;
 pub mod reset;
@@ -41,7 +43,7 @@ use crate::{arrival::Given, director::Director, frame::Frame, tables::Tables};
 /// How a packet's way ends, and by which door: one word, so that no part of it is ever undefined (the verifier looks).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub struct Outcome(u32);
+pub struct Outcome(u64);
 
 /// Where a frame that is sent leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,29 +55,29 @@ pub enum Exit {
 }
 
 impl Outcome {
-    const THROUGH: u32 = 1 << 31;
+    const THROUGH: u64 = 1 << 31;
     /// Not decided yet.
-    pub(crate) const OPEN: Self = Self(u32::MAX);
+    pub(crate) const OPEN: Self = Self(u64::MAX);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {
         match exit {
-            Exit::Back => Self(verdict as u32),
-            Exit::Through(port) => Self(verdict as u32 | port.index() << 8 | Self::THROUGH),
+            Exit::Back => Self(verdict as u64),
+            Exit::Through(port) => Self(verdict as u64 | (port.index() as u64) << 8 | Self::THROUGH),
         }
     }
 
     /// The ending with this verdict number, which a subprogram returned.
     #[inline(always)]
     pub(crate) const fn ended(number: u32) -> Self {
-        Self(number & 0xff)
+        Self((number & 0xff) as u64)
     }
 
     /// The verdict's number.
     #[must_use]
     #[inline(always)]
     pub const fn number(self) -> u32 {
-        self.0 & 0xff
+        (self.0 & 0xff) as u32
     }
 
     #[must_use]
@@ -84,7 +86,7 @@ impl Outcome {
         if self.0 & Self::THROUGH == 0 {
             Exit::Back
         } else {
-            Exit::Through(PortNumber::of_interface(self.0 >> 8))
+            Exit::Through(PortNumber::of_interface((self.0 as u32) >> 8))
         }
     }
 
@@ -104,7 +106,7 @@ impl core::fmt::Debug for Outcome {
 impl From<Verdict> for Outcome {
     #[inline(always)]
     fn from(verdict: Verdict) -> Self {
-        Self(verdict as u32)
+        Self(verdict as u64)
     }
 }
 
@@ -119,7 +121,7 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 #[inline(always)]
 fn balance<T: Tables>(frame: &Frame<'_>, tables: &T) -> Result<Outcome, Outcome> {
     let packet = parse::network(frame)?;
-    let to = Position::of(packet.destination());
+    let to = Position::of(packet.destination);
     if to.may_be(tables.gate(to.word()), Role::Vip) {
         let director = Director::consult(tables)?;
         let outcome = inbound::forward(frame, &packet, &director);
@@ -137,7 +139,7 @@ fn balance<T: Tables>(frame: &Frame<'_>, tables: &T) -> Result<Outcome, Outcome>
             Err(outcome) => return Err(outcome),
         }
     }
-    let from = Position::of(packet.source());
+    let from = Position::of(packet.source);
     if from.may_be(tables.gate(from.word()), Role::NatServer) {
         return Ok(outbound::translate(frame, &packet, &Director::consult(tables)?));
     }

@@ -18,7 +18,7 @@ use lb_common::{
     flow_table::{BUCKET_SLOTS, Memory, Place},
     gate,
     identity::FlowId,
-    net::{Addr, NextHop, PortNumber, Tuple},
+    net::{Addr, NextHop, Port, PortNumber, Tuple},
     slot::ServerId,
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
     word::Word,
@@ -188,8 +188,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn route(&self, from: Addr, to: Addr) -> Option<NextHop> {
-        to.as_v4()?;
-        NextHop::from_word(fib_lookup(self.context, from.low_word(), to.low_word()))
+        NextHop::from_word(fib_lookup(self.context, &from, &to))
     }
 
     #[inline(always)]
@@ -210,8 +209,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn tie(&self, server: ServerId, client: &Tuple) -> Tie {
-        Tie::from_word(xlvs_tie(server.index(), client))
+    fn tie(&self, server: ServerId, client: &Tuple, hit: Port) -> Tie {
+        Tie::from_word(xlvs_tie(server.index(), client, u32::from(hit.raw())))
     }
 
     #[inline(always)]
@@ -264,21 +263,24 @@ impl Tables for KernelTables {
     }
 }
 
-/// The kernel's next hop from one IPv4 address to another, as a word; 0 if it knows none. A subprogram, because its 64
+/// The kernel's next hop from one address to another, as a word; 0 if it knows none. A subprogram, because its 64
 /// bytes of parameters would lie on the stack of every packet.
 #[inline(never)]
-fn fib_lookup(context: *mut xdp_md, from: u32, to: u32) -> u64 {
+fn fib_lookup(context: *mut xdp_md, from: &Addr, to: &Addr) -> u64 {
     const AF_INET: u64 = 2;
+    const AF_INET6: u64 = 10;
     // `struct bpf_fib_lookup` as eight words, because the verifier wants the stack accessed aligned: family; ifindex;
     // source (16 bytes); destination (16 bytes); VLAN and the start of the source MAC; its end and the other MAC.
     let params: [Word; 8] = [const { Word::new(0) }; 8];
-    params[0].store(AF_INET);
+    let in_ipv4 = to.as_v4().is_some();
+    params[0].store(if in_ipv4 { AF_INET } else { AF_INET6 });
     // SAFETY: the context is valid for the whole run.
     params[1].store(u64::from(unsafe { (*context).ingress_ifindex }));
-    params[2].store(u64::from(from));
-    params[3].store(0);
-    params[4].store(u64::from(to));
-    params[5].store(0);
+    for (place, addr) in [(2, from), (4, to)] {
+        let [a, b, c, d] = addr.words().map(u64::from);
+        params[place].store(if in_ipv4 { d } else { a | b << 32 });
+        params[place + 1].store(if in_ipv4 { 0 } else { c | d << 32 });
+    }
     params[6].store(0);
     params[7].store(0);
     // SAFETY: valid context; the words are as large and laid out as the structure.
@@ -321,11 +323,13 @@ extern "C" fn xlvs_derives(server: u32, flow: u64) -> u64 {
 /// Likewise; memory of fixed size may be handed over, too (kernel commit e5069b9c23b3, Linux 5.13).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn xlvs_tie(server: u32, client: *const Tuple) -> u64 {
+extern "C" fn xlvs_tie(server: u32, client: *const Tuple, hit: u32) -> u64 {
     let tables = KernelTables::new(core::ptr::null_mut());
     // SAFETY: the verifier has seen that the caller hands over a whole tuple, or null.
     match (Director::again(&tables), ServerId::new(server as u16), unsafe { client.as_ref() }) {
-        (Some(director), Some(id), Some(client)) => director.tie(id, client).word(),
+        (Some(director), Some(id), Some(client)) => {
+            director.tie(id, client, Port::from_raw(hit as u16)).word()
+        }
         _ => Tie::NONE.word(),
     }
 }

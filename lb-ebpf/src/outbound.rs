@@ -34,10 +34,10 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &D
     let question = Question {
         director,
         sharers,
-        // VIP and its port are filled in for each candidate.
+        // VIP and its port stand for the server and its port: they are filled in for each candidate.
         client: Tuple {
-            client: packet.destination(),
-            vip: packet.source(),
+            client: packet.destination,
+            vip: packet.source,
             client_port: transport.destination,
             vip_port: transport.source,
             protocol: transport.protocol,
@@ -48,9 +48,9 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &D
         return unexplained(packet, director).into();
     };
     let vip_port = vip_port(server.state, transport.source);
-    match rewrite::towards_client(packet, &transport, &server, vip_port, director) {
+    match rewrite::towards_client(frame, packet, &transport, &server, vip_port, director) {
         Ok(outcome) => {
-            director.tables.count_packet(server.id, Direction::Out, packet.length);
+            director.tables.count_packet(server.id, Direction::Out, packet.shape.length());
             outcome
         }
         Err(outcome) => outcome,
@@ -63,8 +63,8 @@ fn sharers<'t, T: Tables>(
     transport: &Transport<'_>,
     director: &Director<'t, T>,
 ) -> Option<&'t Sharers> {
-    let fixed = EndpointKey::new(packet.source(), transport.source, transport.protocol);
-    let hit = EndpointKey::new(packet.source(), Port::ANY, transport.protocol);
+    let fixed = EndpointKey::new(packet.source, transport.source, transport.protocol);
+    let hit = EndpointKey::new(packet.source, Port::ANY, transport.protocol);
     director.tables.sharers(&fixed).or_else(|| director.tables.sharers(&hit))
 }
 
@@ -84,7 +84,7 @@ fn explain<T: Tables>(question: &Question<'_, '_, T>) -> Option<ServerId> {
     let mut derivable = veiled(0, director.settings.flags.load());
     for number in sharers.ids {
         let Some(id) = ServerId::new(number) else { break };
-        let tie = director.tables.tie(id, client);
+        let tie = director.tables.tie(id, client, client.vip_port);
         if let Some(entry) = tie.place().and_then(|place| director.flows().at(place)) {
             let later = entry.slot().idle(director.now) > 0;
             entry.refresh(after_server(entry.slot().class(), signal.segment(), later), director.now);
@@ -106,7 +106,7 @@ fn explain<T: Tables>(question: &Question<'_, '_, T>) -> Option<ServerId> {
 
 #[inline(always)]
 fn unexplained<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) -> Verdict {
-    if director.tables.is_local(packet.destination()) {
+    if director.tables.is_local(packet.destination) {
         Verdict::PassedLocal
     } else if director.is(Settings::SERVING) {
         Verdict::PassedUnexplained

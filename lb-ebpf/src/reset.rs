@@ -2,39 +2,57 @@
 //!
 //! RFC 9293 section 3.10.7.1: no RST to a RST (only a bare SYN comes here); sequence number 0, acknowledging the SYN.
 
-use lb_common::{checksum::fold, net::Protocol, verdict::Verdict};
+use lb_common::{
+    checksum::{fold, sum},
+    net::Protocol,
+    verdict::Verdict,
+};
 
 use crate::{
     Exit, Outcome,
     director::Director,
     frame::Frame,
-    headers::{Ipv4, Tcp},
-    parse::Packet,
+    headers::{Ipv4, Ipv6, Tcp},
+    parse::{Family, Packet},
     tables::Tables,
 };
 
 const FIN: u8 = 1;
 const RST_ACK: u8 = 0x14;
 const HEADER_WORDS: u8 = 5;
-const TTL: u8 = 64;
+const TCP_LENGTH: u16 = size_of::<Tcp>() as u16;
+const HOPS: u8 = 64;
 
-/// [`Verdict::DroppedNoServer`] for a SYN with IP options, which would have to be cut out.
+/// [`Verdict::DroppedNoServer`] for a SYN with IP options or extension headers, which would have to be cut out.
 #[inline(never)]
 pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
-    let at = packet.link_length + packet.header_length;
-    let Some(tcp) = frame.view_at::<Tcp>(u64::from(at)) else { return Verdict::DroppedNoServer.into() };
-    if usize::from(packet.header_length) != size_of::<Ipv4>() {
-        return Verdict::DroppedNoServer.into();
+    match turn_round(frame, packet) {
+        Some(length) => {
+            let (from, to) = (packet.link.source.mac(), packet.link.destination.mac());
+            packet.link.source.set_mac(to);
+            packet.link.destination.set_mac(from);
+            director.tables.trim(frame.len() - (packet.shape.link_length() + length) as usize);
+            Outcome::sent(Verdict::RepliedReset, Exit::Back)
+        }
+        None => Verdict::DroppedNoServer.into(),
     }
-    let headers = u32::from(packet.header_length) + u32::from(tcp.offset.byte() >> 4) * 4;
-    let Some(payload) = u32::from(packet.length).checked_sub(headers) else {
-        return Verdict::DroppedNoServer.into();
-    };
+}
+
+/// Makes a RST of the SYN, apart from MACs and tail. The length of the IP packet; `None`, with nothing changed, if that
+/// cannot be done in place.
+#[inline(always)]
+fn turn_round(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u64> {
+    let shape = packet.shape;
+    let tcp: &Tcp = frame.view_at(shape.link_length() + shape.header_length())?;
+    let headers = shape.header_length() as u32 + u32::from(tcp.offset.byte() >> 4) * 4;
+    let payload = u32::from(shape.length()).checked_sub(headers)?;
+    match shape.family() {
+        Family::V4 => turn_ipv4(frame, packet)?,
+        Family::V6 => turn_ipv6(frame, packet)?,
+    }
     // SYN and FIN are a sequence number each.
     let controls = 1 + u32::from(tcp.flags.byte() & FIN);
     let acknowledged = u32::from_be_bytes(tcp.sequence.get()).wrapping_add(controls).wrapping_add(payload);
-
-    let (client, vip) = (packet.ip.source.get(), packet.ip.destination.get());
     let (client_port, vip_port) = (tcp.source.get(), tcp.destination.get());
     tcp.source.set(vip_port);
     tcp.destination.set(client_port);
@@ -44,32 +62,51 @@ pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Dire
     tcp.flags.set([RST_ACK]);
     tcp.window.set([0; 2]);
     tcp.urgent.set([0; 2]);
+    // Both headers are of fixed size, so the sums are a handful of additions, not a loop over the packet.
+    let length = TCP_LENGTH.to_be_bytes();
+    let pseudo =
+        sum(packet.source) + sum(packet.destination) + four([0, Protocol::Tcp as u8, length[0], length[1]]);
+    let ports = four([vip_port[0], vip_port[1], client_port[0], client_port[1]]);
+    let rest = four(acknowledged.to_be_bytes()) + four([HEADER_WORDS << 4, RST_ACK, 0, 0]);
+    tcp.checksum.set_raw(!fold(pseudo + ports + rest));
+    Some(shape.header_length() + u64::from(TCP_LENGTH))
+}
 
-    let ip = packet.ip;
-    let length = (size_of::<Ipv4>() + size_of::<Tcp>()) as u16;
-    ip.total_length.set(length.to_be_bytes());
+#[inline(always)]
+fn turn_ipv4(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<()> {
+    let ip: &Ipv4 = frame.view_at(packet.shape.link_length())?;
+    if packet.shape.header_length() != size_of::<Ipv4>() as u64 {
+        return None;
+    }
+    let (client, vip) = (ip.source.get(), ip.destination.get());
+    let length = (size_of::<Ipv4>() as u16 + TCP_LENGTH).to_be_bytes();
+    ip.total_length.set(length);
     ip.fragment.set([0x40, 0]);
-    ip.ttl.set([TTL]);
+    ip.ttl.set([HOPS]);
     ip.source.set(vip);
     ip.destination.set(client);
-    // Both headers are of fixed size, so the sums are a handful of additions, not a loop over the packet.
-    let pairs = |bytes: [u8; 4]| u64::from(u32::from_ne_bytes(bytes));
-    let addresses = pairs(client) + pairs(vip);
-    let first =
-        pairs([ip.version_ihl.byte(), ip.tos.byte(), length.to_be_bytes()[0], length.to_be_bytes()[1]]);
-    let second = pairs([ip.id.get()[0], ip.id.get()[1], 0x40, 0]);
-    let third = pairs([TTL, Protocol::Tcp as u8, 0, 0]);
-    ip.checksum.set_raw(!fold(first + second + third + addresses));
+    let first = four([ip.version_ihl.byte(), ip.tos.byte(), length[0], length[1]]);
+    let second = four([ip.id.get()[0], ip.id.get()[1], 0x40, 0]);
+    let third = four([HOPS, Protocol::Tcp as u8, 0, 0]);
+    ip.checksum.set_raw(!fold(first + second + third + four(client) + four(vip)));
+    Some(())
+}
 
-    let tcp_length = (size_of::<Tcp>() as u16).to_be_bytes();
-    let pseudo = addresses + pairs([0, Protocol::Tcp as u8, tcp_length[0], tcp_length[1]]);
-    let ports = pairs([vip_port[0], vip_port[1], client_port[0], client_port[1]]);
-    let rest = pairs(acknowledged.to_be_bytes()) + pairs([HEADER_WORDS << 4, RST_ACK, 0, 0]);
-    tcp.checksum.set_raw(!fold(pseudo + ports + rest));
+#[inline(always)]
+fn turn_ipv6(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<()> {
+    let ip: &Ipv6 = frame.view_at(packet.shape.link_length())?;
+    if packet.shape.next_header() != Protocol::Tcp as u8 {
+        return None;
+    }
+    ip.payload_length.set(TCP_LENGTH.to_be_bytes());
+    ip.hop_limit.set([HOPS]);
+    ip.source.set_addr(packet.destination);
+    ip.destination.set_addr(packet.source);
+    Some(())
+}
 
-    let (from, to) = (packet.link.source.mac(), packet.link.destination.mac());
-    packet.link.source.set_mac(to);
-    packet.link.destination.set_mac(from);
-    director.tables.trim(frame.len() - usize::from(packet.link_length + length));
-    Outcome::sent(Verdict::RepliedReset, Exit::Back)
+/// Four bytes as they lie in memory, for sums.
+#[inline(always)]
+fn four(bytes: [u8; 4]) -> u64 {
+    u64::from(u32::from_ne_bytes(bytes))
 }

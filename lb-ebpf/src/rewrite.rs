@@ -3,7 +3,7 @@
 use lb_common::{
     checksum::Delta,
     entry::ServerState,
-    net::{Addr, NextHop, Port},
+    net::{NextHop, Port},
     verdict::Verdict,
 };
 
@@ -11,7 +11,8 @@ use crate::{
     Outcome,
     director::{Chosen, Director},
     egress::{self, Way},
-    headers::Ipv4,
+    frame::Frame,
+    ip::{self, Change},
     parse::{Packet, Transport},
     tables::Tables,
 };
@@ -22,23 +23,24 @@ use crate::{
 /// The verdict, with the packet untouched.
 #[inline(always)]
 pub fn towards_server<T: Tables>(
+    frame: &Frame<'_>,
     packet: &Packet<'_>,
     transport: &Transport<'_>,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Result<Outcome, Outcome> {
-    let ttl = spend_ttl(packet.ip)?;
+    has_hops_left(frame, packet)?;
     let way = egress::to_server(packet, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
         let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
-        let mut delta = Delta::none().half(transport.destination.raw(), port.raw());
-        delta = change_destination(packet.ip, server.server.address.load(), delta, ttl);
+        let change = Change::Destination(server.server.address.load());
+        let delta = ip::forward(frame, packet, change).ok_or(Verdict::Aborted)?;
         transport.ports.destination.set(port.to_wire());
-        change_checksum(transport, delta);
+        change_checksum(transport, delta.half(transport.destination.raw(), port.raw()));
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
-    change_ttl(packet.ip, ttl, Delta::none());
+    ip::forward(frame, packet, Change::Nothing).ok_or(Verdict::Aborted)?;
     Ok(send(packet, way, Verdict::ForwardedDr))
 }
 
@@ -48,59 +50,30 @@ pub fn towards_server<T: Tables>(
 /// The verdict, with the packet untouched.
 #[inline(always)]
 pub fn towards_client<T: Tables>(
+    frame: &Frame<'_>,
     packet: &Packet<'_>,
     transport: &Transport<'_>,
     server: &Chosen<'_>,
     vip_port: Port,
     director: &Director<'_, T>,
 ) -> Result<Outcome, Outcome> {
-    let ttl = spend_ttl(packet.ip)?;
-    let way = egress::to_client(packet, server.server.vip.load(), director)?;
-    let mut delta = Delta::none().half(transport.source.raw(), vip_port.raw());
-    delta = change_source(packet.ip, server.server.vip.load(), delta, ttl);
+    has_hops_left(frame, packet)?;
+    let vip = server.server.vip.load();
+    let way = egress::to_client(packet, vip, director)?;
+    let delta = ip::forward(frame, packet, Change::Source(vip)).ok_or(Verdict::Aborted)?;
     transport.ports.source.set(vip_port.to_wire());
-    change_checksum(transport, delta);
+    change_checksum(transport, delta.half(transport.source.raw(), vip_port.raw()));
     Ok(send(packet, way, Verdict::ForwardedNatReply))
 }
 
-/// A TTL that may still be spent: the word of (TTL, protocol) as it is and as it will be.
-#[derive(Clone, Copy)]
-struct Ttl {
-    old: [u8; 2],
-    new: [u8; 2],
-}
-
+/// A router may not send on what it has counted down to zero (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
-fn spend_ttl(ip: &Ipv4) -> Result<Ttl, Verdict> {
-    let (ttl, protocol) = (ip.ttl.byte(), ip.protocol.byte());
-    if ttl <= 1 {
-        return Err(Verdict::DroppedTtl);
+fn has_hops_left(frame: &Frame<'_>, packet: &Packet<'_>) -> Result<(), Verdict> {
+    match ip::hop_limit(frame, packet) {
+        Some(0 | 1) => Err(Verdict::DroppedTtl),
+        Some(_) => Ok(()),
+        None => Err(Verdict::Aborted),
     }
-    Ok(Ttl { old: [ttl, protocol], new: [ttl - 1, protocol] })
-}
-
-#[inline(always)]
-fn change_ttl(ip: &Ipv4, ttl: Ttl, delta: Delta) {
-    let delta = delta.half(u16::from_ne_bytes(ttl.old), u16::from_ne_bytes(ttl.new));
-    ip.ttl.set([ttl.new[0]]);
-    ip.checksum.set_raw(delta.apply(ip.checksum.raw()));
-}
-
-/// Changes address, TTL and the header's checksum; gives back what the transport's checksum must take in.
-#[inline(always)]
-fn change_destination(ip: &Ipv4, to: Addr, ports: Delta, ttl: Ttl) -> Delta {
-    let old = ip.destination.raw();
-    ip.destination.set_raw(to.low_word());
-    change_ttl(ip, ttl, Delta::none().word(old, to.low_word()));
-    ports.word(old, to.low_word())
-}
-
-#[inline(always)]
-fn change_source(ip: &Ipv4, to: Addr, ports: Delta, ttl: Ttl) -> Delta {
-    let old = ip.source.raw();
-    ip.source.set_raw(to.low_word());
-    change_ttl(ip, ttl, Delta::none().word(old, to.low_word()));
-    ports.word(old, to.low_word())
 }
 
 /// RFC 768: a zero checksum of UDP means that there is none, so none is made up, and a sum of zero is sent as all ones.

@@ -129,10 +129,9 @@ impl<'t, T: Tables> Director<'t, T> {
         let hit = if chosen.state.port.is_any() { tuple.vip_port } else { chosen.state.port };
         let at = |port| self.tables.sharers(&EndpointKey::new(address, port, tuple.protocol));
         let Some(sharers) = at(hit).or_else(|| at(Port::ANY)) else { return false };
-        let client = Tuple { vip_port: hit, ..*tuple };
         for number in sharers.ids {
             let Some(other) = ServerId::new(number) else { break };
-            if other != id && self.tables.tie(other, &client).place().is_some() {
+            if other != id && self.tables.tie(other, tuple, hit).place().is_some() {
                 return true;
             }
         }

@@ -53,16 +53,15 @@ impl Tie {
 }
 
 impl<T: Tables> Director<'_, T> {
-    /// What ties this pair to a connection whose VIP is not known: in `client`, the port at the server stands for the
-    /// VIP's port.
+    /// What ties this pair to a client's connection that hits this port at the server, whatever its VIP.
     #[inline(always)]
-    pub fn tie(&self, id: ServerId, client: &Tuple) -> Tie {
+    pub fn tie(&self, id: ServerId, client: &Tuple, hit: Port) -> Tie {
         let Some(pair) = self.server(id) else { return Tie::NONE };
         // Who has no port of its own is hit on the VIP's, and speaks for its service from no other.
-        if pair.state.port.is_any() && vip_port(pair.state, client.vip_port) != client.vip_port {
+        if pair.state.port.is_any() && vip_port(pair.state, hit) != hit {
             return Tie::NONE;
         }
-        let flow = self.settings.flow_id(&forward_tuple(pair.server, pair.state, client));
+        let flow = self.settings.flow_id(&forward_tuple(pair.server, pair.state, client, hit));
         if self.is(Settings::FLOWS)
             && let Some(place) = self.flows().locate(flow)
             && let Some(entry) = self.flows().at(place)
@@ -78,11 +77,10 @@ impl<T: Tables> Director<'_, T> {
     }
 }
 
-/// The tuple under which a client's connection to this server's service is stored. In `client`, the port at the server
-/// stands for the VIP's port, which it is where the service listens on any.
+/// The tuple under which a client's connection to this server's service is stored.
 #[inline(always)]
-pub fn forward_tuple(server: &Server, state: ServerState, client: &Tuple) -> Tuple {
-    Tuple { vip: server.vip.load(), vip_port: vip_port(state, client.vip_port), ..*client }
+fn forward_tuple(server: &Server, state: ServerState, client: &Tuple, hit: Port) -> Tuple {
+    Tuple { vip: server.vip.load(), vip_port: vip_port(state, hit), ..*client }
 }
 
 /// The VIP's port of a connection that hits this port at the server.

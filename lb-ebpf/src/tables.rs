@@ -5,7 +5,7 @@ use lb_common::{
     entry::{Caller, EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
     flow_table::{Memory, Place},
     identity::FlowId,
-    net::{Addr, NextHop, PortNumber, Tuple},
+    net::{Addr, NextHop, Port, PortNumber, Tuple},
     slot::ServerId,
     verdict::Event,
 };
@@ -54,11 +54,11 @@ pub trait Tables: Memory {
     /// [`Director::store`](crate::director::Director::store); likewise.
     fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool;
     /// [`Director::tie`](crate::director::Director::tie); likewise.
-    fn tie(&self, server: ServerId, client: &Tuple) -> Tie
+    fn tie(&self, server: ServerId, client: &Tuple, hit: Port) -> Tie
     where
         Self: Sized,
     {
-        Director::again(self).map_or(Tie::NONE, |director| director.tie(server, client))
+        Director::again(self).map_or(Tie::NONE, |director| director.tie(server, client, hit))
     }
     /// [`Director::collides`](crate::director::Director::collides); likewise.
     fn collides(&self, server: ServerId, tuple: &Tuple) -> bool

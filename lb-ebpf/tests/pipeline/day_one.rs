@@ -194,7 +194,7 @@ fn no_packet_scans_the_table() {
 
 /// "IPv6 returned ABORTED on dual-stack NICs."
 #[test]
-fn ipv6_is_passed() {
+fn ipv6_that_is_not_ours_is_passed() {
     let mut native = Native::with(&one_server()).unwrap();
     let (from, to) = ([0xfd00, 0, 0, 0, 0, 0, 0, 1], [0xfd00, 0, 0, 0, 0, 0, 0, 2]);
     for packet in [
@@ -206,9 +206,14 @@ fn ipv6_is_passed() {
         },
     ] {
         let frame = Frame::new(mac_of(CLIENT), Side::Front.mac(), packet).bytes();
-        for length in [frame.len(), 54, 20, 14] {
+        for (length, expected) in [
+            (frame.len(), "passed_not_ours"),
+            (frame.len() - 1, "passed_malformed"),
+            (53, "passed_malformed"),
+            (14, "passed_malformed"),
+        ] {
             let (verdict, output) = run(&mut native, Side::Front, &frame[..length]);
-            assert_eq!(verdict, "passed_ipv6");
+            assert_eq!(verdict, expected);
             assert_eq!(output, frame[..length]);
         }
     }

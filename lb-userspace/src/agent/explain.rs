@@ -10,7 +10,7 @@ use lb_common::slot::ServerId;
 use lb_common::verdict::Verdict;
 
 use super::actor::Agent;
-use crate::api::{self, Decision, ExplainReport, Failure, Schema};
+use crate::api::{self, Decision, ExplainReport, Failure, FailureKind, Schema};
 use crate::control::PacketQuery;
 
 /// A story with an ending.
@@ -29,12 +29,11 @@ impl Agent {
             api::Protocol::Udp => Protocol::Udp,
             _ => Protocol::Tcp,
         };
-        let story = if query.source.is_ipv6() || query.destination.is_ipv6() {
-            let why = vec!["this version leaves IPv6 to the kernel".to_owned()];
-            Story { why, decision: Decision::None, verdict: Verdict::PassedIpv6, id: None }
-        } else {
-            self.story(query, protocol)
-        };
+        if query.source.is_ipv6() != query.destination.is_ipv6() {
+            let message = "source and destination are of different families; no packet is".to_owned();
+            return Err(Failure::new(FailureKind::Refused, message));
+        }
+        let story = self.story(query, protocol);
         let server = story.id.and_then(|id| self.installation.maps.servers.get(id.index()));
         let names = story.id.and_then(|id| self.names().into_iter().find(|(held, ..)| *held == id));
         Ok(ExplainReport {
@@ -100,6 +99,11 @@ impl Agent {
             why.push(format!("no service listens on port {} of the VIP", query.destination.port()));
             return none(why, Verdict::PassedNoService);
         };
+        if tuple.client.is_martian() || maps.listeners.get(&EndpointKey::vip_marker(tuple.client), 0).is_ok()
+        {
+            why.push(format!("no client can have the address {}", query.source.ip()));
+            return none(why, Verdict::DroppedMartian);
+        }
         let (select, miss) = (service.select.load(), service.miss.load());
         if select != miss {
             why.push("select and miss table differ at the moment; a SYN goes by the select table".to_owned());

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
@@ -281,8 +281,7 @@ impl Tables for Native {
     }
 
     fn route(&self, _: Addr, to: Addr) -> Option<NextHop> {
-        let asked: Option<Ipv4Addr> = to.as_v4().map(Ipv4Addr::from);
-        asked.and_then(|_| self.routes.get(&to)).map(|hop| next_hop(*hop, INDICES))
+        self.routes.get(&to).map(|hop| next_hop(*hop, INDICES))
     }
 
     fn trim(&self, bytes: usize) {

@@ -21,12 +21,12 @@ pub(super) fn cases() -> Vec<Case> {
         passed(
             "IPv6 of TCP",
             from(Network::Ipv6(Ipv6::new(v6_client, v6_vip, Tcp::syn(PORT, 80, 1)))),
-            "passed_ipv6",
+            "passed_not_ours",
         ),
         passed(
             "IPv6 neighbour discovery",
             from(Network::Ipv6(Ipv6::new(v6_client, v6_vip, Icmp::new(135, 0, [0; 4], [0; 16]).version_6()))),
-            "passed_ipv6",
+            "passed_not_ours",
         ),
         passed("an Ethernet header and nothing more", [&[2; 12][..], &[8, 0]].concat(), "passed_malformed"),
         passed("a connection to the director itself", from_client(DIRECTOR, syn(22)), "passed_not_ours"),
