@@ -9,6 +9,8 @@ pub enum Family {
 }
 
 impl Family {
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }

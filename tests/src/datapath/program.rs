@@ -280,7 +280,7 @@ impl Engine for Program {
         self.arrays.clear();
         self.keyed.clear()?;
         self.set_clock(FIRST_TICK)?;
-        for family in [Family::V4, Family::V6] {
+        for family in Family::BOTH {
             self.namespace.ip_of(family, "route flush table main\nneigh flush all")?;
         }
         Ok(())

@@ -310,7 +310,7 @@ impl Topology {
 }
 
 fn both_vips_on(interface: &str) -> String {
-    [Family::V4, Family::V6].map(|family| vip_on(interface, vip(family))).concat()
+    Family::BOTH.map(|family| vip_on(interface, vip(family))).concat()
 }
 
 fn mac(namespace: &Namespace, interface: &str) -> Result<[u8; 6]> {

@@ -35,23 +35,10 @@ fn replied(transport: impl Into<Transport>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use super::super::{Step, all};
+    use super::super::Step;
     use super::cases;
     use crate::fixture::Output;
     use crate::packet::faults;
-
-    #[test]
-    fn names_differ_from_each_other_and_from_all_others() {
-        // Those of this module may be among all, or not yet.
-        let own: Vec<&str> = cases().iter().map(|case| case.name).collect();
-        let others: BTreeSet<&str> =
-            all().iter().map(|case| case.name).filter(|name| !own.contains(name)).collect();
-        let distinct: BTreeSet<&str> = own.iter().copied().collect();
-        assert_eq!(distinct.len(), own.len());
-        assert!(others.len() + own.len() >= all().len());
-    }
 
     /// What must come out is sound by itself, but for what came in with a wrong checksum, which stays wrong.
     #[test]
