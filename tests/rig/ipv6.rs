@@ -7,14 +7,13 @@ use xlvs_tests::curl;
 use xlvs_tests::family::Family;
 use xlvs_tests::namespace::Namespace;
 use xlvs_tests::nginx::{Nginx, NginxPlan};
-use xlvs_tests::topology::{DIRECTOR_OUTSIDE6, Delivery, Layout, Plan, Topology, VIP6, server_address6};
+use xlvs_tests::topology::{Delivery, Layout, Plan, Topology, server_address6};
 use xlvs_tests::traffic::{
-    Activity, Download, EchoServer, Greeting, HandshakePlan, Swarm, SwarmPlan, UdpEchoServer, handshakes,
-    udp_flows,
+    Activity, Download, EchoServer, Greeting, Swarm, SwarmPlan, UdpEchoServer, udp_flows,
 };
 
-fn routed(layout: Layout, delivery: Delivery) -> Topology {
-    Topology::build(&Plan { kernel_forwards: true, ..Plan::new(layout, delivery, 1) }).unwrap()
+fn routed(layout: Layout) -> Topology {
+    Topology::build(&Plan { kernel_forwards: true, ..Plan::new(layout, Delivery::Nat, 1) }).unwrap()
 }
 
 fn served() -> SocketAddr {
@@ -34,7 +33,7 @@ fn sound(machine: &Namespace) {
 #[test]
 fn tcp_and_udp_cross_over_ipv6_without_a_wrong_checksum() {
     for layout in [Layout::TwoArm, Layout::OneArm] {
-        let topology = routed(layout, Delivery::Nat);
+        let topology = routed(layout);
         let server = &topology.servers()[0].namespace;
         let _tcp = EchoServer::start(server, "rs1", served(), Greeting::OnRequest).unwrap();
         let _udp = UdpEchoServer::start(server, "rs1", served()).unwrap();
@@ -56,30 +55,8 @@ fn tcp_and_udp_cross_over_ipv6_without_a_wrong_checksum() {
 }
 
 #[test]
-fn direct_routing_servers_answer_from_the_vip_over_ipv6() {
-    for layout in [Layout::OneArm, Layout::TwoArm] {
-        let plan = Plan {
-            kernel_forwards: true,
-            vip_on_director: false,
-            ..Plan::new(layout, Delivery::DirectRouting, 1)
-        };
-        let topology = Topology::build(&plan).unwrap();
-        // The kernel as a balancer of one server: whatever is for the VIP goes there as it is.
-        topology.director().ip(&format!("route add {VIP6} via {}", server_address6(0))).unwrap();
-        topology.client().ip(&format!("route add {VIP6} via {DIRECTOR_OUTSIDE6}")).unwrap();
-        let address = SocketAddr::from((VIP6, 80));
-        let server =
-            EchoServer::start(&topology.servers()[0].namespace, "rs1", address, Greeting::OnRequest).unwrap();
-        let report = handshakes(topology.client(), &HandshakePlan::new(address, 50)).unwrap();
-        assert_eq!((report.opened(), server.accepted()), (50, 50), "{layout:?}: {report}");
-        sound(topology.client());
-        sound(&topology.servers()[0].namespace);
-    }
-}
-
-#[test]
 fn nginx_is_fetched_from_over_ipv6() {
-    let topology = routed(Layout::TwoArm, Delivery::Nat);
+    let topology = routed(Layout::TwoArm);
     let listen = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80));
     let plan = NginxPlan { listen, big_file: 1 << 20, ..NginxPlan::new("rs1") };
     let _nginx = Nginx::start(&topology.servers()[0].namespace, &plan).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xlvs_tests::family::Family;
 use xlvs_tests::namespace::Namespace;
-use xlvs_tests::topology::{Delivery, Layout, Plan, Topology, VIP, server_address, vip};
+use xlvs_tests::topology::{Delivery, Layout, Plan, Topology, server_address, vip};
 use xlvs_tests::traffic::{EchoServer, Greeting, HandshakePlan, handshakes};
 
 use crate::crossing;
@@ -103,11 +103,12 @@ fn direct_routing_servers_answer_from_the_vip_on_their_own_way() {
     for layout in [Layout::OneArm, Layout::TwoArm] {
         let topology = Topology::build(&Plan::new(layout, Delivery::DirectRouting, 1)).unwrap();
         let _director = crossing::attach_direct_routing(&topology, layout).unwrap();
-        let address = SocketAddrV4::new(VIP, PORT);
-        let server =
-            EchoServer::start(&topology.servers()[0].namespace, "rs1", address, Greeting::OnRequest).unwrap();
-        let report = handshakes(topology.client(), &HandshakePlan::new(address, 50)).unwrap();
-        assert_eq!((report.opened(), server.accepted()), (50, 50), "{layout:?}: {report}");
+        for address in Family::BOTH.map(|family| SocketAddr::new(vip(family), PORT)) {
+            let rs1 = &topology.servers()[0].namespace;
+            let server = EchoServer::start(rs1, "rs1", address, Greeting::OnRequest).unwrap();
+            let report = handshakes(topology.client(), &HandshakePlan::new(address, 50)).unwrap();
+            assert_eq!((report.opened(), server.accepted()), (50, 50), "{address}, {layout:?}: {report}");
+        }
     }
 }
 

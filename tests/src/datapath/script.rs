@@ -274,3 +274,38 @@ fn spoil(random: &mut Random, bytes: &mut Vec<u8>) {
         bytes.truncate(14.max(random.below(bytes.len() as u64) as usize));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(acts: Vec<Act>) -> Vec<Vec<u8>> {
+        let frame = |act| match act {
+            Act::Frame(_, frame) => Some(frame),
+            _ => None,
+        };
+        acts.into_iter().filter_map(frame).collect()
+    }
+
+    #[test]
+    fn about_half_of_the_traffic_of_both_families_is_ipv6() {
+        let of_both = frames(random_of_both_families(7, 2000));
+        let v6 = of_both.iter().filter(|frame| frame[12..14] == [0x86, 0xdd]).count();
+        assert!((of_both.len() * 2 / 5..of_both.len() * 3 / 5).contains(&v6), "{v6} of {}", of_both.len());
+        assert_eq!(of_both, frames(random_of_both_families(7, 2000)), "the seed decides everything");
+    }
+
+    #[test]
+    fn the_twins_of_a_busy_world_have_names_of_their_own() {
+        let (one, both) = (busy_world(), busy_world_of_both_families());
+        let mut names: Vec<&str> = both.servers.iter().map(|(_, server)| server.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!((names.len(), both.services.len()), (2 * one.servers.len(), 2 * one.services.len()));
+        assert!(
+            both.servers.iter().all(|(number, server)| {
+                both.services[number.0].vip.is_ipv4() == server.address.is_ipv4()
+            })
+        );
+    }
+}

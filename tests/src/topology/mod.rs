@@ -21,11 +21,12 @@
 //!   cuts big frames to the MTU before they are handed over.
 
 mod addresses;
+mod machine;
 mod plan;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
 use crate::cleanup::Undo;
 use crate::family::Family;
@@ -138,7 +139,7 @@ impl Topology {
                 clients.to_owned() + &Pair::client(0).as_router()
             }
         })?;
-        self.tune_end_host(&namespace)?;
+        machine::tune(&namespace)?;
         if delivery == Delivery::DirectRouting {
             // Set before the VIP is there: a single ARP answer would draw the clients past the director. IPv6 needs no
             // such: neighbours are answered for the addresses of the very interface, and the VIP is on another.
@@ -184,7 +185,7 @@ impl Topology {
 
     /// The MAC address of an interface of the director, which frames from the clients' side are sent to.
     pub fn director_mac(&self, interface: &str) -> Result<[u8; 6]> {
-        mac(&self.director, interface)
+        machine::mac(&self.director, interface)
     }
 
     fn add_client(&mut self) -> Result<()> {
@@ -194,7 +195,7 @@ impl Topology {
         let own = Pair::client(index);
         self.plug_in(&namespace, "eth0", &format!("cli{index}"), self.outside_bridge(), own)?;
         namespace.ip(&(own.owned_by("eth0") + &Pair::OUTSIDE.as_router()))?;
-        self.tune_end_host(&namespace)?;
+        machine::tune(&namespace)?;
         self.clients.push(namespace);
         Ok(())
     }
@@ -293,30 +294,8 @@ impl Topology {
             namespace.name()
         ))
     }
-
-    /// What a test with many connections needs of a client or a server.
-    fn tune_end_host(&self, namespace: &Namespace) -> Result<()> {
-        namespace.sysctl(&[
-            ("net/ipv4/ip_local_port_range", "10000 65000"),
-            ("net/ipv4/tcp_max_syn_backlog", "16384"),
-            ("net/core/somaxconn", "16384"),
-            ("net/ipv4/conf/all/rp_filter", "0"),
-            ("net/ipv4/conf/eth0/rp_filter", "0"),
-            // Both subnets share the wire in one-arm; a redirect would teach the ends a way round the director.
-            ("net/ipv4/conf/all/accept_redirects", "0"),
-            ("net/ipv4/conf/eth0/accept_redirects", "0"),
-        ])
-    }
 }
 
 fn both_vips_on(interface: &str) -> String {
     Family::BOTH.map(|family| vip_on(interface, vip(family))).concat()
-}
-
-fn mac(namespace: &Namespace, interface: &str) -> Result<[u8; 6]> {
-    let links = namespace.ip_json(&["link", "show", "dev", interface])?;
-    let text = links[0]["address"].as_str().context("ip shows no MAC address")?;
-    let bytes: Vec<u8> =
-        text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
-    <[u8; 6]>::try_from(bytes.as_slice()).with_context(|| format!("{text} is no MAC address"))
 }
