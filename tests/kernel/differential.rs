@@ -6,7 +6,10 @@ use anyhow::{Result, ensure};
 use lb_common::slot::Slot;
 use lb_common::word::Word;
 use xlvs_tests::datapath::program::Program;
-use xlvs_tests::datapath::script::{Act, busy_world, random};
+use xlvs_tests::datapath::script::{
+    Act, busy_world, busy_world_of_both_families, random, random_of_both_families,
+};
+use xlvs_tests::datapath::world::World;
 use xlvs_tests::datapath::{Engine as _, Native};
 use xlvs_tests::fixture::Observation;
 use xlvs_tests::packet::{difference, faults};
@@ -45,8 +48,23 @@ const REACHED: [&str; 26] = [
     "path_learned",
 ];
 
+/// A world, and traffic in it.
+struct Scene {
+    world: World,
+    traffic: fn(u64, usize) -> Vec<Act>,
+}
+
 #[test]
 fn program_and_library_agree_on_random_traffic() -> Result<()> {
+    agree(&Scene { world: busy_world(), traffic: random })
+}
+
+#[test]
+fn program_and_library_agree_on_random_traffic_of_both_families() -> Result<()> {
+    agree(&Scene { world: busy_world_of_both_families(), traffic: random_of_both_families })
+}
+
+fn agree(scene: &Scene) -> Result<()> {
     let seed = fresh_seed();
     println!("XLVS_SEED={seed}");
     let mut seeds = Random::from_seed(seed);
@@ -54,7 +72,7 @@ fn program_and_library_agree_on_random_traffic() -> Result<()> {
     let mut reached = BTreeMap::new();
     for sequence in 0..SEQUENCES {
         let crowded = sequence % 2 == 1;
-        compare(seeds.next(), crowded, &mut program, &mut library, &mut reached)?;
+        compare(scene, seeds.next(), crowded, &mut program, &mut library, &mut reached)?;
     }
     println!("{reached:?}");
     let missing: Vec<&str> = REACHED.into_iter().filter(|name| !reached.contains_key(*name)).collect();
@@ -67,6 +85,7 @@ fn program_and_library_agree_on_random_traffic() -> Result<()> {
 
 /// `crowded`: the flow table is full of other connections, of every class and age.
 fn compare(
+    scene: &Scene,
     seed: u64,
     crowded: bool,
     program: &mut Program,
@@ -76,12 +95,13 @@ fn compare(
     program.reset()?;
     library.reset()?;
     if crowded {
-        crowd(seed, program.arrays.flows.words());
-        crowd(seed, library.arrays.flows.words());
+        let servers = scene.world.servers.len() as u64;
+        crowd(seed, servers, program.arrays.flows.words());
+        crowd(seed, servers, library.arrays.flows.words());
     }
-    program.install(&busy_world())?;
-    library.install(&busy_world())?;
-    for (number, act) in random(seed, ACTS).into_iter().enumerate() {
+    program.install(&scene.world)?;
+    library.install(&scene.world)?;
+    for (number, act) in (scene.traffic)(seed, ACTS).into_iter().enumerate() {
         match act {
             Act::Pass(ticks) => {
                 program.pass(ticks)?;
@@ -116,8 +136,7 @@ fn compare(
 
 /// Fills every place, so that each newcomer must find one to give way. Half the buckets are of one class each, for a
 /// bucket of everything always has somebody who has expired.
-fn crowd(seed: u64, slots: &[Word]) {
-    let servers = busy_world().servers.len() as u64;
+fn crowd(seed: u64, servers: u64, slots: &[Word]) {
     let mut random = Random::from_seed(seed);
     // Class and age as the tick at which engines begin has them: nobody is old.
     let young = [(0_u64, 1000 & 0x7f), (1, 1000 / 64), (2, 1000 / 64), (3, 1000 & 0xff)];

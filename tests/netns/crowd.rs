@@ -1,6 +1,6 @@
 //! Connections that are to survive: half of them idle, half echoing numbered bytes ten times a second.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use xlvs_tests::traffic::{Activity, EchoServer, Swarm, SwarmPlan, SwarmReport};
@@ -21,7 +21,8 @@ pub struct Crowd {
 
 impl Crowd {
     /// Opens so many connections to the target.
-    pub fn open(site: &Site, target: SocketAddrV4, connections: usize) -> Self {
+    pub fn open(site: &Site, target: impl Into<SocketAddr>, connections: usize) -> Self {
+        let target = target.into();
         let busy = SwarmPlan::new(target, connections / 2, Activity::Echo { every: EVERY });
         let idle = SwarmPlan::new(target, connections - connections / 2, Activity::Idle);
         let crowd = Self {

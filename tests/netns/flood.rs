@@ -25,7 +25,7 @@ fn flood(site: &Site, barrage: Barrage, clients: usize, rate: Option<f64>) -> Fl
     let plan = FloodPlan {
         barrage,
         clients,
-        target: WEB,
+        target: WEB.into(),
         destination: site.topology.director_mac("eth0").unwrap(),
         rate,
         seed: fresh_seed(),

@@ -1,15 +1,16 @@
 //! Where a test takes place: a client, a director with an installation of xlvs, and real servers.
 
 use std::fmt::Display;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use xlvs_tests::agent::Installation;
+use xlvs_tests::family::Family;
 use xlvs_tests::namespace::Namespace;
 use xlvs_tests::service_text::ServiceText;
-use xlvs_tests::topology::{Delivery, Layout, Plan, Server, Topology, VIP};
+use xlvs_tests::topology::{Delivery, Layout, Plan, Server, Topology, VIP, vip};
 use xlvs_tests::traffic::{EchoServer, Greeting};
 
-/// Where clients find the service `web`.
+/// Where clients find the service `web` over IPv4.
 pub const WEB: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
 
 /// Machines and an installation; nothing is attached yet.
@@ -17,7 +18,9 @@ pub struct Site {
     // Before the machines: dropping it detaches.
     pub installation: Installation,
     pub topology: Topology,
-    delivery: Delivery,
+    pub delivery: Delivery,
+    /// Of VIP and servers in the configuration.
+    pub family: Family,
 }
 
 impl Site {
@@ -41,7 +44,7 @@ impl Site {
         let topology = Topology::build(plan).unwrap();
         let interfaces = topology.director_interfaces();
         let installation = Installation::new(topology.director(), interfaces, settings).unwrap();
-        Self { installation, topology, delivery: plan.delivery }
+        Self { installation, topology, delivery: plan.delivery, family: Family::V4 }
     }
 
     pub fn client(&self) -> &Namespace {
@@ -56,13 +59,17 @@ impl Site {
         self.topology.servers()
     }
 
+    /// Where clients find the service `web`.
+    pub fn target(&self) -> SocketAddr {
+        SocketAddr::new(vip(self.family), WEB.port())
+    }
+
     /// The address that server `index` listens on: its own, or the VIP in direct routing.
-    pub fn listen(&self, index: usize) -> SocketAddrV4 {
-        let address = match self.delivery {
-            Delivery::Nat => self.servers()[index].address,
-            Delivery::DirectRouting => VIP,
-        };
-        SocketAddrV4::new(address, WEB.port())
+    pub fn listen(&self, index: usize) -> SocketAddr {
+        match self.delivery {
+            Delivery::Nat => SocketAddr::new(self.servers()[index].address_in(self.family), WEB.port()),
+            Delivery::DirectRouting => self.target(),
+        }
     }
 
     /// An echo server on server `index`; gone when dropped, as with the end of its process.
@@ -78,7 +85,7 @@ impl Site {
 
     /// The service `web` over these servers, by index and weight.
     pub fn web(&self, servers: &[(usize, u32)]) -> ServiceText {
-        let web = ServiceText::new("web", WEB.port(), self.delivery);
+        let web = ServiceText::over(self.family, "web", WEB.port(), self.delivery);
         servers.iter().fold(web, |web, &(index, weight)| web.server(&self.servers()[index], weight))
     }
 

@@ -1,20 +1,28 @@
 //! Floods, counted at the other end by the kernel.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use xlvs_tests::accounting::{Meter, Mode, attachment};
+use xlvs_tests::family::Family;
 use xlvs_tests::flood::{Barrage, Flood, FloodPlan};
 use xlvs_tests::random::fresh_seed;
 use xlvs_tests::stub;
-use xlvs_tests::topology::{Delivery, Layout, Plan, Topology, VIP, server_address};
+use xlvs_tests::topology::{Delivery, Layout, Plan, Topology, VIP, server_address, vip};
 use xlvs_tests::traffic::{EchoServer, Greeting, HandshakePlan, handshakes};
 
 use crate::crossing;
 
 fn plan(topology: &Topology, barrage: Barrage, clients: usize, rate: Option<f64>) -> FloodPlan {
     let destination = topology.director_mac("eth0").unwrap();
-    FloodPlan { barrage, clients, target: SocketAddrV4::new(VIP, 80), destination, rate, seed: fresh_seed() }
+    FloodPlan {
+        barrage,
+        clients,
+        target: SocketAddr::new(VIP.into(), 80),
+        destination,
+        rate,
+        seed: fresh_seed(),
+    }
 }
 
 fn from_the_client(topology: &Topology, plan: FloodPlan) -> Flood {
@@ -68,7 +76,7 @@ fn shielded_servers_are_spared_and_still_serve() {
     for layout in [Layout::OneArm, Layout::TwoArm] {
         let topology = Topology::build(&Plan::new(layout, Delivery::Nat, 1)).unwrap();
         let director = crossing::attach(&topology, layout).unwrap();
-        let address = SocketAddrV4::new(server_address(0), 80);
+        let address = SocketAddr::new(server_address(0).into(), 80);
         let server = &topology.servers()[0].namespace;
         let _server = EchoServer::start(server, "rs1", address, Greeting::OnRequest).unwrap();
         let attempts = HandshakePlan { rate: Some(100.0), ..HandshakePlan::new(address, 100) };
@@ -95,12 +103,19 @@ fn a_rated_flood_keeps_its_rate_and_every_frame_is_counted() {
     assert_eq!(attachment(topology.director(), "eth0").unwrap(), None);
     let _stub = stub::attach_shield(topology.director(), "eth0").unwrap();
     assert_eq!(attachment(topology.director(), "eth0").unwrap().unwrap().mode, Mode::Native);
-    let meter = Meter::start(topology.director(), &["eth0", "eth1"]).unwrap();
-    let report =
-        from_the_client(&topology, plan(&topology, Barrage::Syns, 20_000, Some(20_000.0))).finish().unwrap();
-    println!("{report}");
-    assert!((18_000.0..21_000.0).contains(&report.rate()), "{report}");
-    // A few frames more: ARP.
-    let received = settled(&meter);
-    assert!((20_000..20_010).contains(&received), "{received}");
+    for family in Family::BOTH {
+        let meter = Meter::start(topology.director(), &["eth0", "eth1"]).unwrap();
+        let plan = FloodPlan {
+            target: SocketAddr::new(vip(family), 80),
+            ..plan(&topology, Barrage::Syns, 20_000, Some(20_000.0))
+        };
+        let report = from_the_client(&topology, plan).finish().unwrap();
+        println!("{family:?}: {report}");
+        assert!((18_000.0..21_000.0).contains(&report.rate()), "{report}");
+        // A few frames more: who looks for neighbours and announces groups.
+        let received = settled(&meter);
+        assert!((20_000..20_010).contains(&received), "{family:?}: {received}");
+        // The shield took them: nothing is left for the kernel to answer.
+        assert!(topology.director().counter("Tcp", "OutRsts").unwrap() == 0, "{family:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! curl: single requests and downloads as a user would make them.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,8 +70,12 @@ impl Fetch {
     }
 }
 
-/// `http://ADDRESS:PORT/PATH`, the port only when it is not 80.
-pub fn url(address: Ipv4Addr, port: u16, path: &str) -> String {
+/// `http://ADDRESS:PORT/PATH`, the port only when it is not 80, an IPv6 address in brackets.
+pub fn url(address: impl Into<IpAddr>, port: u16, path: &str) -> String {
+    let address = match address.into() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
     let port = if port == 80 { String::new() } else { format!(":{port}") };
     format!("http://{address}{port}/{}", path.trim_start_matches('/'))
 }
@@ -104,7 +108,8 @@ mod tests {
 
     #[test]
     fn urls_are_written_as_people_write_them() {
-        assert_eq!(url(Ipv4Addr::new(10, 77, 1, 100), 80, "/big"), "http://10.77.1.100/big");
-        assert_eq!(url(Ipv4Addr::new(10, 77, 1, 100), 8080, ""), "http://10.77.1.100:8080/");
+        assert_eq!(url([10, 77, 1, 100], 80, "/big"), "http://10.77.1.100/big");
+        assert_eq!(url([10, 77, 1, 100], 8080, ""), "http://10.77.1.100:8080/");
+        assert_eq!(url([0xfd77, 1, 0, 0, 0, 0, 0, 0x100], 8080, "x"), "http://[fd77:1::100]:8080/x");
     }
 }

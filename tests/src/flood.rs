@@ -1,7 +1,7 @@
 //! Frames from a million invented clients, as fast as one core sends them or at a given rate.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::namespace::Namespace;
-use crate::packet::{Frame, Ipv4, Mac, Tcp};
+use crate::packet::{Frame, Ipv4, Ipv6, Mac, Network, Tcp};
 use crate::packet_socket::PacketSocket;
 use crate::random::Random;
 
@@ -30,7 +30,8 @@ pub struct FloodPlan {
     pub barrage: Barrage,
     /// Invented clients, so frames, or pairs of them.
     pub clients: usize,
-    pub target: SocketAddrV4,
+    /// The clients are of its family.
+    pub target: SocketAddr,
     /// The next hop, the director's interface.
     pub destination: Mac,
     /// Frames a second; None sends as fast as it goes.
@@ -177,24 +178,28 @@ impl Invention {
         batch.clear();
         while self.left > 0 && batch.len() + 1 < BATCH {
             self.left -= 1;
-            let source = SocketAddrV4::new(self.address(), 1024 + self.random.below(64_512) as u16);
+            let source = SocketAddr::new(self.address(), 1024 + self.random.below(64_512) as u16);
             let [sequence, acknowledgement] = [self.random.next() as u32, self.random.next() as u32];
             let port = self.plan.target.port();
             let syn = Tcp::syn(source.port(), port, sequence);
             let ack = Tcp::ack(source.port(), port, sequence.wrapping_add(1), acknowledgement);
             match self.plan.barrage {
-                Barrage::Syns => batch.push(self.frame(*source.ip(), syn)),
-                Barrage::Acks => batch.push(self.frame(*source.ip(), ack)),
+                Barrage::Syns => batch.push(self.frame(source.ip(), syn)),
+                Barrage::Acks => batch.push(self.frame(source.ip(), ack)),
                 Barrage::Pairs => {
-                    batch.push(self.frame(*source.ip(), syn));
-                    batch.push(self.frame(*source.ip(), ack));
+                    batch.push(self.frame(source.ip(), syn));
+                    batch.push(self.frame(source.ip(), ack));
                 }
             }
         }
     }
 
+    fn address(&mut self) -> IpAddr {
+        if self.plan.target.is_ipv4() { self.address_v4().into() } else { self.address_v6().into() }
+    }
+
     /// Any unicast address outside 10/8, where the topology lives, and outside 0/8 and 127/8.
-    fn address(&mut self) -> Ipv4Addr {
+    fn address_v4(&mut self) -> Ipv4Addr {
         loop {
             let address = Ipv4Addr::from_bits(self.random.next() as u32);
             match address.octets()[0] {
@@ -204,8 +209,18 @@ impl Invention {
         }
     }
 
-    fn frame(&self, source: Ipv4Addr, segment: Tcp) -> Vec<u8> {
-        let packet = Ipv4::new(source, *self.plan.target.ip(), segment);
+    /// Any of 2000::/3, where the Internet is; the topology is in fd77::/16.
+    fn address_v6(&mut self) -> Ipv6Addr {
+        let [high, low] = [self.random.next(), self.random.next()];
+        Ipv6Addr::from_bits(u128::from(high >> 3 | 1 << 61) << 64 | u128::from(low))
+    }
+
+    fn frame(&self, source: IpAddr, segment: Tcp) -> Vec<u8> {
+        let packet: Network = match (source, self.plan.target.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(target)) => Ipv4::new(source, target, segment).into(),
+            (IpAddr::V6(source), IpAddr::V6(target)) => Ipv6::new(source, target, segment).into(),
+            _ => unreachable!("a client is of its target's family"),
+        };
         Frame::new([2, 0x77, 0, 0, 0xff, 0xff], self.plan.destination, packet).bytes()
     }
 }
@@ -214,9 +229,14 @@ impl Invention {
 mod tests {
     use super::*;
     use crate::packet::{decode, faults};
+    use crate::topology::{VIP, VIP6};
 
     fn frames(barrage: Barrage, clients: usize, seed: u64) -> Vec<Vec<u8>> {
-        let target = SocketAddrV4::new(Ipv4Addr::new(10, 77, 1, 100), 80);
+        frames_to(VIP.into(), barrage, clients, seed)
+    }
+
+    fn frames_to(vip: IpAddr, barrage: Barrage, clients: usize, seed: u64) -> Vec<Vec<u8>> {
+        let target = SocketAddr::new(vip, 80);
         let plan = FloodPlan { barrage, clients, target, destination: [2; 6], rate: None, seed };
         let (mut invention, mut all, mut batch) = (Invention::new(&plan), Vec::new(), Vec::new());
         loop {
@@ -235,13 +255,15 @@ mod tests {
 
     #[test]
     fn every_frame_is_sound_and_every_client_another() {
-        let all = frames(Barrage::Syns, 1000, 1);
-        assert_eq!(all.len(), 1000);
-        assert!(all.iter().all(|frame| faults(frame).is_empty()));
-        let sources: std::collections::BTreeSet<String> =
-            all.iter().map(|frame| value(frame, "ipv4.source") + &value(frame, "tcp.source_port")).collect();
-        assert_eq!(sources.len(), 1000);
-        assert!(all.iter().all(|frame| value(frame, "tcp.flags") == "SYN"));
+        for (vip, source) in [(VIP.into(), "ipv4.source"), (VIP6.into(), "ipv6.source")] {
+            let all = frames_to(vip, Barrage::Syns, 1000, 1);
+            assert_eq!(all.len(), 1000);
+            assert!(all.iter().all(|frame| faults(frame).is_empty()));
+            let sources: std::collections::BTreeSet<String> =
+                all.iter().map(|frame| value(frame, source) + &value(frame, "tcp.source_port")).collect();
+            assert_eq!(sources.len(), 1000);
+            assert!(all.iter().all(|frame| value(frame, "tcp.flags") == "SYN"));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | build a client, a director and real servers out of namespaces | [`topology`], [`namespace`] |
 //! | hold connections through the VIP and say what became of each | [`traffic`] |
-//! | flood the VIP with frames from random sources | [`flood`] |
+//! | flood the VIP with frames from random sources, or send single ones | [`flood`], [`packet_socket`] |
 //! | write, read and compare frames without the code under test | [`packet`], [`fixture`] |
 //! | run frames through the data path, as a library and as the kernel runs it | [`datapath`] |
 //! | judge a spread over weighted servers | [`chi_square`] |
@@ -21,6 +21,7 @@ pub mod cleanup;
 pub mod curl;
 pub mod daemon;
 pub mod datapath;
+pub mod family;
 pub mod fixture;
 pub mod flood;
 pub mod folder;
@@ -28,7 +29,7 @@ pub mod namespace;
 pub mod nginx;
 pub mod offload;
 pub mod packet;
-mod packet_socket;
+pub mod packet_socket;
 pub mod random;
 pub mod service_text;
 pub mod stub;

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::cleanup::{self, Undo};
+use crate::family::Family;
 use crate::tools;
 
 const FOLDER: &str = "/run/netns";
@@ -62,6 +63,25 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// Switches IPv6 on, for the interfaces that are added from now on. They are silent: no solicitation of routers, no
+    /// search for duplicates, a few MLD reports and then no more; and they have no address but those they are given.
+    pub fn speak_ipv6(&self) -> Result<()> {
+        for scope in ["all", "default"] {
+            let settings = [
+                ("disable_ipv6", "0"),
+                ("accept_ra", "0"),
+                ("router_solicitations", "0"),
+                ("accept_dad", "0"),
+                ("addr_gen_mode", "1"),
+                ("accept_redirects", "0"),
+                ("mldv2_unsolicited_report_interval", "1"),
+            ];
+            let settings = settings.map(|(name, value)| (format!("net/ipv6/conf/{scope}/{name}"), value));
+            self.sysctl(&settings.each_ref().map(|(path, value)| (path.as_str(), *value)))?;
+        }
+        Ok(())
+    }
+
     /// The name under which `ip -n` and `xlvs up --netns` know it.
     pub fn name(&self) -> &str {
         &self.name
@@ -104,10 +124,20 @@ impl Namespace {
         Ok(command)
     }
 
-    /// Runs lines of `ip` commands (without the leading `ip`) in one go; the first that fails is named.
+    /// Runs lines of `ip` commands (without the leading `ip`) in one go; the first that fails is named. Where a line names
+    /// no address, it means IPv4.
     pub fn ip(&self, lines: &str) -> Result<()> {
+        self.batch(&[], lines)
+    }
+
+    /// The same for lines that name no address, such as the flushing of routes.
+    pub fn ip_of(&self, family: Family, lines: &str) -> Result<()> {
+        self.batch(&[family.flag()], lines)
+    }
+
+    fn batch(&self, flags: &[&str], lines: &str) -> Result<()> {
         let mut command = tools::command("ip")?;
-        command.args(["-n", &self.name, "-batch", "-"]);
+        command.args(["-n", &self.name]).args(flags).args(["-batch", "-"]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -145,8 +175,8 @@ impl Namespace {
         })?
     }
 
-    /// One counter of the namespace's TCP, UDP or IP statistics by its name in /proc/net/snmp or netstat, such as
-    /// `("Tcp", "InCsumErrors")`.
+    /// One counter of the namespace's TCP, UDP or IP statistics by its name in /proc/net/snmp, netstat or snmp6, such as
+    /// `("Tcp", "InCsumErrors")` (of both families) or `("Udp6", "InCsumErrors")`.
     pub fn counter(&self, protocol: &str, name: &str) -> Result<u64> {
         self.enter(|| {
             // `/proc/net` is the main thread's; this thread's own view is under thread-self.
@@ -157,7 +187,10 @@ impl Namespace {
                     return Ok(value);
                 }
             }
-            bail!("the kernel has no counter {protocol}:{name}")
+            let path = "/proc/thread-self/net/snmp6";
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+            counter6_in(&text, protocol, name)
+                .with_context(|| format!("the kernel has no counter {protocol}:{name}"))
         })?
     }
 }
@@ -168,6 +201,16 @@ fn counter_in(text: &str, protocol: &str, name: &str) -> Option<u64> {
     let (names, values) = (lines.next()?, lines.next()?);
     let mut pairs = names.split_whitespace().zip(values.split_whitespace());
     pairs.find(|(column, _)| *column == name)?.1.parse().ok()
+}
+
+/// Here each has a line of its own: `Udp6InCsumErrors  0`.
+fn counter6_in(text: &str, protocol: &str, name: &str) -> Option<u64> {
+    let value = |line: &str| {
+        let value = line.strip_prefix(protocol)?.strip_prefix(name)?;
+        // What follows is blank, or the name is only the beginning of another.
+        value.starts_with(char::is_whitespace).then(|| value.trim().parse().ok())?
+    };
+    text.lines().find_map(value)
 }
 
 /// Ends what still runs in the namespace, then deletes it; nothing here may fail loudly, it runs while unwinding.
@@ -220,5 +263,8 @@ mod tests {
         assert_eq!(counter_in(text, "Tcp", "InCsumErrors"), Some(3));
         assert_eq!(counter_in(text, "Ip", "InReceives"), Some(10));
         assert_eq!(counter_in(text, "Udp", "InErrors"), None);
+        let text = "Ip6InReceives  \t12\nUdp6InErrorsOfAKind 5\nUdp6InErrors  \t3\n";
+        assert_eq!(counter6_in(text, "Udp6", "InErrors"), Some(3));
+        assert_eq!(counter6_in(text, "Udp6", "In"), None);
     }
 }

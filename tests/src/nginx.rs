@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufWriter, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,16 +32,16 @@ pub struct Nginx {
 #[derive(Clone, Debug)]
 pub struct NginxPlan {
     pub name: String,
-    pub listen: SocketAddrV4,
+    pub listen: SocketAddr,
     /// Bytes of `/big` and `/slow`.
     pub big_file: u64,
     pub slow_rate: u64,
 }
 
 impl NginxPlan {
-    /// On port 80 of every address, with 100 MB to download, slowly at 10 MB/s.
+    /// On port 80 of every IPv4 address, with 100 MB to download, slowly at 10 MB/s.
     pub fn new(name: &str) -> Self {
-        let listen = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80);
+        let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
         Self { name: name.to_owned(), listen, big_file: 100_000_000, slow_rate: 10_000_000 }
     }
 }
@@ -57,8 +57,12 @@ impl Nginx {
         command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
         let what = format!("nginx {}", plan.name);
         let daemon = Daemon::start(&what, &mut command, &folder.path().join("log"))?;
-        let address = if plan.listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST } else { *plan.listen.ip() };
-        let listen = SocketAddrV4::new(address, plan.listen.port());
+        let address = match plan.listen.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+            address => address,
+        };
+        let listen = SocketAddr::new(address, plan.listen.port());
         daemon.wait_until(Duration::from_secs(10), || {
             namespace.enter(|| TcpStream::connect(listen).is_ok()).unwrap_or(false)
         })?;

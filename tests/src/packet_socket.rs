@@ -11,12 +11,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use anyhow::{Context, Result};
 
 /// A socket that only sends, past the queueing discipline; bound to the interface of the calling thread's namespace.
-pub(crate) struct PacketSocket {
+pub struct PacketSocket {
     descriptor: OwnedFd,
 }
 
 impl PacketSocket {
-    pub(crate) fn open(interface: &str) -> Result<Self> {
+    pub fn open(interface: &str) -> Result<Self> {
         let index =
             nix::net::if_::if_nametoindex(interface).with_context(|| format!("no interface {interface}"))?;
         // SAFETY: plain values; protocol 0 receives nothing.
@@ -55,7 +55,7 @@ impl PacketSocket {
     }
 
     /// Sends `frames` in order; how many of them the device took. An error means that the first one was not taken.
-    pub(crate) fn send(&self, frames: &[Vec<u8>]) -> io::Result<usize> {
+    pub fn send(&self, frames: &[Vec<u8>]) -> io::Result<usize> {
         let mut pieces: Vec<libc::iovec> = frames
             .iter()
             .map(|frame| libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() })

@@ -1,15 +1,16 @@
 //! The TOML of a service, for the topologies of this rig.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use crate::topology::{Delivery, Server, VIP};
+use crate::family::Family;
+use crate::topology::{Delivery, Server, vip};
 
 /// A `[[service]]` table. Start from [`ServiceText::new`] and change what differs.
 #[derive(Clone, Debug)]
 pub struct ServiceText {
     pub name: String,
-    pub vip: SocketAddrV4,
+    pub vip: SocketAddr,
     /// `tcp` or `udp`.
     pub protocol: String,
     /// `nat` or `dr`.
@@ -25,7 +26,7 @@ pub struct ServiceText {
 #[derive(Clone, Debug)]
 pub struct ServerText {
     pub name: String,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub weight: u32,
     /// More lines of the server's table.
     pub lines: String,
@@ -34,13 +35,18 @@ pub struct ServerText {
 impl ServiceText {
     /// TCP on the VIP, without health checks: the state of every server is what the test says.
     pub fn new(name: &str, port: u16, delivery: Delivery) -> Self {
+        Self::over(Family::V4, name, port, delivery)
+    }
+
+    /// The same, with VIP and servers of one family or the other.
+    pub fn over(family: Family, name: &str, port: u16, delivery: Delivery) -> Self {
         let mode = match delivery {
             Delivery::Nat => "nat",
             Delivery::DirectRouting => "dr",
         };
         Self {
             name: name.to_owned(),
-            vip: SocketAddrV4::new(VIP, port),
+            vip: SocketAddr::new(vip(family), port),
             protocol: "tcp".to_owned(),
             mode: mode.to_owned(),
             lines: String::new(),
@@ -49,10 +55,10 @@ impl ServiceText {
         }
     }
 
-    /// Adds a server of the topology.
+    /// Adds a server of the topology, by its address of the VIP's family.
     #[must_use]
     pub fn server(mut self, server: &Server, weight: u32) -> Self {
-        let (name, address) = (server.name.clone(), server.address);
+        let (name, address) = (server.name.clone(), server.address_in(Family::of(self.vip.ip())));
         self.servers.push(ServerText { name, address, weight, lines: String::new() });
         self
     }

@@ -22,15 +22,21 @@ pub struct Instruction(pub u8, pub u8, pub i16, pub i32);
 /// `r0 = XDP_PASS; exit`
 static PASS: [Instruction; 2] = [Instruction(0xb7, 0, 0, 2), Instruction(0x95, 0, 0, 0)];
 
-/// Drops IPv4 frames from outside 10/8, where no topology has a machine, and passes the rest.
-static SHIELD: [Instruction; 13] = [
+/// Drops IPv4 frames from outside 10/8 and IPv6 ones from outside fd77::/16, where no topology has a machine, and passes
+/// the rest; link-local addresses are of machines, too.
+static SHIELD: [Instruction; 18] = [
     Instruction(0x61, 0x12, 0, 0),      // r2 = data
     Instruction(0x61, 0x13, 4, 0),      // r3 = data_end
     Instruction(0xbf, 0x24, 0, 0),      // r4 = r2
     Instruction(0x07, 0x04, 0, 34),     // r4 += Ethernet + IPv4
-    Instruction(0x2d, 0x34, 6, 0),      // too short: pass
+    Instruction(0x2d, 0x34, 11, 0),     // too short: pass
     Instruction(0x69, 0x25, 12, 0),     // r5 = EtherType
-    Instruction(0x55, 0x05, 4, 0x0008), // not IPv4: pass
+    Instruction(0x15, 0x05, 5, 0x0008), // IPv4: there
+    Instruction(0x55, 0x05, 8, 0xdd86), // not IPv6: pass
+    Instruction(0x69, 0x25, 22, 0),     // r5 = first two bytes of the source
+    Instruction(0x15, 0x05, 6, 0x77fd), // ours: pass
+    Instruction(0x15, 0x05, 5, 0x80fe), // link-local: pass
+    Instruction(0x05, 0, 2, 0),         // drop
     Instruction(0x71, 0x25, 26, 0),     // r5 = first byte of the source
     Instruction(0x15, 0x05, 2, 10),     // ours: pass
     Instruction(0xb7, 0, 0, 1),         // r0 = XDP_DROP

@@ -80,8 +80,8 @@ fn also_between_a_fixed_port_and_any_port() {
         .and(any.clone(), servers(["b1", "b2", "b3", "b4"], 0));
     both_get_their_replies(&one_way, 80, 80);
     // And with the VIPs' roles exchanged, so that the fixed one comes second.
-    let other_way = World::of(Service { vip: VIP, ..any }, servers(["a1", "a2", "a3", "a4"], 0))
-        .and(Service { vip: OTHER_VIP, ..fixed }, servers(["b1", "b2", "b3", "b4"], 80));
+    let other_way = World::of(Service { vip: VIP.into(), ..any }, servers(["a1", "a2", "a3", "a4"], 0))
+        .and(Service { vip: OTHER_VIP.into(), ..fixed }, servers(["b1", "b2", "b3", "b4"], 80));
     both_get_their_replies(&other_way, 80, 80);
 }
 

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use xlvs_tests::datapath::cases::people::*;
 use xlvs_tests::datapath::world::{Number, Server, Service, Side, World, mac_of};
 use xlvs_tests::datapath::{Engine as _, Native};
-use xlvs_tests::packet::{Checksum, Frame, Icmp, Ipv4, Ipv6, Tcp, TcpFlags, faults};
+use xlvs_tests::packet::{Checksum, Extension, Frame, Icmp, Ipv4, Ipv6, Tcp, TcpFlags, faults};
 
 use super::seen::{field, run, server};
 
@@ -200,10 +200,7 @@ fn ipv6_that_is_not_ours_is_passed() {
     for packet in [
         Ipv6::new(from, to, Tcp::syn(PORT, 80, 1)),
         Ipv6::new(from, to, Icmp::new(135, 0, [0; 4], [0; 16]).version_6()),
-        Ipv6 {
-            extensions: vec![(0, vec![0, 1, 4, 0, 0, 0, 0])],
-            ..Ipv6::new(from, to, Tcp::syn(PORT, 80, 1))
-        },
+        Ipv6::new(from, to, Tcp::syn(PORT, 80, 1)).extension(Extension::HopByHop(vec![])),
     ] {
         let frame = Frame::new(mac_of(CLIENT), Side::Front.mac(), packet).bytes();
         for (length, expected) in [

@@ -1,6 +1,6 @@
 //! No sequence of packets from one side moves a live connection to another server.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 use xlvs_tests::datapath::cases::people::*;
@@ -74,7 +74,9 @@ impl Connection {
             .iter()
             .map(|(_, server)| server)
             .find(|server| mac(server) == self::mac_text(&output));
-        let address = chosen.expect("a server of the service").address;
+        let IpAddr::V4(address) = chosen.expect("a server of the service").address else {
+            panic!("this world is of IPv4")
+        };
         let mut connection = Self { native, world, mode, server, address };
         connection.native.pass(1).unwrap();
         connection.speak();

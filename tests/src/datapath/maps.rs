@@ -91,7 +91,7 @@ impl Arrays {
         self.set_up(world, indices, machine_ns);
         for (number, service) in world.services.iter().enumerate() {
             self.write_service(world, number, service)?;
-            let vip = Addr::from(std::net::IpAddr::from(service.vip));
+            let vip = Addr::from(service.vip);
             self.admit(vip, Role::Vip);
             let port = Port::from_host(service.port);
             keyed.add_listener(EndpointKey::new(vip, port, protocol(service.protocol)), number as u32)?;
@@ -104,7 +104,7 @@ impl Arrays {
             let service = &world.services[number.0];
             self.write_server(world, id, number.0, service, server, indices);
             if service.mode == Mode::Nat && !server.freed {
-                let addr = Addr::from(std::net::IpAddr::from(server.address));
+                let addr = Addr::from(server.address);
                 self.admit(addr, Role::NatServer);
                 let key = EndpointKey::new(addr, port_at(world, service, server), protocol(service.protocol));
                 join(&mut backends, key, id)?;
@@ -128,7 +128,7 @@ impl Arrays {
             keyed.add_backend(key, sharers)?;
         }
         for local in &world.locals {
-            keyed.add_local(Addr::from(std::net::IpAddr::from(*local)))?;
+            keyed.add_local(Addr::from(*local))?;
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ impl Arrays {
     fn write_service(&self, world: &World, number: usize, service: &world::Service) -> Result<()> {
         let entry =
             self.services.get(number as u32).with_context(|| format!("no room for service {number}"))?;
-        entry.vip.store(Addr::from(std::net::IpAddr::from(service.vip)));
+        entry.vip.store(Addr::from(service.vip));
         entry.name_hash.store(name_hash(0, service.name.as_bytes()));
         entry.flags.store(Service::IN_USE | if service.reject { Service::REJECT } else { 0 });
         let now = shares(world, number, |server| server.weight);
@@ -230,8 +230,8 @@ impl Arrays {
             port: port_at(world, service, server),
             vip_port: Port::from_host(service.port),
         };
-        entry.address.store(Addr::from(std::net::IpAddr::from(server.address)));
-        entry.vip.store(Addr::from(std::net::IpAddr::from(service.vip)));
+        entry.address.store(Addr::from(server.address));
+        entry.vip.store(Addr::from(service.vip));
         entry.name_hash.store(name_hash(name_hash(0, service.name.as_bytes()), server.name.as_bytes()));
         entry.next_hop.store(server.next_hop.map_or(0, |hop| next_hop(hop, indices).to_word()));
         entry.state.store(state.to_word());

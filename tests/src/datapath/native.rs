@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
@@ -175,8 +174,7 @@ impl Engine for Native {
     }
 
     fn install(&mut self, world: &World) -> Result<()> {
-        self.routes =
-            world.routes.iter().map(|(address, hop)| (Addr::from(IpAddr::from(*address)), *hop)).collect();
+        self.routes = world.routes.iter().map(|(address, hop)| (Addr::from(*address), *hop)).collect();
         self.names = world.servers.iter().map(|(_, server)| server.name.to_owned()).collect();
         self.arrays.install(world, &mut self.keyed, INDICES, self.machine_ns)
     }

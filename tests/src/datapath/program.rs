@@ -23,6 +23,7 @@ use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry};
 use super::region::{Region, Value};
 use super::world::{Side, World};
 use super::{Engine, FIRST_TICK};
+use crate::family::Family;
 use crate::fixture::Observation;
 use crate::namespace::{Group, Namespace};
 
@@ -97,6 +98,7 @@ impl Program {
     /// Loads the object and makes the two interfaces. The calling thread stays in their namespace.
     pub fn load() -> Result<Self> {
         let namespace = Namespace::create(Group::next(), "program")?;
+        namespace.speak_ipv6()?;
         let mut lines = String::new();
         for side in Side::BOTH {
             let (name, mac) = (name_of(side), side.mac().map(|byte| format!("{byte:02x}")).join(":"));
@@ -104,7 +106,8 @@ impl Program {
             lines += &format!("link set {name} up\nlink set {name}-peer up\n");
         }
         namespace.ip(&lines)?;
-        namespace.sysctl(&[("net/ipv4/conf/all/forwarding", "1")])?;
+        // The kernel's routing answers the data path only on interfaces that forward.
+        namespace.sysctl(&[("net/ipv4/conf/all/forwarding", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
         let index = |side| -> Result<u32> {
             let shown = namespace.ip_json(&["link", "show", "dev", name_of(side)])?;
             let index = shown[0]["ifindex"].as_u64().context("ip shows no interface index")?;
@@ -277,7 +280,10 @@ impl Engine for Program {
         self.arrays.clear();
         self.keyed.clear()?;
         self.set_clock(FIRST_TICK)?;
-        self.namespace.ip("route flush table main\nneigh flush all")
+        for family in Family::BOTH {
+            self.namespace.ip_of(family, "route flush table main\nneigh flush all")?;
+        }
+        Ok(())
     }
 
     fn install(&mut self, world: &World) -> Result<()> {
@@ -287,7 +293,8 @@ impl Engine for Program {
         let mut lines = String::new();
         for (address, hop) in &world.routes {
             let (device, mac) = (name_of(hop.side), hop.mac.map(|byte| format!("{byte:02x}")).join(":"));
-            lines += &format!("route replace {address}/32 dev {device}\n");
+            // Without a length, the one address.
+            lines += &format!("route replace {address} dev {device}\n");
             lines += &format!("neigh replace {address} lladdr {mac} dev {device} nud permanent\n");
         }
         if !lines.is_empty() {

@@ -1,9 +1,10 @@
 //! Random traffic over a busy little world, the same for the same seed: what properties and engines are compared on.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use super::world::{Hop, Server, Service, Side, World, mac_of};
-use crate::packet::{Frame, Icmp, Ipv4, Tcp, TcpFlags, Transport, Udp};
+use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Transport, Udp};
 use crate::random::Random;
 
 /// What happens next.
@@ -14,17 +15,49 @@ pub enum Act {
     Change(World),
 }
 
-const VIPS: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(10, 77, 1, 100), Ipv4Addr::new(10, 77, 1, 101), Ipv4Addr::new(10, 77, 1, 102)];
-const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
+/// The three VIPs.
+const VIPS: [u8; 3] = [100, 101, 102];
+/// The director among the servers.
+const DIRECTOR: u8 = 1;
+
+/// Who somebody is by number, in the clients' network (1) or the servers' (2).
+type Addresses = fn(u8, u8) -> IpAddr;
+
+fn v4(network: u8, host: u8) -> IpAddr {
+    Ipv4Addr::new(10, 77, network, host).into()
+}
+
+fn v6(network: u8, host: u8) -> IpAddr {
+    Ipv6Addr::new(0xfd77, network.into(), 0, 0, 0, 0, 0, host.into()).into()
+}
 
 /// Five services of every kind on three VIPs; servers are shared among them.
 #[must_use]
 pub fn busy_world() -> World {
-    let rs = |last: u8| Ipv4Addr::new(10, 77, 2, 20 + last);
-    let clients = |last: u8| Ipv4Addr::new(10, 77, 1, last);
+    world_of(v4)
+}
+
+/// The busy world and its twin over IPv6, side by side; what is named `web` here is `web-6` there.
+#[must_use]
+pub fn busy_world_of_both_families() -> World {
+    // Made once, for names of worlds live for ever.
+    static TWIN: LazyLock<World> = LazyLock::new(|| {
+        world_of(v6).with(|world| {
+            let services = world.services.iter_mut().map(|service| &mut service.name);
+            let servers = world.servers.iter_mut().map(|(_, server)| &mut server.name);
+            for name in services.chain(servers) {
+                *name = format!("{name}-6").leak();
+            }
+        })
+    });
+    world_of(v4).beside(TWIN.clone())
+}
+
+fn world_of(address: Addresses) -> World {
+    let rs = |last: u8| address(2, 20 + last);
+    let vip = |index: usize| address(1, VIPS[index]);
     World::of(
-        Service::tcp("web", VIPS[0], 80),
+        Service::tcp("web", vip(0), 80),
         [
             Server::at("web1", rs(1), 8080).weight(3),
             Server::at("web2", rs(2), 8080),
@@ -32,35 +65,44 @@ pub fn busy_world() -> World {
         ],
     )
     .and(
-        Service::tcp("twin", VIPS[1], 80),
+        Service::tcp("twin", vip(1), 80),
         [Server::at("twin1", rs(1), 8080), Server::at("twin2", rs(2), 8080).weight(2)],
     )
     .and(
-        Service::tcp("dns", VIPS[0], 53).udp(),
+        Service::tcp("dns", vip(0), 53).udp(),
         [Server::at("dns1", rs(1), 53), Server::at("dns2", rs(2), 5353)],
     )
     .and(
-        Service::tcp("all", VIPS[2], 0).silent(),
+        Service::tcp("all", vip(2), 0).silent(),
         [Server::at("all4", rs(4), 0), Server::at("all5", rs(5), 0)],
     )
     .and(
-        Service::tcp("direct", VIPS[0], 443).direct(),
+        Service::tcp("direct", vip(0), 443).direct(),
         [Server::at("direct6", rs(6), 443).in_front(), Server::at("direct7", rs(7), 443)],
     )
     .with(|world| {
-        world.locals.push(DIRECTOR);
-        for last in [1, 2] {
-            world.routes.push((clients(last), Hop { side: Side::Front, mac: mac_of(clients(last)) }));
+        world.local(address(2, DIRECTOR));
+        for client in [address(1, 1), address(1, 2)] {
+            world.route(client, Hop { side: Side::Front, mac: mac_of(client) });
         }
-        world.routes.push((rs(2), Hop { side: Side::Back, mac: mac_of(rs(2)) }));
+        world.route(rs(2), Hop { side: Side::Back, mac: mac_of(rs(2)) });
     })
 }
 
-/// So many acts. Clients and ports are few, so that connections are met again.
+/// So many acts in the busy world. Clients and ports are few, so that connections are met again.
 #[must_use]
 pub fn random(seed: u64, acts: usize) -> Vec<Act> {
+    acts_in(busy_world(), &[v4], seed, acts)
+}
+
+/// So many acts in the busy world of both families, of each about half.
+#[must_use]
+pub fn random_of_both_families(seed: u64, acts: usize) -> Vec<Act> {
+    acts_in(busy_world_of_both_families(), &[v4, v6], seed, acts)
+}
+
+fn acts_in(mut world: World, families: &[Addresses], seed: u64, acts: usize) -> Vec<Act> {
     let mut random = Random::from_seed(seed);
-    let mut world = busy_world();
     (0..acts)
         .map(|_| match random.below(40) {
             0 => Act::Pass(1 + random.below(3) as u32),
@@ -69,7 +111,10 @@ pub fn random(seed: u64, acts: usize) -> Vec<Act> {
                 change(&mut random, &mut world);
                 Act::Change(world.clone())
             }
-            _ => frame(&mut random),
+            _ => {
+                let address = families[random.below(families.len() as u64) as usize];
+                frame(&mut random, address)
+            }
         })
         .collect()
 }
@@ -82,7 +127,8 @@ fn change(random: &mut Random, world: &mut World) {
         3 => world.agent_lives = !world.agent_lives,
         4 => {
             // All servers of a service fall, or rise.
-            let (service, weight) = (random.below(5) as usize, random.below(2) as u32);
+            let services = world.services.len() as u64;
+            let (service, weight) = (random.below(services) as usize, random.below(2) as u32);
             for (_, server) in world.servers.iter_mut().filter(|(number, _)| number.0 == service) {
                 (server.weight, server.miss_weight, server.down) = (weight, Some(weight), weight == 0);
             }
@@ -103,11 +149,11 @@ fn change(random: &mut Random, world: &mut World) {
     }
 }
 
-fn frame(random: &mut Random) -> Act {
-    let client = Ipv4Addr::new(10, 77, 1, 1 + random.below(4) as u8);
+fn frame(random: &mut Random, address: Addresses) -> Act {
+    let client = address(1, 1 + random.below(4) as u8);
     let client_port = 40_000 + random.below(6) as u16;
     let from_client = random.below(5) < 3;
-    let (packet, side) = if from_client {
+    let (source, destination, transport, side) = if from_client {
         // Mostly where a service listens.
         let (vip, port) = match random.below(8) {
             0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
@@ -122,25 +168,28 @@ fn frame(random: &mut Random) -> Act {
         } else {
             transport(random, client_port, port)
         };
-        (Ipv4::new(client, vip, transport), Side::Front)
+        (client, address(1, vip), transport, Side::Front)
     } else {
-        let server = Ipv4Addr::new(10, 77, 2, 21 + random.below(7) as u8);
+        let server = address(2, 21 + random.below(7) as u8);
         let port = [8080, 8080, 53, 5353, 80, 443, 22][random.below(7) as usize];
-        let to = if random.below(12) == 0 { DIRECTOR } else { client };
+        let to = if random.below(12) == 0 { address(2, DIRECTOR) } else { client };
         let transport = if port % 100 == 53 {
             datagram(random, port, client_port)
         } else {
             transport(random, port, client_port)
         };
-        (Ipv4::new(server, to, transport), Side::Back)
+        (server, to, transport, Side::Back)
     };
-    let packet = match random.below(12) {
-        0 => packet.ttl(random.below(3) as u8),
-        1 => packet.options(vec![1; 4 * (1 + random.below(10) as usize)]),
-        2 if random.below(3) == 0 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
-        _ => packet,
+    let packet: Network = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            unusual(random, Ipv4::new(source, destination, transport)).into()
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            unusual6(random, Ipv6::new(source, destination, transport)).into()
+        }
+        _ => unreachable!("both addresses are of one family"),
     };
-    let mut frame = Frame::new(mac_of(packet.source), side.mac(), packet);
+    let mut frame = Frame::new(mac_of(source), side.mac(), packet);
     if random.below(10) == 0 {
         frame = frame.vlan(random.below(4096) as u16);
     }
@@ -154,6 +203,39 @@ fn frame(random: &mut Random) -> Act {
         _ => side,
     };
     Act::Frame(side, bytes)
+}
+
+/// Now and then what a packet may be as well.
+fn unusual(random: &mut Random, packet: Ipv4) -> Ipv4 {
+    match random.below(12) {
+        0 => packet.ttl(random.below(3) as u8),
+        1 => packet.options(vec![1; 4 * (1 + random.below(10) as usize)]),
+        2 if random.below(3) == 0 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
+        _ => packet,
+    }
+}
+
+fn unusual6(random: &mut Random, packet: Ipv6) -> Ipv6 {
+    match random.below(12) {
+        0 => packet.hop_limit(random.below(3) as u8),
+        1 => (0..=random.below(5)).fold(packet, |packet, _| packet.extension(extension(random))),
+        2 => packet.traffic_class(random.below(256) as u8).flow_label(random.below(1 << 20) as u32),
+        _ => packet,
+    }
+}
+
+fn extension(random: &mut Random) -> Extension {
+    let options = vec![0; random.below(20) as usize];
+    match random.below(8) {
+        0..=2 => Extension::HopByHop(options),
+        3 | 4 => Extension::DestinationOptions(options),
+        5 => Extension::fragment(random.below(3) as u16 / 2, random.below(3) == 0),
+        6 => {
+            let somewhere = Ipv6Addr::from(u128::from(random.next()));
+            Extension::Routing { segments_left: random.below(2) as u8, addresses: vec![somewhere] }
+        }
+        _ => Extension::Authentication { spi: 1, sequence: 2 },
+    }
 }
 
 fn datagram(random: &mut Random, source: u16, destination: u16) -> Transport {
@@ -190,5 +272,40 @@ fn spoil(random: &mut Random, bytes: &mut Vec<u8>) {
         }
     } else {
         bytes.truncate(14.max(random.below(bytes.len() as u64) as usize));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(acts: Vec<Act>) -> Vec<Vec<u8>> {
+        let frame = |act| match act {
+            Act::Frame(_, frame) => Some(frame),
+            _ => None,
+        };
+        acts.into_iter().filter_map(frame).collect()
+    }
+
+    #[test]
+    fn about_half_of_the_traffic_of_both_families_is_ipv6() {
+        let of_both = frames(random_of_both_families(7, 2000));
+        let v6 = of_both.iter().filter(|frame| frame[12..14] == [0x86, 0xdd]).count();
+        assert!((of_both.len() * 2 / 5..of_both.len() * 3 / 5).contains(&v6), "{v6} of {}", of_both.len());
+        assert_eq!(of_both, frames(random_of_both_families(7, 2000)), "the seed decides everything");
+    }
+
+    #[test]
+    fn the_twins_of_a_busy_world_have_names_of_their_own() {
+        let (one, both) = (busy_world(), busy_world_of_both_families());
+        let mut names: Vec<&str> = both.servers.iter().map(|(_, server)| server.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!((names.len(), both.services.len()), (2 * one.servers.len(), 2 * one.services.len()));
+        assert!(
+            both.servers.iter().all(|(number, server)| {
+                both.services[number.0].vip.is_ipv4() == server.address.is_ipv4()
+            })
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! A director, its services and its neighbours as plain data: what a test says once, for every engine.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::packet::Mac;
 
@@ -47,7 +47,7 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub struct Service {
     pub name: &'static str,
-    pub vip: Ipv4Addr,
+    pub vip: IpAddr,
     /// 0: any.
     pub port: u16,
     pub protocol: Protocol,
@@ -58,7 +58,7 @@ pub struct Service {
 
 impl Service {
     /// NAT over TCP; without a server, clients are told.
-    pub fn tcp(name: &'static str, vip: impl Into<Ipv4Addr>, port: u16) -> Self {
+    pub fn tcp(name: &'static str, vip: impl Into<IpAddr>, port: u16) -> Self {
         Self { name, vip: vip.into(), port, protocol: Protocol::Tcp, mode: Mode::Nat, reject: true }
     }
 
@@ -83,7 +83,7 @@ impl Service {
 #[derive(Clone, Debug)]
 pub struct Server {
     pub name: &'static str,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// 0: the port that was hit.
     pub port: u16,
     /// In the select table.
@@ -100,7 +100,7 @@ pub struct Server {
 
 impl Server {
     /// Weight 1, behind the director, reached directly.
-    pub fn at(name: &'static str, address: impl Into<Ipv4Addr>, port: u16) -> Self {
+    pub fn at(name: &'static str, address: impl Into<IpAddr>, port: u16) -> Self {
         let address = address.into();
         let next_hop = Some(Hop { side: Side::Back, mac: mac_of(address) });
         Self {
@@ -135,11 +135,20 @@ impl Server {
     }
 }
 
-/// The MAC address a neighbour with this address has.
+/// The MAC address a neighbour with this address has. A machine with addresses of both families has two, so that one
+/// sees by which of them a frame found its way.
 #[must_use]
-pub fn mac_of(address: impl Into<Ipv4Addr>) -> Mac {
-    let [a, b, c, d] = address.into().octets();
-    [0x0a, 0, a, b, c, d]
+pub fn mac_of(address: impl Into<IpAddr>) -> Mac {
+    match address.into() {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [0x0a, 0, a, b, c, d]
+        }
+        IpAddr::V6(address) => {
+            let [_, _, a, b, .., c, d] = address.octets();
+            [0x0a, 6, a, b, c, d]
+        }
+    }
 }
 
 /// The number of a service or server within its world.
@@ -153,9 +162,9 @@ pub struct World {
     /// With the number of their service. A server's id is its place here, plus one.
     pub servers: Vec<(Number, Server)>,
     /// The director's own addresses.
-    pub locals: Vec<Ipv4Addr>,
+    pub locals: Vec<IpAddr>,
     /// Addresses the kernel's routing knows a neighbour for.
-    pub routes: Vec<(Ipv4Addr, Hop)>,
+    pub routes: Vec<(IpAddr, Hop)>,
     pub flows: bool,
     pub serving: bool,
     pub derive_udp: bool,
@@ -207,6 +216,28 @@ impl World {
             self.server(number, server);
         }
         self
+    }
+
+    /// This world and another one, behind the same director. Everything that is not counted is as it is here.
+    #[must_use]
+    pub fn beside(mut self, other: Self) -> Self {
+        let moved = self.services.len();
+        self.services.extend(other.services);
+        let servers = other.servers.into_iter().map(|(number, server)| (Number(number.0 + moved), server));
+        self.servers.extend(servers);
+        self.locals.extend(other.locals);
+        self.routes.extend(other.routes);
+        self
+    }
+
+    /// The director has this address, too.
+    pub fn local(&mut self, address: impl Into<IpAddr>) {
+        self.locals.push(address.into());
+    }
+
+    /// The kernel's routing knows this neighbour for the address.
+    pub fn route(&mut self, address: impl Into<IpAddr>, hop: Hop) {
+        self.routes.push((address.into(), hop));
     }
 
     /// The same with something else.

@@ -1,8 +1,10 @@
 //! Reads a frame back into named fields, as far as its bytes go, and says what is wrong with it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod ipv6;
 
-use super::checksum::{internet_checksum, pseudo_header_v4, pseudo_header_v6};
+use std::net::Ipv4Addr;
+
+use super::checksum::{internet_checksum, pseudo_header_v4};
 use super::transport::TcpFlags;
 
 /// One field of a frame.
@@ -123,39 +125,6 @@ impl<'a> Reader<'a> {
         } else {
             self.payload();
         }
-        self.trailer(trailer)
-    }
-
-    fn ipv6(&mut self) -> Step {
-        self.layer = "ipv6";
-        let word = u32::from_be_bytes(self.take()?);
-        self.field("version", format!("{}", word >> 28));
-        self.field("traffic_class", format!("{:#04x}", word >> 20 & 0xff));
-        self.field("flow_label", format!("{:#07x}", word & 0x000f_ffff));
-        let length = usize::from(self.take_u16()?);
-        let [mut protocol, hop_limit] = self.take()?;
-        self.field("next_header", format!("{protocol}"));
-        self.field("hop_limit", format!("{hop_limit}"));
-        let source = Ipv6Addr::from(self.take::<16>()?);
-        self.field("source", source.to_string());
-        let destination = Ipv6Addr::from(self.take::<16>()?);
-        self.field("destination", destination.to_string());
-        let lies = (length > self.rest.len()).then(|| format!("{} bytes follow", self.rest.len()));
-        self.judged("payload_length", format!("{length}"), lies);
-        let (body, trailer) = self.rest.split_at(length.min(self.rest.len()));
-        self.rest = body;
-        // Hop-by-hop, routing, destination options; a fragment header ends the reading as payload.
-        while matches!(protocol, 0 | 43 | 60) {
-            let [next, words] = *self.rest.first_chunk::<2>()?;
-            let (header, rest) = self.rest.split_at_checked(8 + 8 * usize::from(words))?;
-            self.field("extension", format!("{protocol}: {}", hex(header)));
-            (self.rest, protocol) = (rest, next);
-        }
-        self.transport(
-            protocol,
-            Some(pseudo_header_v6(source, destination, protocol, self.rest.len())),
-            true,
-        );
         self.trailer(trailer)
     }
 

@@ -69,23 +69,23 @@ fn shortened(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Checksum, Frame, Icmp, Ipv4, Ipv6, Tcp, TcpFlags, Udp, faults};
+    use super::super::{Checksum, Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Udp, faults};
     use super::*;
 
     const A: [u8; 4] = [10, 77, 1, 10];
     const B: [u8; 4] = [10, 77, 1, 100];
 
-    fn frame(packet: Ipv4) -> Vec<u8> {
+    const A6: [u16; 8] = [0xfd77, 1, 0, 0, 0, 0, 0, 0x10];
+    const B6: [u16; 8] = [0xfd77, 1, 0, 0, 0, 0, 0, 0x100];
+
+    fn frame(packet: impl Into<Network>) -> Vec<u8> {
         Frame::new([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2], packet).bytes()
     }
 
     #[test]
     fn what_is_built_is_read_without_fault() {
         let tcp = Tcp::ack(1, 2, 3, 4).payload(*b"odd").options([1, 1, 1]);
-        let v6 = Ipv6 {
-            extensions: vec![(0, vec![0, 1, 4, 0, 0, 0, 0])],
-            ..Ipv6::new([0xfd00, 0, 0, 0, 0, 0, 0, 1], [0xfd00, 0, 0, 0, 0, 0, 0, 2], tcp.clone())
-        };
+        let v6 = Ipv6::new(A6, B6, tcp.clone()).extension(Extension::HopByHop(vec![]));
         let frames = [
             frame(Ipv4::new(A, B, tcp.clone()).options([7, 3, 0])),
             frame(Ipv4::new(A, B, Udp::new(1, 2, *b"x"))),
@@ -139,6 +139,58 @@ mod tests {
         for length in 0..whole.len() {
             assert!(difference(&whole, &whole[..length]).is_some());
         }
+    }
+
+    #[test]
+    fn headers_of_ipv6_are_read_in_any_order() {
+        let packet = || Ipv6::new(A6, B6, Udp::new(1, 2, *b"x")).traffic_class(0xb8).flow_label(0x12345);
+        let routed = Extension::Routing { segments_left: 0, addresses: vec![B6.into()] };
+        let authentication = Extension::Authentication { spi: 1, sequence: 2 };
+        let sound = [
+            packet(),
+            packet().extension(Extension::DestinationOptions(vec![30, 1, 7])).extension(routed.clone()),
+            packet().extension(Extension::atomic_fragment()).extension(authentication),
+            packet().extension(routed).extension(Extension::HopByHop(vec![5, 2, 0, 0])),
+            packet().extension(Extension::Routing { segments_left: 1, addresses: vec![A6.into()] }),
+            packet().extension(Extension::fragment(0, true)),
+            packet().extension(Extension::fragment(3, true)),
+            Ipv6::new(A6, B6, Icmp::ping_v6(1, 2, *b"abc")),
+            Ipv6::new(A6, B6, Icmp::solicitation(B6.into(), [2; 6])),
+            Ipv6::new(A6, B6, super::super::Transport::nothing()),
+        ];
+        for packet in sound {
+            let frame = frame(packet);
+            assert_eq!(faults(&frame), Vec::<String>::new(), "{:#?}", decode(&frame));
+            for length in 0..frame.len() {
+                assert!(difference(&frame, &frame[..length]).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn differences_name_the_fields_of_ipv6() {
+        let sent = frame(Ipv6::new(A6, B6, Tcp::syn(1000, 80, 1)).extension(Extension::HopByHop(vec![])));
+        let mut got = sent.clone();
+        (got[21], got[37], got[52]) = (63, 0x11, 0x77);
+        let told = difference(&sent, &got).unwrap();
+        for part in [
+            "ipv6.hop_limit: expected 64, got 63",
+            "ipv6.source: expected fd77:1::10, got fd77:1::11",
+            "ipv6.destination: expected fd77:1::100, got fd77:1::7700",
+            "is unchanged and now wrong",
+        ] {
+            assert!(told.contains(part), "{part} is missing in {told}");
+        }
+    }
+
+    /// RFC 8200's pseudo-header by hand: every word of it, and of the datagram, added up.
+    #[test]
+    fn a_known_datagram_over_ipv6_is_built_byte_for_byte() {
+        let bytes = Ipv6::new(A6, B6, Udp::new(1, 2, [0xab])).bytes();
+        let sum: u32 = [0xfd77, 1, 0x10, 0xfd77, 1, 0x100, 9, 17, 1, 2, 9, 0xab00].iter().sum();
+        let folded = (sum & 0xffff) + (sum >> 16);
+        assert_eq!(bytes[46..48], (!(folded as u16)).to_be_bytes());
+        assert_eq!(bytes[..8], [0x60, 0, 0, 0, 0, 9, 17, 64]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Ethernet frames, VLAN tags, ARP.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::network::{Ipv4, Ipv6};
+use super::ipv4::Ipv4;
+use super::ipv6::Ipv6;
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];
@@ -18,6 +19,18 @@ pub enum Network {
         ether_type: u16,
         bytes: Vec<u8>,
     },
+}
+
+impl Network {
+    /// The address of whoever sent this, where it has one.
+    pub fn source(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ipv4(packet) => Some(packet.source.into()),
+            Self::Ipv6(packet) => Some(packet.source.into()),
+            Self::Arp(packet) => Some(packet.sender.1.into()),
+            Self::Raw { .. } => None,
+        }
+    }
 }
 
 impl From<Ipv4> for Network {

@@ -12,13 +12,17 @@
 mod checksum;
 mod decode;
 mod diff;
+mod extension;
+mod ipv4;
+mod ipv6;
 mod link;
-mod network;
 mod transport;
 
 pub use checksum::{Checksum, internet_checksum};
 pub use decode::{Field, decode, faults};
 pub use diff::difference;
+pub use extension::Extension;
+pub use ipv4::Ipv4;
+pub use ipv6::Ipv6;
 pub use link::{Arp, Frame, Mac, Network};
-pub use network::{Ipv4, Ipv6};
 pub use transport::{Icmp, Tcp, TcpFlags, Transport, Udp};

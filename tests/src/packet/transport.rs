@@ -1,5 +1,7 @@
 //! TCP, UDP and ICMP, and bytes that are none of them.
 
+use std::net::Ipv6Addr;
+
 use super::checksum::{Checksum, internet_checksum};
 
 /// What an IP packet carries.
@@ -16,6 +18,11 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// IPv6's "no next header" (RFC 8200 section 4.7).
+    pub fn nothing() -> Self {
+        Self::Raw { protocol: 59, bytes: Vec::new() }
+    }
+
     pub(super) fn protocol(&self) -> u8 {
         match self {
             Self::Tcp(_) => 6,
@@ -265,6 +272,16 @@ impl Icmp {
     #[must_use]
     pub fn version_6(self) -> Self {
         Self { version_6: true, ..self }
+    }
+
+    /// An ICMPv6 echo request.
+    pub fn ping_v6(identifier: u16, sequence: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { kind: 128, ..Self::ping(identifier, sequence, body) }.version_6()
+    }
+
+    /// "Who has `target`?", asked by the owner of `mac` (RFC 4861 section 4.3).
+    pub fn solicitation(target: Ipv6Addr, mac: [u8; 6]) -> Self {
+        Self::new(135, 0, [0; 4], [&target.octets()[..], &[1, 1], &mac].concat()).version_6()
     }
 
     fn bytes(&self, pseudo: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {

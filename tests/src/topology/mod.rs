@@ -3,6 +3,7 @@
 //! ```text
 //! two-arm   client ── br-c ── eth0 director eth1 ── br-s ── server…      one-arm   client ─┐
 //!           10.77.1.0/24                          10.77.2.0/24                     server… ├─ br-a ── eth0 director
+//!           fd77:1::/64                           fd77:2::/64
 //! ```
 //!
 //! The bridges live in a namespace of their own (the *switch*), so the director has one veth per side, as a machine has
@@ -19,29 +20,40 @@
 //! - Segmentation needs no hand: attaching in driver mode clears the peer's software GSO itself, so the switch's port
 //!   cuts big frames to the MTU before they are handed over.
 
+mod addresses;
+mod machine;
 mod plan;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
 use crate::cleanup::Undo;
+use crate::family::Family;
 use crate::namespace::{Group, Namespace};
 use crate::offload::{self, Offload};
 use crate::stub::{self, Attached};
 
-pub use plan::{
-    DIRECTOR_INSIDE, DIRECTOR_OUTSIDE, Delivery, Layout, Plan, VIP, client_address, server_address,
-    server_name,
+pub use addresses::{
+    DIRECTOR_INSIDE, DIRECTOR_INSIDE6, DIRECTOR_OUTSIDE, DIRECTOR_OUTSIDE6, VIP, VIP6, client_address,
+    client_address6, server_address, server_address6, server_name, vip,
 };
-use plan::{ROUTER_INSIDE, ROUTER_OUTSIDE};
+use addresses::{Pair, vip_on};
+pub use plan::{Delivery, Layout, Plan};
 
 /// A real server's namespace and what a configuration needs to know of it.
 pub struct Server {
     pub name: String,
     pub address: Ipv4Addr,
+    pub address6: Ipv6Addr,
     pub delivery: Delivery,
     pub namespace: Namespace,
+}
+
+impl Server {
+    pub fn address_in(&self, family: Family) -> IpAddr {
+        family.choose(self.address, self.address6)
+    }
 }
 
 /// The built network; dropping it removes every namespace.
@@ -114,36 +126,38 @@ impl Topology {
     pub fn add_server(&mut self, delivery: Delivery) -> Result<usize> {
         let index = self.servers.len();
         let namespace = Namespace::create(self.group, &server_name(index))?;
-        let address = server_address(index);
-        self.plug_in(&namespace, "eth0", &format!("srv{index}"), self.inside_bridge(), address)?;
-        namespace.ip(&format!("address add {address}/24 dev eth0\nlink set eth0 up"))?;
-        match (delivery, self.layout) {
-            (Delivery::Nat, _) => namespace.ip(&format!("route add default via {DIRECTOR_INSIDE}"))?,
-            (Delivery::DirectRouting, Layout::TwoArm) => {
-                namespace.ip(&format!("route add default via {ROUTER_INSIDE}"))?;
-            }
+        namespace.speak_ipv6()?;
+        let own = Pair::server(index);
+        self.plug_in(&namespace, "eth0", &format!("srv{index}"), self.inside_bridge(), own)?;
+        namespace.ip(&own.owned_by("eth0"))?;
+        namespace.ip(&match (delivery, self.layout) {
+            (Delivery::Nat, _) => Pair::INSIDE.as_router(),
+            (Delivery::DirectRouting, Layout::TwoArm) => Pair::ROUTER_INSIDE.as_router(),
             // On one wire the server reaches the clients without any router.
-            (Delivery::DirectRouting, Layout::OneArm) => namespace.ip(&format!(
-                "route add 10.77.1.0/24 dev eth0\nroute add default via {}",
-                client_address(0)
-            ))?,
-        }
-        self.tune_end_host(&namespace)?;
+            (Delivery::DirectRouting, Layout::OneArm) => {
+                let clients = "route add 10.77.1.0/24 dev eth0\nroute add fd77:1::/64 dev eth0\n";
+                clients.to_owned() + &Pair::client(0).as_router()
+            }
+        })?;
+        machine::tune(&namespace)?;
         if delivery == Delivery::DirectRouting {
-            // Set before the VIP is there: a single ARP answer would draw the clients past the director.
+            // Set before the VIP is there: a single ARP answer would draw the clients past the director. IPv6 needs no
+            // such: neighbours are answered for the addresses of the very interface, and the VIP is on another.
             namespace
                 .sysctl(&[("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_announce", "2")])?;
-            namespace.ip(&format!("address add {VIP}/32 dev lo"))?;
+            namespace.ip(&both_vips_on("lo"))?;
         }
-        self.servers.push(Server { name: server_name(index), address, delivery, namespace });
+        let (address, address6) = (own.v4, own.v6);
+        self.servers.push(Server { name: server_name(index), address, address6, delivery, namespace });
         Ok(index)
     }
 
     /// Adds one more VIP: on the director's eth0, and on lo of each direct-routing server.
-    pub fn add_vip(&self, vip: Ipv4Addr) -> Result<()> {
-        self.director.ip(&format!("address add {vip}/32 dev eth0"))?;
+    pub fn add_vip(&self, vip: impl Into<IpAddr>) -> Result<()> {
+        let vip = vip.into();
+        self.director.ip(&vip_on("eth0", vip))?;
         for server in self.servers.iter().filter(|server| server.delivery == Delivery::DirectRouting) {
-            server.namespace.ip(&format!("address add {vip}/32 dev lo"))?;
+            server.namespace.ip(&vip_on("lo", vip))?;
         }
         Ok(())
     }
@@ -171,18 +185,17 @@ impl Topology {
 
     /// The MAC address of an interface of the director, which frames from the clients' side are sent to.
     pub fn director_mac(&self, interface: &str) -> Result<[u8; 6]> {
-        mac(&self.director, interface)
+        machine::mac(&self.director, interface)
     }
 
     fn add_client(&mut self) -> Result<()> {
         let index = self.clients.len();
         let namespace = Namespace::create(self.group, &format!("client{index}"))?;
-        let address = client_address(index);
-        self.plug_in(&namespace, "eth0", &format!("cli{index}"), self.outside_bridge(), address)?;
-        namespace.ip(&format!(
-            "address add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {DIRECTOR_OUTSIDE}"
-        ))?;
-        self.tune_end_host(&namespace)?;
+        namespace.speak_ipv6()?;
+        let own = Pair::client(index);
+        self.plug_in(&namespace, "eth0", &format!("cli{index}"), self.outside_bridge(), own)?;
+        namespace.ip(&(own.owned_by("eth0") + &Pair::OUTSIDE.as_router()))?;
+        machine::tune(&namespace)?;
         self.clients.push(namespace);
         Ok(())
     }
@@ -203,21 +216,27 @@ impl Topology {
 
     fn set_up_switch(&self) -> Result<()> {
         let switch = &self.switch;
-        let bridges: &[(&str, Option<Ipv4Addr>)] = match self.layout {
+        let bridges: &[(&str, Option<Pair>)] = match self.layout {
             Layout::OneArm => &[("br-a", None)],
-            Layout::TwoArm => &[("br-c", Some(ROUTER_OUTSIDE)), ("br-s", Some(ROUTER_INSIDE))],
+            Layout::TwoArm => &[("br-c", Some(Pair::ROUTER_OUTSIDE)), ("br-s", Some(Pair::ROUTER_INSIDE))],
         };
-        for (bridge, address) in bridges {
-            switch.ip(&format!(
-                "link add {bridge} type bridge forward_delay 0 stp_state 0 mcast_snooping 0\nlink set {bridge} up"
-            ))?;
-            if let Some(address) = address {
-                switch.ip(&format!("address add {address}/24 dev {bridge}"))?;
-            }
+        if self.layout == Layout::TwoArm {
+            switch.speak_ipv6()?;
+        }
+        for (bridge, own) in bridges {
+            let add = format!("link add {bridge} type bridge forward_delay 0 stp_state 0 mcast_snooping 0\n");
+            let up = own.map_or_else(|| format!("link set {bridge} up\n"), |own| own.owned_by(bridge));
+            switch.ip(&(add + &up))?;
         }
         if self.layout == Layout::TwoArm {
-            switch.ip(&format!("route add default via {}", client_address(0)))?;
-            switch.sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv4/conf/all/send_redirects", "0")])?;
+            switch.ip(&Pair::client(0).as_router())?;
+            switch.sysctl(&[
+                ("net/ipv4/ip_forward", "1"),
+                ("net/ipv4/conf/all/send_redirects", "0"),
+                ("net/ipv6/conf/all/forwarding", "1"),
+                // The bridges speak, their ports do not.
+                ("net/ipv6/conf/default/disable_ipv6", "1"),
+            ])?;
         }
         Ok(())
     }
@@ -225,7 +244,10 @@ impl Topology {
     fn set_up_director(&mut self, plan: &Plan) -> Result<()> {
         let director = &self.director;
         let forward = if plan.kernel_forwards { "1" } else { "0" };
+        director.speak_ipv6()?;
         director.sysctl(&[
+            ("net/ipv6/conf/all/forwarding", forward),
+            ("net/ipv6/conf/default/forwarding", forward),
             ("net/ipv4/ip_forward", forward),
             ("net/ipv4/conf/all/forwarding", forward),
             ("net/ipv4/conf/default/forwarding", forward),
@@ -234,18 +256,18 @@ impl Topology {
             ("net/ipv4/conf/all/send_redirects", "0"),
             ("net/ipv4/conf/default/send_redirects", "0"),
         ])?;
-        self.plug_in(director, "eth0", "dir0", self.outside_bridge(), DIRECTOR_OUTSIDE)?;
-        director.ip(&format!("address add {DIRECTOR_OUTSIDE}/24 dev eth0"))?;
+        self.plug_in(director, "eth0", "dir0", self.outside_bridge(), Pair::OUTSIDE)?;
+        director.ip(&Pair::OUTSIDE.owned_by("eth0"))?;
         match self.layout {
-            Layout::OneArm => director.ip(&format!("address add {DIRECTOR_INSIDE}/24 dev eth0"))?,
+            Layout::OneArm => director.ip(&Pair::INSIDE.owned_by("eth0"))?,
             Layout::TwoArm => {
-                self.plug_in(director, "eth1", "dir1", self.inside_bridge(), DIRECTOR_INSIDE)?;
-                director.ip(&format!("address add {DIRECTOR_INSIDE}/24 dev eth1\nlink set eth1 up"))?;
+                self.plug_in(director, "eth1", "dir1", self.inside_bridge(), Pair::INSIDE)?;
+                director.ip(&Pair::INSIDE.owned_by("eth1"))?;
             }
         }
-        director.ip(&format!("link set eth0 up\nroute add default via {}", client_address(0)))?;
+        director.ip(&Pair::client(0).as_router())?;
         if plan.vip_on_director {
-            director.ip(&format!("address add {VIP}/32 dev eth0"))?;
+            director.ip(&both_vips_on("eth0"))?;
         }
         if plan.ready_for_xdp {
             for port in ["dir0", "dir1"].iter().take(self.director_interfaces().len()) {
@@ -263,37 +285,17 @@ impl Topology {
         interface: &str,
         port: &str,
         bridge: &str,
-        address: Ipv4Addr,
+        own: Pair,
     ) -> Result<()> {
-        let [_, _, network, host] = address.octets();
-        // A readable, locally administered MAC: one sees in a dump whose frame it is.
-        let mac = format!("02:77:00:00:{network:02x}:{host:02x}");
         self.switch.ip(&format!(
-            "link add {port} type veth peer name {interface} address {mac} netns {}\n\
+            "link add {port} type veth peer name {interface} address {} netns {}\n\
              link set {port} master {bridge} up",
+            own.mac(),
             namespace.name()
         ))
     }
-
-    /// What a test with many connections needs of a client or a server.
-    fn tune_end_host(&self, namespace: &Namespace) -> Result<()> {
-        namespace.sysctl(&[
-            ("net/ipv4/ip_local_port_range", "10000 65000"),
-            ("net/ipv4/tcp_max_syn_backlog", "16384"),
-            ("net/core/somaxconn", "16384"),
-            ("net/ipv4/conf/all/rp_filter", "0"),
-            ("net/ipv4/conf/eth0/rp_filter", "0"),
-            // Both subnets share the wire in one-arm; a redirect would teach the ends a way round the director.
-            ("net/ipv4/conf/all/accept_redirects", "0"),
-            ("net/ipv4/conf/eth0/accept_redirects", "0"),
-        ])
-    }
 }
 
-fn mac(namespace: &Namespace, interface: &str) -> Result<[u8; 6]> {
-    let links = namespace.ip_json(&["link", "show", "dev", interface])?;
-    let text = links[0]["address"].as_str().context("ip shows no MAC address")?;
-    let bytes: Vec<u8> =
-        text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
-    <[u8; 6]>::try_from(bytes.as_slice()).with_context(|| format!("{text} is no MAC address"))
+fn both_vips_on(interface: &str) -> String {
+    Family::BOTH.map(|family| vip_on(interface, vip(family))).concat()
 }

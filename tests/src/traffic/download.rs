@@ -1,7 +1,7 @@
 //! A download whose every byte is checked, in the background of whatever else the test does.
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -53,7 +53,13 @@ impl fmt::Display for DownloadReport {
 
 impl Download {
     /// Begins to fetch `bytes` from the server at `target`, at `pace` bytes a second (0: as fast as it goes).
-    pub fn start(namespace: &Namespace, target: SocketAddrV4, bytes: u64, pace: u64) -> Result<Self> {
+    pub fn start(
+        namespace: &Namespace,
+        target: impl Into<SocketAddr>,
+        bytes: u64,
+        pace: u64,
+    ) -> Result<Self> {
+        let target = target.into();
         let runner = Runner::start(namespace)?;
         let received = Arc::new(AtomicU64::new(0));
         let (done, result) = mpsc::channel();
@@ -77,7 +83,7 @@ impl Download {
     }
 }
 
-async fn fetch(target: SocketAddrV4, bytes: u64, pace: u64, progress: &AtomicU64) -> Result<DownloadReport> {
+async fn fetch(target: SocketAddr, bytes: u64, pace: u64, progress: &AtomicU64) -> Result<DownloadReport> {
     let started = Instant::now();
     let mut stream = connect(target, None).await?;
     let request = Request { kind: Kind::Download, number: bytes, payload: pace.to_be_bytes().to_vec() };

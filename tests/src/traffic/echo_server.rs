@@ -1,17 +1,18 @@
 //! A TCP server that answers with its own name, echoes, streams downloads, and can speak first.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::runner::Runner;
+use super::swarm::socket_for;
 use super::wire::{Kind, Reply, Request, download_word};
 use crate::namespace::Namespace;
 
@@ -46,9 +47,10 @@ impl EchoServer {
     pub fn start(
         namespace: &Namespace,
         name: &str,
-        address: SocketAddrV4,
+        address: impl Into<SocketAddr>,
         greeting: Greeting,
     ) -> Result<Self> {
+        let address = address.into();
         let runner = Runner::start(namespace)?;
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -59,9 +61,9 @@ impl EchoServer {
         });
         let listener = runner
             .run(async move {
-                let socket = TcpSocket::new_v4()?;
+                let socket = socket_for(address)?;
                 socket.set_reuseaddr(true)?;
-                socket.bind(address.into())?;
+                socket.bind(address)?;
                 socket.listen(BACKLOG)
             })?
             .with_context(|| format!("{name} cannot listen on {address}"))?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,14 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::runner::Runner;
 use super::swarm::{ask_name, connect};
+use crate::family::Family;
 use crate::namespace::Namespace;
 use crate::random::Random;
 
 /// What to try.
 #[derive(Clone, Debug)]
 pub struct HandshakePlan {
-    pub target: SocketAddrV4,
+    pub target: SocketAddr,
     pub attempts: usize,
     pub at_once: usize,
     /// Attempts a second; None tries as fast as `at_once` allows.
@@ -27,13 +28,14 @@ pub struct HandshakePlan {
     /// Source ports drawn at random from this seed, without repetition; None leaves them to the kernel.
     pub port_seed: Option<u64>,
     /// Where they come from.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
 }
 
 impl HandshakePlan {
     /// `attempts` from any address, 64 at once, each within 3 s.
-    pub fn new(target: SocketAddrV4, attempts: usize) -> Self {
-        let source = Ipv4Addr::UNSPECIFIED;
+    pub fn new(target: impl Into<SocketAddr>, attempts: usize) -> Self {
+        let target = target.into();
+        let source = Family::of(target.ip()).unspecified();
         Self {
             target,
             attempts,
@@ -101,7 +103,7 @@ pub fn handshakes(namespace: &Namespace, plan: &HandshakePlan) -> Result<Handsha
             }
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
             let port = ports.as_mut().and_then(Iterator::next).unwrap_or(0);
-            let source = SocketAddrV4::new(plan.source, port);
+            let source = SocketAddr::new(plan.source, port);
             let (results, target, limit) = (results.clone(), plan.target, plan.limit);
             tokio::spawn(async move {
                 let _permit = permit;
@@ -125,8 +127,8 @@ pub fn handshakes(namespace: &Namespace, plan: &HandshakePlan) -> Result<Handsha
 }
 
 async fn attempt(
-    target: SocketAddrV4,
-    source: SocketAddrV4,
+    target: SocketAddr,
+    source: SocketAddr,
     limit: Duration,
 ) -> Result<(String, Duration), String> {
     let started = Instant::now();

@@ -1,6 +1,6 @@
 //! Many connections held open from one client, idle or echoing, and the judgement over them.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,13 +28,13 @@ pub enum Activity {
 /// What to open.
 #[derive(Clone, Debug)]
 pub struct SwarmPlan {
-    pub target: SocketAddrV4,
+    pub target: SocketAddr,
     pub connections: usize,
     pub activity: Activity,
     /// Bytes in each echo.
     pub payload: usize,
     /// Source addresses, taken in turn; empty lets the kernel choose.
-    pub sources: Vec<Ipv4Addr>,
+    pub sources: Vec<IpAddr>,
     /// An answer missing for so long counts as a stall.
     pub stall_after: Duration,
     /// How long each connection may take to open and to learn its server's name.
@@ -43,9 +43,9 @@ pub struct SwarmPlan {
 
 impl SwarmPlan {
     /// Connections that echo 64 bytes as `activity` says, must open within 5 s, and stall after 1 s.
-    pub fn new(target: SocketAddrV4, connections: usize, activity: Activity) -> Self {
+    pub fn new(target: impl Into<SocketAddr>, connections: usize, activity: Activity) -> Self {
         Self {
-            target,
+            target: target.into(),
             connections,
             activity,
             payload: 64,
@@ -172,7 +172,7 @@ impl Swarm {
 async fn open_member(plan: &SwarmPlan, index: usize) -> Result<Member> {
     let source = (!plan.sources.is_empty()).then(|| plan.sources[index % plan.sources.len()]);
     let opening = async {
-        let mut stream = connect(plan.target, source.map(|address| SocketAddrV4::new(address, 0))).await?;
+        let mut stream = connect(plan.target, source.map(|address| SocketAddr::new(address, 0))).await?;
         let mut buffer = Vec::new();
         let server = ask_name(&mut stream, &mut buffer).await?;
         anyhow::Ok((stream, buffer, server))
@@ -198,16 +198,20 @@ async fn open_member(plan: &SwarmPlan, index: usize) -> Result<Member> {
 }
 
 /// Connects from `source`, or from where the kernel likes.
-pub(super) async fn connect(target: SocketAddrV4, source: Option<SocketAddrV4>) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4().context("no socket")?;
+pub(super) async fn connect(target: SocketAddr, source: Option<SocketAddr>) -> Result<TcpStream> {
+    let socket = socket_for(target).context("no socket")?;
     if let Some(source) = source {
         socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::V4(source)).with_context(|| format!("cannot bind {source}"))?;
+        socket.bind(source).with_context(|| format!("cannot bind {source}"))?;
     }
-    let stream =
-        socket.connect(target.into()).await.with_context(|| format!("cannot connect to {target}"))?;
+    let stream = socket.connect(target).await.with_context(|| format!("cannot connect to {target}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// A socket of the address's family.
+pub(super) fn socket_for(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
 /// Asks who is there; a banner that came unasked is skipped after a look at whose it is.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::runner::Runner;
 use super::wire::numbered_payload;
+use crate::family::Family;
 use crate::namespace::Namespace;
 
 /// A UDP echo server; gone when dropped.
@@ -20,7 +21,8 @@ pub struct UdpEchoServer {
 
 impl UdpEchoServer {
     /// Answers on `address` inside `namespace`: one byte of name length, the name, the datagram as it came.
-    pub fn start(namespace: &Namespace, name: &str, address: SocketAddrV4) -> Result<Self> {
+    pub fn start(namespace: &Namespace, name: &str, address: impl Into<SocketAddr>) -> Result<Self> {
+        let address = address.into();
         let runner = Runner::start(namespace)?;
         let socket = runner
             .run(UdpSocket::bind(address))?
@@ -69,17 +71,19 @@ impl fmt::Display for UdpReport {
 /// most `limit`.
 pub fn udp_flows(
     namespace: &Namespace,
-    target: SocketAddrV4,
+    target: impl Into<SocketAddr>,
     flows: usize,
     datagrams: usize,
     payload: usize,
     limit: Duration,
 ) -> Result<UdpReport> {
+    let target = target.into();
+    let anywhere = SocketAddr::new(Family::of(target.ip()).unspecified(), 0);
     let runner = Runner::start(namespace)?;
     runner.run(async move {
         let mut report = UdpReport { flows, ..UdpReport::default() };
         for flow in 0..flows {
-            let socket = UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).await?;
+            let socket = UdpSocket::bind(anywhere).await?;
             // Connected, so that an answer from any address but the VIP does not reach us.
             socket.connect(target).await?;
             let mut first: Option<String> = None;

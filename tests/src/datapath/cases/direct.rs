@@ -62,7 +62,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         Case::new("DR by the kernel's routing", {
             World::of(Service::tcp("web", VIP, 80).direct(), [Server::at("rs1", RS1, 80).by(None)])
-                .with(|world| world.routes.push((RS1, Hop { side: Side::Front, mac: mac_of(RS1) })))
+                .with(|world| world.route(RS1, Hop { side: Side::Front, mac: mac_of(RS1) }))
         })
         .front(&from_client(VIP, syn(80)), "forwarded_dr", Back(directed(syn(80))))
         .counting(&[("next_hop_by_fib", 1)]),

@@ -2,6 +2,7 @@
 
 mod direct;
 mod headers;
+pub mod ipv6;
 mod nat;
 pub mod people;
 mod refusals;
@@ -119,6 +120,7 @@ pub fn all() -> Vec<Case> {
         headers::cases(),
         strangers::cases(),
         refusals::cases(),
+        // ipv6::cases(), once the data path speaks it.
     ]
     .concat()
 }

@@ -202,14 +202,14 @@ pub(super) fn cases() -> Vec<Case> {
         .counting(&[("rs1.packets_in", 0), ("next_hop_by_fib", 0)]),
         Case::new("without a next hop from the agent, the kernel's routing decides", {
             World::of(Service::tcp("web", VIP, 80), [Server::at("rs1", RS1, 8080).by(None)])
-                .with(|world| world.routes.push((RS1, Hop { side: Side::Back, mac: mac_of(RS1) })))
+                .with(|world| world.route(RS1, Hop { side: Side::Back, mac: mac_of(RS1) }))
         })
         .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
         .counting(&[("next_hop_by_fib", 1)]),
         Case::new("while the agent is silent, the kernel's routing decides", {
             let stale = Some(Hop { side: Side::Back, mac: [0xee; 6] });
             World::of(Service::tcp("web", VIP, 80), [Server::at("rs1", RS1, 8080).by(stale)]).with(|world| {
-                world.routes.push((RS1, Hop { side: Side::Back, mac: mac_of(RS1) }));
+                world.route(RS1, Hop { side: Side::Back, mac: mac_of(RS1) });
                 world.agent_lives = false;
             })
         })

@@ -1,9 +1,9 @@
 //! Who takes part, and the frames between them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::datapath::world::{Server, Service, Side, World, mac_of};
-use crate::packet::{Frame, Ipv4, Tcp, TcpFlags, Transport};
+use crate::packet::{Frame, Ipv4, Ipv6, Mac, Network, Tcp, TcpFlags, Transport};
 
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 10);
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 100);
@@ -11,6 +11,12 @@ pub const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 101);
 pub const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
 pub const RS1: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 21);
 pub const RS2: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 22);
+pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 0x10);
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 0x100);
+pub const OTHER_VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 0x101);
+pub const DIRECTOR6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 1);
+pub const RS1_6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 0x21);
+pub const RS2_6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 0x22);
 /// The client's port.
 pub const PORT: u16 = 40_000;
 
@@ -19,28 +25,50 @@ pub fn one_server() -> World {
     World::of(Service::tcp("web", VIP, 80), [Server::at("rs1", RS1, 8080)])
 }
 
+/// The same over IPv6.
+pub fn one_server6() -> World {
+    World::of(Service::tcp("web", VIP6, 80), [Server::at("rs1", RS1_6, 8080)])
+}
+
 /// A frame from the client to the director.
 pub fn from_client(to: Ipv4Addr, transport: impl Into<Transport>) -> Vec<u8> {
     client_frame(Ipv4::new(CLIENT, to, transport))
 }
 
-pub fn client_frame(packet: Ipv4) -> Vec<u8> {
-    Frame::new(mac_of(CLIENT), Side::Front.mac(), packet).bytes()
+/// The same over IPv6.
+pub fn from_client6(to: Ipv6Addr, transport: impl Into<Transport>) -> Vec<u8> {
+    client_frame(Ipv6::new(CLIENT6, to, transport))
+}
+
+pub fn client_frame(packet: impl Into<Network>) -> Vec<u8> {
+    let packet = packet.into();
+    Frame::new(client_mac(&packet), Side::Front.mac(), packet).bytes()
 }
 
 /// A frame from the director to the client.
-pub fn at_client(packet: Ipv4) -> Vec<u8> {
-    Frame::new(Side::Front.mac(), mac_of(CLIENT), packet).bytes()
+pub fn at_client(packet: impl Into<Network>) -> Vec<u8> {
+    let packet = packet.into();
+    Frame::new(Side::Front.mac(), client_mac(&packet), packet).bytes()
 }
 
 /// A frame from a server to the director.
-pub fn from_server(packet: Ipv4) -> Vec<u8> {
-    Frame::new(mac_of(packet.source), Side::Back.mac(), packet).bytes()
+pub fn from_server(packet: impl Into<Network>) -> Vec<u8> {
+    let packet = packet.into();
+    let mac = packet.source().map_or([0; 6], mac_of);
+    Frame::new(mac, Side::Back.mac(), packet).bytes()
 }
 
 /// A frame from the director to a server behind it.
-pub fn at_server(server: Ipv4Addr, packet: Ipv4) -> Vec<u8> {
+pub fn at_server(server: impl Into<IpAddr>, packet: impl Into<Network>) -> Vec<u8> {
     Frame::new(Side::Back.mac(), mac_of(server), packet).bytes()
+}
+
+/// Whatever address the client gives itself, its frames of one family come from one MAC.
+fn client_mac(packet: &Network) -> Mac {
+    match packet {
+        Network::Ipv6(_) => mac_of(CLIENT6),
+        _ => mac_of(CLIENT),
+    }
 }
 
 pub fn syn(port: u16) -> Tcp {

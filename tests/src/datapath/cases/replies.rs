@@ -16,7 +16,7 @@ fn client_hop() -> Hop {
 
 /// A world in which the kernel knows the way to the client.
 fn routed() -> World {
-    one_server().with(|world| world.routes.push((CLIENT, client_hop())))
+    one_server().with(|world| world.route(CLIENT, client_hop()))
 }
 
 fn replied(transport: Tcp) -> Vec<u8> {
@@ -57,7 +57,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("a reply goes back the way the client's packets came, through whichever router", {
             // The kernel would send it elsewhere.
             let elsewhere = Hop { side: Side::Back, mac: [0xee; 6] };
-            one_server().with(|world| world.routes.push((CLIENT, elsewhere)))
+            one_server().with(|world| world.route(CLIENT, elsewhere))
         })
         .front(
             &Frame::new([2, 9, 9, 9, 9, 9], Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80))).bytes(),
@@ -123,7 +123,7 @@ pub(super) fn cases() -> Vec<Case> {
         .counting(&[("twin1.packets_out", 1), ("rs1.packets_out", 0)]),
         Case::new("a reply from any port is not derived: which port was hit is anybody's guess", {
             World::of(Service::tcp("all", VIP, 0), [Server::at("rs1", RS1, 0)])
-                .with(|world| world.routes.push((CLIENT, client_hop())))
+                .with(|world| world.route(CLIENT, client_hop()))
         })
         .back(&from_server(Ipv4::new(RS1, CLIENT, answer(8080))), "passed_unexplained", Passed),
         Case::new("a reply that the miss table gives to another server is not derived", {
@@ -131,7 +131,7 @@ pub(super) fn cases() -> Vec<Case> {
         })
         .back(&from_server(Ipv4::new(RS1, CLIENT, answer(8080))), "passed_unexplained", Passed),
         Case::new("a health check's answer reaches the director", {
-            routed().with(|world| world.locals.push(DIRECTOR))
+            routed().with(|world| world.local(DIRECTOR))
         })
         .back(&from_server(Ipv4::new(RS1, DIRECTOR, syn_ack(8080))), "passed_local", Passed)
         .counting(&[("derived_reply", 0), ("rs1.packets_out", 0)]),
@@ -158,7 +158,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("while not serving, what is unexplained is dropped: the kernel must not forward it", {
             one_server().with(|world| {
                 world.serving = false;
-                world.locals.push(DIRECTOR);
+                world.local(DIRECTOR);
             })
         })
         .back(&from_server(Ipv4::new(RS1, CLIENT, Tcp::syn(8080, PORT, 7))), "dropped_not_serving", Dropped)

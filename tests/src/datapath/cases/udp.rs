@@ -85,7 +85,7 @@ pub(super) fn cases() -> Vec<Case> {
                 world.derive_udp = true;
                 let side = crate::datapath::world::Side::Front;
                 let mac = crate::datapath::world::mac_of(CLIENT);
-                world.routes.push((CLIENT, crate::datapath::world::Hop { side, mac }));
+                world.route(CLIENT, crate::datapath::world::Hop { side, mac });
             })
         })
         .back(

@@ -1,8 +1,8 @@
-//! IPv4 and IPv6 packets, well-formed unless asked otherwise.
+//! IPv4 packets, well-formed unless asked otherwise.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
-use super::checksum::{Checksum, internet_checksum, pseudo_header_v4, pseudo_header_v6};
+use super::checksum::{Checksum, internet_checksum, pseudo_header_v4};
 use super::transport::Transport;
 
 /// An IPv4 packet (RFC 791).
@@ -108,69 +108,6 @@ impl Ipv4 {
         let right = internet_checksum(&[&bytes]);
         bytes[10..12].copy_from_slice(&self.checksum.resolve(right).to_be_bytes());
         bytes.extend_from_slice(&payload);
-        bytes
-    }
-}
-
-/// An IPv6 packet (RFC 8200).
-#[derive(Clone, Debug)]
-pub struct Ipv6 {
-    pub source: Ipv6Addr,
-    pub destination: Ipv6Addr,
-    pub traffic_class: u8,
-    pub flow_label: u32,
-    pub hop_limit: u8,
-    /// Extension headers in order, each its own protocol number and its bytes after the next-header byte.
-    pub extensions: Vec<(u8, Vec<u8>)>,
-    pub transport: Transport,
-    /// None: the true one.
-    pub payload_length: Option<u16>,
-}
-
-impl Ipv6 {
-    /// Hop limit 64, no extension headers.
-    pub fn new(
-        source: impl Into<Ipv6Addr>,
-        destination: impl Into<Ipv6Addr>,
-        transport: impl Into<Transport>,
-    ) -> Self {
-        Self {
-            source: source.into(),
-            destination: destination.into(),
-            traffic_class: 0,
-            flow_label: 0,
-            hop_limit: 64,
-            extensions: Vec::new(),
-            transport: transport.into(),
-            payload_length: None,
-        }
-    }
-
-    #[must_use]
-    pub fn hop_limit(self, hop_limit: u8) -> Self {
-        Self { hop_limit, ..self }
-    }
-
-    /// The packet without any link header.
-    pub fn bytes(&self) -> Vec<u8> {
-        let protocol = self.transport.protocol();
-        let payload =
-            self.transport.bytes(|length| pseudo_header_v6(self.source, self.destination, protocol, length));
-        let following = self.extensions.iter().map(|(kind, _)| *kind).skip(1).chain([protocol]);
-        let mut body = Vec::new();
-        for ((_, rest), next) in self.extensions.iter().zip(following) {
-            body.push(next);
-            body.extend_from_slice(rest);
-        }
-        body.extend_from_slice(&payload);
-        let first = self.extensions.first().map_or(protocol, |(kind, _)| *kind);
-        let word = 6 << 28 | u32::from(self.traffic_class) << 20 | (self.flow_label & 0x000f_ffff);
-        let mut bytes = word.to_be_bytes().to_vec();
-        bytes.extend_from_slice(&self.payload_length.unwrap_or(body.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(&[first, self.hop_limit]);
-        bytes.extend_from_slice(&self.source.octets());
-        bytes.extend_from_slice(&self.destination.octets());
-        bytes.extend_from_slice(&body);
         bytes
     }
 }
