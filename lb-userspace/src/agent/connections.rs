@@ -101,10 +101,11 @@ impl Agent {
     /// Names of the pairs that have ids now.
     pub(super) fn names(&self) -> Vec<(ServerId, String, String)> {
         let wanted = self.wanted();
+        let directory = self.installation.ledger.directory();
         let mut names = Vec::new();
         for service in &wanted {
             for server in &service.servers {
-                if let Some(id) = self.id_of(service, server) {
+                if let Some(id) = directory.pair(service, server) {
                     names.push((id, service.name.clone(), server.name.clone()));
                 }
             }

@@ -10,7 +10,7 @@ use lb_common::slot::ServerId;
 use lb_common::verdict::Verdict;
 
 use super::actor::Agent;
-use crate::api::{self, Decision, ExplainReport, Failure, Schema};
+use crate::api::{self, Decision, ExplainReport, Failure, FailureKind, Schema};
 use crate::control::PacketQuery;
 
 /// A story with an ending.
@@ -23,18 +23,20 @@ struct Story {
 
 impl Agent {
     /// # Errors
-    /// For a question that cannot be asked of this version.
+    /// For a packet that cannot be.
     pub(super) fn explain(&self, query: &PacketQuery) -> Result<ExplainReport, Failure> {
         let protocol = match query.protocol {
             api::Protocol::Udp => Protocol::Udp,
             _ => Protocol::Tcp,
         };
-        let story = if query.source.is_ipv6() || query.destination.is_ipv6() {
-            let why = vec!["this version leaves IPv6 to the kernel".to_owned()];
-            Story { why, decision: Decision::None, verdict: Verdict::PassedIpv6, id: None }
-        } else {
-            self.story(query, protocol)
-        };
+        if query.source.is_ipv6() != query.destination.is_ipv6() {
+            let message = format!(
+                "no packet goes from {} to {}: name addresses of one family",
+                query.source, query.destination
+            );
+            return Err(Failure::new(FailureKind::Usage, message));
+        }
+        let story = self.story(query, protocol);
         let server = story.id.and_then(|id| self.installation.maps.servers.get(id.index()));
         let names = story.id.and_then(|id| self.names().into_iter().find(|(held, ..)| *held == id));
         Ok(ExplainReport {

@@ -94,24 +94,26 @@ fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Find
 /// Refuses what would cut the operator off: every port of an address by which the host itself is reached.
 ///
 /// # Errors
-/// The service that would.
+/// The first service that would.
 pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<(), Finding> {
     for service in &model.services {
-        let vip = service.listener.vip.ip();
-        let primary_of = links.iter().find(|link| {
-            addresses
-                .primary(link.index, vip.is_ipv6())
-                .is_some_and(|primary| primary.ip == vip && link.name != "lo")
-        });
-        if let Some(link) = primary_of.filter(|_| service.listener.port == ListenPort::Any) {
-            return Err(Finding::new(
-                format!(
-                    "service {}: every port of {vip} would be balanced, which is the host's own primary address on {}, so ssh and \
-                     everything else to it would be cut off",
-                    service.name, link.name
-                ),
-                "give the service an address of its own, or name its ports",
-            ));
+        let any = service.listening.listeners().filter(|listener| listener.port == ListenPort::Any);
+        for vip in any.map(|listener| listener.vip.ip()) {
+            let primary_of = links.iter().find(|link| {
+                addresses
+                    .primary(link.index, vip.is_ipv6())
+                    .is_some_and(|primary| primary.ip == vip && link.name != "lo")
+            });
+            if let Some(link) = primary_of {
+                return Err(Finding::new(
+                    format!(
+                        "service {}: every port of {vip} would be balanced, which is the host's own primary address on {}, so ssh \
+                         and everything else to it would be cut off",
+                        service.name, link.name
+                    ),
+                    "give the service an address of its own, or name its ports",
+                ));
+            }
         }
     }
     Ok(())
@@ -127,9 +129,10 @@ pub fn missing_vips(model: &Model, addresses: &Addresses, interfaces: &[Link]) -
     let missing = vips(model).into_iter().filter(|vip| !addresses.contains(*vip));
     missing
         .map(|vip| {
-            let length = if vip.is_ipv4() { 32 } else { 128 };
+            let (length, question) =
+                if vip.is_ipv4() { (32, "ARP") } else { (128, "neighbour solicitations") };
             Finding::new(
-                format!("the VIP {vip} is not on this host, so nobody here answers ARP for it"),
+                format!("the VIP {vip} is not on this host, so nobody here answers {question} for it"),
                 format!("'ip address add {vip}/{length} dev {device}', or vip_owner = \"xlvs\""),
             )
         })
@@ -159,7 +162,8 @@ pub fn hints(interfaces: &[Link]) -> Vec<String> {
 /// The VIPs of a configuration, each once.
 #[must_use]
 pub fn vips(model: &Model) -> Vec<IpAddr> {
-    let mut vips: Vec<IpAddr> = model.services.iter().map(|service| service.listener.vip.ip()).collect();
+    let mut vips: Vec<IpAddr> =
+        model.services.iter().flat_map(|service| &service.listening.vips).map(|vip| vip.ip()).collect();
     vips.sort_unstable();
     vips.dedup();
     vips
