@@ -159,6 +159,13 @@ impl Ledger {
         Directory {
             services: self.services().map(|(number, identity)| (*identity, number)).collect(),
             pairs: self.pairs().map(|(id, pair)| (pair.identity, id)).collect(),
+            leaving: self.pairs().filter(|(_, pair)| pair.leaving).fold(
+                HashMap::new(),
+                |mut leaving: HashMap<_, Vec<_>>, (id, pair)| {
+                    leaving.entry((pair.identity.name_hash, pair.identity.address)).or_default().push(id);
+                    leaving
+                },
+            ),
         }
     }
 
@@ -189,9 +196,16 @@ impl Ledger {
 pub struct Directory {
     services: HashMap<ServiceIdentity, u16>,
     pairs: HashMap<PairIdentity, ServerId>,
+    leaving: HashMap<(u64, Addr), Vec<ServerId>>,
 }
 
 impl Directory {
+    /// What is left of this server in lanes that its service no longer has: their connections are still on it.
+    #[must_use]
+    pub fn earlier(&self, server: &DesiredServer) -> &[ServerId] {
+        self.leaving.get(&(server.name_hash, server.address)).map_or(&[], Vec::as_slice)
+    }
+
     /// The id of this server in this lane, once it has one.
     #[must_use]
     pub fn pair(&self, service: &DesiredService, server: &DesiredServer) -> Option<ServerId> {
@@ -282,6 +296,22 @@ mod tests {
         assert_eq!(ledger.clone().assign(&wanted(&[("b", 2), ("c", 3), ("d", 4)])), Err(Full::Pairs(3)));
         ledger.free_pair(first[0].servers[0]);
         ledger.assign(&wanted(&[("b", 2), ("c", 3), ("d", 4)])).unwrap();
+    }
+
+    #[test]
+    fn what_leaves_with_a_lane_is_still_known_to_be_the_servers() {
+        let mut ledger = Ledger::empty(4, 8);
+        let old = wanted(&[("a", 1)]);
+        let id = ledger.assign(&old).unwrap()[0].servers[0];
+        let mut new = wanted(&[("a", 1)]);
+        new[0].identity.port = Port::from_host(81);
+        ledger.assign(&new).unwrap();
+        let directory = ledger.directory();
+        assert_eq!(directory.earlier(&new[0].servers[0]), [id]);
+        assert_eq!(directory.pair(&old[0], &old[0].servers[0]), Some(id));
+        assert_ne!(directory.pair(&new[0], &new[0].servers[0]), Some(id));
+        let mut elsewhere = wanted(&[("a", 2)]);
+        assert_eq!(directory.earlier(&elsewhere.remove(0).servers[0]), []);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What the operator orders by hand: drain, disable, enable, weight. Kept in the pins, so it survives reload and restart.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use lb_common::entry;
+use lb_common::net::Addr;
 
 use super::actor::{Agent, unix_seconds};
 use super::desired::DesiredServer;
@@ -33,7 +35,12 @@ impl Agent {
                 })
                 .collect();
             let (server, _) = its.first()?;
-            let remaining = its.iter().map(|(_, remaining)| remaining).sum();
+            // An address is in several lanes, and what is left in earlier ones is counted once for it.
+            let addresses: HashMap<Addr, &DesiredServer> =
+                its.iter().map(|(server, _)| (server.address, *server)).collect();
+            let left = addresses.values().flat_map(|server| directory.earlier(server));
+            let left: u64 = left.map(|id| census.active(*id)).sum();
+            let remaining = left + its.iter().map(|(_, remaining)| remaining).sum::<u64>();
             let configured = self.model.service(&name.service)?.server(&name.server)?.weight.get();
             Some(OverriddenServer {
                 service: name.service.clone(),

@@ -129,11 +129,12 @@ pub fn missing_vips(model: &Model, addresses: &Addresses, interfaces: &[Link]) -
     let missing = vips(model).into_iter().filter(|vip| !addresses.contains(*vip));
     missing
         .map(|vip| {
-            let (length, question) =
-                if vip.is_ipv4() { (32, "ARP") } else { (128, "neighbour solicitations") };
+            // Duplicate address detection would wait, and refuse a VIP that another director has.
+            let (length, question, flag) =
+                if vip.is_ipv4() { (32, "ARP", "") } else { (128, "neighbour solicitations", " nodad") };
             Finding::new(
                 format!("the VIP {vip} is not on this host, so nobody here answers {question} for it"),
-                format!("'ip address add {vip}/{length} dev {device}', or vip_owner = \"xlvs\""),
+                format!("'ip address add {vip}/{length} dev {device}{flag}', or vip_owner = \"xlvs\""),
             )
         })
         .collect()
@@ -171,4 +172,70 @@ pub fn vips(model: &Model) -> Vec<IpAddr> {
 
 pub(super) fn refused(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Refused, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::net::LocalAddress;
+
+    fn model(port: &str) -> Model {
+        let text = format!(
+            "[[service]]\nname = \"web\"\nvip = [\"192.0.2.1\", \"2001:db8::1\"]\nport = {port}\nhealth = {{ kind = \"none\" }}\n\
+             [[service.server]]\nname = \"rs1\"\naddress = [\"198.51.100.1\", \"2001:db8:2::1\"]\n"
+        );
+        config::load_str("t.toml", &text).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn eth0() -> Link {
+        Link {
+            index: 2,
+            name: "eth0".into(),
+            mac: Some([2; 6]),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            kind: None,
+            master: None,
+            port_of: None,
+            lower: None,
+            xdp: None,
+        }
+    }
+
+    fn on_eth0(ip: &str, prefix_len: u8) -> Addresses {
+        let ip = ip.parse().unwrap();
+        let address = LocalAddress {
+            ip,
+            prefix_len,
+            ifindex: 2,
+            global: true,
+            secondary: false,
+            tentative: false,
+            ours: false,
+        };
+        [address].into_iter().collect()
+    }
+
+    #[test]
+    fn every_port_of_any_of_the_vips_may_lock_the_operator_out() {
+        let refused = |port, ip, length| lock_out(&model(port), &on_eth0(ip, length), &[eth0()]).is_err();
+        assert!(refused("\"any\"", "192.0.2.1", 24));
+        assert!(refused("\"any\"", "2001:db8::1", 64));
+        assert!(!refused("[80, \"8000-8099\"]", "2001:db8::1", 64));
+        assert!(!refused("\"any\"", "2001:db8::2", 64));
+    }
+
+    #[test]
+    fn each_vip_that_is_missing_is_told_with_its_own_command() {
+        let missing = missing_vips(&model("80"), &on_eth0("203.0.113.1", 24), &[eth0()]);
+        let told: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("'ip address add 192.0.2.1/32 dev eth0'") && told[0].contains("ARP"));
+        assert!(
+            told[1].contains("'ip address add 2001:db8::1/128 dev eth0 nodad'")
+                && told[1].contains("neighbour solicitations")
+        );
+    }
 }

@@ -22,11 +22,18 @@ struct Row<'a> {
     port: Port,
     id: Option<ServerId>,
     counters: Counters,
+    /// Connections in the lanes of now.
     active: u64,
+    /// Connections left in lanes that are gone. Their counters are the service's, as they will be once these have ended.
+    left: u64,
 }
 
-/// What those have counted for a service, by its name's hash, who are no longer among its servers, or still leaving.
-type Others = HashMap<u64, (Counters, u64)>;
+/// What a service had besides its servers and lanes of now.
+#[derive(Debug, Clone, Copy, Default)]
+struct Others {
+    counters: Counters,
+    active: u64,
+}
 
 impl Agent {
     pub(super) fn services_status(&self, census: &Census) -> Vec<ServiceStatus> {
@@ -37,7 +44,8 @@ impl Agent {
             .filter_map(|lanes| {
                 let configured = self.model.service(&lanes.first()?.name)?;
                 let rows = self.rows(lanes, &directory, census);
-                let others = others.get(&lanes.first()?.identity.name_hash).copied().unwrap_or_default();
+                let name_hash = lanes.first()?.identity.name_hash;
+                let others = others.get(&name_hash).copied().unwrap_or_default();
                 Some(self.service_status(configured, &rows, others))
             })
             .collect()
@@ -54,12 +62,13 @@ impl Agent {
         for lane in lanes {
             for server in &lane.servers {
                 let id = directory.pair(lane, server);
-                let row = rows.entry((server.name.as_str(), server.address)).or_insert(Row {
+                let row = rows.entry((server.name.as_str(), server.address)).or_insert_with(|| Row {
                     server,
                     port: server.port,
                     id,
                     counters: Counters::default(),
                     active: 0,
+                    left: directory.earlier(server).iter().map(|id| census.active(*id)).sum(),
                 });
                 if row.port != server.port {
                     row.port = Port::ANY;
@@ -71,21 +80,21 @@ impl Agent {
         rows
     }
 
-    /// Pairs that left, and those still leaving, have counted for their service, too. So have lanes that it no longer has.
-    fn others(&self, census: &Census) -> Others {
+    /// By a service's name hash: pairs that left, and those still leaving, have counted for it, too.
+    fn others(&self, census: &Census) -> HashMap<u64, Others> {
         let ledger = &self.installation.ledger;
-        let mut others = Others::new();
+        let mut others: HashMap<u64, Others> = HashMap::new();
         let mut by_number = HashMap::new();
         for (number, identity) in ledger.services() {
             by_number.insert(number, identity.name_hash);
-            let (counters, _) = others.entry(identity.name_hash).or_default();
-            *counters = *counters + self.installation.retired(number);
+            let its = others.entry(identity.name_hash).or_default();
+            its.counters = its.counters + self.installation.retired(number);
         }
         for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.leaving) {
             let Some(name_hash) = by_number.get(&pair.identity.service) else { continue };
-            let (counters, active) = others.entry(*name_hash).or_default();
-            *counters = *counters + self.counters(id);
-            *active += census.active(id);
+            let its = others.entry(*name_hash).or_default();
+            its.counters = its.counters + self.counters(id);
+            its.active += census.active(id);
         }
         others
     }
@@ -94,9 +103,9 @@ impl Agent {
         &self,
         service: &config::Service,
         rows: &HashMap<(&str, Addr), Row<'_>>,
-        (others, others_active): (Counters, u64),
+        others: Others,
     ) -> ServiceStatus {
-        let total = rows.values().fold(others, |sum, row| sum + row.counters);
+        let total = rows.values().fold(others.counters, |sum, row| sum + row.counters);
         let nat = service.mode == config::Mode::Nat;
         let servers = service.servers.iter().flat_map(|server| {
             let its = move |address: &config::ServerAddress| {
@@ -110,7 +119,7 @@ impl Agent {
             mode: service.mode.into(),
             scheduler: service.scheduler.to_string(),
             listeners: service.listening.listeners().map(Into::into).collect(),
-            connections_active: others_active + rows.values().map(|row| row.active).sum::<u64>(),
+            connections_active: others.active + rows.values().map(|row| row.active).sum::<u64>(),
             connections_total: total.connections,
             packets: total.packets_in,
             bytes: total.bytes_in,
@@ -127,7 +136,8 @@ impl Agent {
         server: &config::Server,
         row: &Row<'_>,
     ) -> ServerStatus {
-        let Row { server: desired, port, id, counters, active } = row;
+        let Row { server: desired, port, id, counters, active, left } = row;
+        let active = active + left;
         let family = Family::of(desired.address.into());
         let name = AddressName { pair: PairName::of(service, server), family };
         let nat = service.mode == config::Mode::Nat;
@@ -140,7 +150,7 @@ impl Agent {
             weight_configured: u32::from(server.weight.get()),
             weight_override: standing.weight.map(u32::from),
             backup: false,
-            state: state(desired, *active),
+            state: state(desired, active),
             admin: admin(standing.admin),
             health: match (standing.unchecked, standing.admin, standing.health) {
                 (true, ..) | (_, entry::Admin::Disabled, _) => Health::Off,
@@ -152,7 +162,7 @@ impl Agent {
             since: (standing.since != 0)
                 .then(|| time_of(UNIX_EPOCH + Duration::from_secs(u64::from(standing.since)))),
             next_hop: id.and_then(|id| self.next_hop(id)),
-            connections_active: *active,
+            connections_active: active,
             connections_total: counters.connections,
             packets: counters.packets_in,
             bytes: counters.bytes_in,
