@@ -200,7 +200,7 @@ pub struct ServerState {
     pub service: u16,
     /// [`Port::ANY`]: the port that was hit.
     pub port: Port,
-    /// [`Port::ANY`]: the service listens on every port.
+    /// [`Port::ANY`]: the service listens on several ports, and the VIP's is the one that was hit.
     pub vip_port: Port,
 }
 

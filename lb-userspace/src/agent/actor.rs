@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use lb_common::entry::{HealthMemo, Memo};
+use lb_common::entry::HealthMemo;
 use lb_common::slot::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::desired::{self, DesiredService, PairName, Standing};
+use super::desired::{self, DesiredService};
 use super::install::Installation;
 use super::preflight;
+use super::standing::{self, AddressName, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
 use crate::dataplane::{DataPathLog, Pins, Program};
-use crate::health::{self, CheckSpec, HttpCheck, Kind, Scheduler, Thresholds, Verdict, Wanted};
+use crate::health::{self, Scheduler};
 use crate::net::{Tracker, View};
 
 /// The longest wait for the next hop of a server that is about to be used. A neighbour that lives answers in a fraction.
@@ -48,9 +49,9 @@ pub struct Agent {
     pub(super) warnings: Vec<String>,
     pub(super) trouble: Option<String>,
     pub(super) last_reload: Option<LastReload>,
-    pub(super) standings: HashMap<PairName, Standing>,
-    pub(super) reasons: HashMap<PairName, String>,
-    pub(super) checks: Scheduler<PairName>,
+    pub(super) standings: Standings,
+    pub(super) reasons: HashMap<AddressName, String>,
+    pub(super) checks: Scheduler<AddressName>,
     pub(super) tracker: Tracker,
     pub(super) view: watch::Receiver<Arc<View>>,
     pub(super) vips: VipKeeper,
@@ -76,7 +77,7 @@ impl Agent {
     pub async fn serve(
         &mut self,
         mut inquiries: mpsc::Receiver<Inquiry>,
-        mut news: mpsc::UnboundedReceiver<health::Event<PairName>>,
+        mut news: mpsc::UnboundedReceiver<health::Event<AddressName>>,
     ) -> Result<End> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
@@ -162,7 +163,7 @@ impl Agent {
         clock.beat(ns, unix_seconds(SystemTime::now()));
     }
 
-    pub(super) fn hear(&mut self, event: health::Event<PairName>) {
+    pub(super) fn hear(&mut self, event: health::Event<AddressName>) {
         let health = match event.health {
             health::Health::Up => HealthMemo::Up,
             health::Health::Down => HealthMemo::Down,
@@ -172,8 +173,8 @@ impl Agent {
         if standing.health != health && !standing.unchecked {
             standing.health = health;
             standing.since = unix_seconds(event.at) as u32;
-            let PairName { service, server } = &event.key;
-            tracing::info!(%service, %server, "{:?} -> {:?}: {}", event.before, event.health, event.reason);
+            let AddressName { pair: PairName { service, server }, family } = &event.key;
+            tracing::info!(%service, %server, %family, "{:?} -> {:?}: {}", event.before, event.health, event.reason);
         }
         self.reasons.insert(event.key, event.reason);
     }
@@ -242,8 +243,7 @@ impl Agent {
             .map_err(|error| preflight::refused(format!("listing addresses: {error}")))?;
         preflight::lock_out(&model, &addresses, &links)?;
         let changes = config::diff(&self.model, &model);
-        let mut standings = self.standings.clone();
-        prepare_standings(&model, &mut standings);
+        let standings = standing::prepared(&model, &self.standings);
         let wanted = desired::services(&model, &standings);
         let plan = self.installation.plan(&wanted).map_err(refused)?;
         self.find_ways(&wanted).await;
@@ -301,7 +301,7 @@ impl Agent {
 
     /// Tells the scheduler which checks are wanted.
     pub(super) fn check_targets(&self) {
-        self.checks.apply(checks(&self.model, &self.standings));
+        self.checks.apply(standing::checks(&self.model, &self.standings));
     }
 
     pub(super) fn sweep_limits(&self) -> SweepLimits {
@@ -361,73 +361,6 @@ pub(super) fn load(path: &std::path::Path) -> Result<Model, Failure> {
             if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
         Failure::invalid_config(format!("{}: {count}, nothing changed", path.display()), listed)
     })
-}
-
-/// Standings of exactly the pairs of this configuration: old ones kept, new ones blank.
-pub(super) fn prepare_standings(model: &Model, standings: &mut HashMap<PairName, Standing>) {
-    let mut kept = HashMap::new();
-    for service in &model.services {
-        for server in &service.servers {
-            let name = PairName {
-                service: service.name.as_str().to_owned(),
-                server: server.name.as_str().to_owned(),
-            };
-            let mut standing = standings.remove(&name).unwrap_or_default();
-            standing.unchecked = service.check_target(server).is_none();
-            kept.insert(name, standing);
-        }
-    }
-    *standings = kept;
-}
-
-/// The standing that a pinned entry remembers.
-pub(super) fn remembered(memo: Memo) -> Standing {
-    Standing {
-        admin: memo.admin,
-        health: memo.health,
-        unchecked: false,
-        weight: memo.weight,
-        since: memo.since,
-    }
-}
-
-/// The checks of a configuration.
-pub(super) fn checks(model: &Model, standings: &HashMap<PairName, Standing>) -> HashMap<PairName, Wanted> {
-    let mut checks = HashMap::new();
-    for service in &model.services {
-        for server in &service.servers {
-            let name = PairName {
-                service: service.name.as_str().to_owned(),
-                server: server.name.as_str().to_owned(),
-            };
-            let standing = standings.get(&name).copied().unwrap_or_default();
-            let wanted = Wanted {
-                check: spec(service, server),
-                paused: standing.admin == lb_common::entry::Admin::Disabled,
-                restored: match standing.health {
-                    HealthMemo::Up => Some(Verdict::Up),
-                    HealthMemo::Down => Some(Verdict::Down),
-                    HealthMemo::Unknown => None,
-                },
-            };
-            checks.insert(name, wanted);
-        }
-    }
-    checks
-}
-
-fn spec(service: &config::Service, server: &config::Server) -> Option<CheckSpec> {
-    let target = service.check_target(server)?;
-    let config::Health::Checked(check) = &service.health else { return None };
-    let kind = match &check.probe {
-        config::Probe::Tcp => Kind::Tcp,
-        config::Probe::Http(http) => {
-            let expected = http.expect.ranges().collect();
-            Kind::Http(HttpCheck::new(http.path.clone(), http.host.clone(), expected).ok()?)
-        }
-    };
-    let thresholds = Thresholds::new(check.rise, check.fall)?;
-    Some(CheckSpec { target, kind, interval: check.interval, timeout: check.timeout, thresholds })
 }
 
 pub(super) fn unix_seconds(time: SystemTime) -> u64 {

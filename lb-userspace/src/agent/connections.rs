@@ -98,15 +98,18 @@ impl Agent {
         }
     }
 
-    /// Names of the pairs that have ids now.
+    /// Names of the pairs that have ids now, those included that are left of lanes that are gone.
     pub(super) fn names(&self) -> Vec<(ServerId, String, String)> {
         let wanted = self.wanted();
+        let directory = self.installation.ledger.directory();
         let mut names = Vec::new();
         for service in &wanted {
             for server in &service.servers {
-                if let Some(id) = self.id_of(service, server) {
-                    names.push((id, service.name.clone(), server.name.clone()));
-                }
+                let ids = directory
+                    .pair(service, server)
+                    .into_iter()
+                    .chain(directory.earlier(server).iter().copied());
+                names.extend(ids.map(|id| (id, service.name.clone(), server.name.clone())));
             }
         }
         names

@@ -1,6 +1,7 @@
 //! What the maps ought to say: configuration × health × the operator's overrides. Pure.
-
-use std::collections::HashMap;
+//!
+//! A service of the configuration is one of the maps for each of its lanes ([`config::Lane`]): a VIP, a protocol, and a port
+//! or all those that keep the port that was hit. It has a number, a table and pairs for each; people see them as one.
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
 use lb_common::entry::{Admin, HealthMemo, Memo, ServerState};
@@ -9,43 +10,30 @@ use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
 use lb_common::slot::Limits;
 
-use crate::config::{self, ListenPort, MaglevTableSize, Mode, Model, OnNoServer};
+use super::standing::{AddressName, PairName, Standing, Standings};
+use crate::config::{self, Lane, MaglevTableSize, Mode, Model, OnNoServer};
 
-/// One (service, server) pair, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PairName {
-    pub service: String,
-    pub server: String,
-}
-
-/// What is known about a pair besides its configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Standing {
-    pub admin: Admin,
-    pub health: HealthMemo,
-    /// Not checked at all: as good as up.
-    pub unchecked: bool,
-    pub weight: Option<u16>,
-    /// Unix seconds of the last change.
-    pub since: u32,
-}
-
-/// A service as it ought to be.
+/// A lane of a service as it ought to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredService {
+    /// The service's; its other lanes have the same.
     pub name: String,
     pub identity: ServiceIdentity,
+    /// The ports of the VIP that lead here.
+    pub ports: Vec<Port>,
     pub reject: bool,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
 }
 
-/// What makes a service the same in the data path: change any of it and it is another one, whose predecessor's
-/// connections go on.
+/// What makes a lane the same in the data path: change any of it and it is another one, whose predecessor's connections
+/// go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ServiceIdentity {
+    /// The service's; its other lanes have the same.
     pub name_hash: u64,
     pub vip: Addr,
+    /// [`Port::ANY`] if the port that was hit is kept, whichever ports these are: so a range that grows stays the same.
     pub port: Port,
     pub protocol: Protocol,
     pub nat: bool,
@@ -90,53 +78,48 @@ impl DesiredServer {
     }
 }
 
-/// The services that this configuration wants, given what is known about their servers.
+/// The lanes that this configuration wants, those of a service in a row, given what is known about its servers.
 #[must_use]
-pub fn services(model: &Model, standings: &HashMap<PairName, Standing>) -> Vec<DesiredService> {
-    model.services.iter().map(|service| desired(model, service, standings)).collect()
+pub fn services(model: &Model, standings: &Standings) -> Vec<DesiredService> {
+    let lanes = |service| move |lane| desired(model, service, lane, standings);
+    model.services.iter().flat_map(|service| service.listening.lanes().map(lanes(service))).collect()
 }
 
-fn desired(
-    model: &Model,
-    service: &config::Service,
-    standings: &HashMap<PairName, Standing>,
-) -> DesiredService {
+fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Standings) -> DesiredService {
     let service_hash = name_hash(0, service.name.as_str().as_bytes());
-    let servers = service.servers.iter().map(|server| {
-        let name =
-            PairName { service: service.name.as_str().to_owned(), server: server.name.as_str().to_owned() };
+    let family = lane.vip.family();
+    let of_lane = |server: &config::Server| {
+        let address = server.address(family)?;
+        let name = AddressName { pair: PairName::of(service, server), family };
         let standing = standings.get(&name).copied().unwrap_or_default();
-        DesiredServer {
-            name: name.server,
+        Some(DesiredServer {
+            name: name.pair.server,
+            // Of the names alone: all listeners, and all directors, pick alike.
             name_hash: name_hash(service_hash, server.name.as_str().as_bytes()),
-            address: server.address.ip().into(),
-            // "The port that was hit" is one port unless the service listens on all.
-            port: server
-                .port
-                .or(service.listener.port.fixed())
-                .map_or(Port::ANY, |port| Port::from_host(port.get())),
+            address: address.ip().into(),
+            // "The port that was hit" is one port unless the lane has several.
+            port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
             weight: standing.weight.unwrap_or(server.weight.get()),
             standing,
-        }
-    });
+        })
+    };
+    let servers: Vec<DesiredServer> = service.servers.iter().filter_map(of_lane).collect();
     DesiredService {
         name: service.name.as_str().to_owned(),
         identity: ServiceIdentity {
             name_hash: service_hash,
-            vip: service.listener.vip.ip().into(),
-            port: match service.listener.port {
-                ListenPort::Any => Port::ANY,
-                ListenPort::Fixed(port) => Port::from_host(port.get()),
-            },
-            protocol: protocol(service.listener.protocol),
+            vip: lane.vip.ip().into(),
+            port: lane.port.map_or(Port::ANY, |port| Port::from_host(port.get())),
+            protocol: protocol(lane.protocol),
             nat: service.mode == Mode::Nat,
         },
+        ports: service.listening.ports_of(lane).map(Port::from_host).collect(),
         reject: service.on_no_server == OnNoServer::Reject,
         table_size: match model.datapath.maglev_table_size {
-            MaglevTableSize::Auto => maglev::size_for(service.servers.len()),
+            MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,
         },
-        servers: servers.collect(),
+        servers,
     }
 }
 
@@ -185,8 +168,9 @@ mod tests {
 
     fn with(standing: Standing) -> DesiredServer {
         let model = config::load_str("t.toml", TEXT).unwrap();
-        let name = PairName { service: "web".into(), server: "rs1".into() };
-        services(&model, &HashMap::from([(name, standing)])).remove(0).servers.remove(0)
+        let pair = PairName { service: "web".into(), server: "rs1".into() };
+        let name = AddressName { pair, family: config::Family::V4 };
+        services(&model, &Standings::from([(name, standing)])).remove(0).servers.remove(0)
     }
 
     #[test]
@@ -220,7 +204,7 @@ mod tests {
             .replace("port = 80", "port = \"any\"")
             .replace("[[service.server]]", "[service.health]\nkind = \"none\"\n[[service.server]]");
         let model = config::load_str("t.toml", &any).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(services(&model, &HashMap::new())[0].servers[0].port, Port::ANY);
+        assert_eq!(services(&model, &Standings::new())[0].servers[0].port, Port::ANY);
     }
 
     #[test]
@@ -233,8 +217,44 @@ mod tests {
             ),
         )
         .unwrap();
-        let both = services(&model, &HashMap::new());
+        let both = services(&model, &Standings::new());
         assert_ne!(both[0].identity.name_hash, both[1].identity.name_hash);
         assert_ne!(both[0].servers[0].name_hash, both[1].servers[0].name_hash);
+    }
+
+    /// VIP, port (0: the one that was hit), ports that lead there, and the servers' addresses and ports.
+    fn told(lane: &DesiredService) -> String {
+        let ip = |addr: Addr| std::net::IpAddr::from(addr);
+        let ports: Vec<u16> = lane.ports.iter().map(|port| port.to_host()).collect();
+        let servers: Vec<String> =
+            lane.servers.iter().map(|s| format!("{} {}", ip(s.address), s.port.to_host())).collect();
+        let ServiceIdentity { vip, port, protocol, .. } = lane.identity;
+        format!("{} {} {protocol:?} {ports:?}: {}", ip(vip), port.to_host(), servers.join(", "))
+    }
+
+    #[test]
+    fn a_service_has_a_lane_for_each_vip_and_port_with_the_servers_of_its_family() {
+        let text = TEXT
+            .replace("\"192.0.2.1\"", "[\"192.0.2.1\", \"2001:db8::1\"]")
+            .replace(
+                "port = 80",
+                "port = [80, \"8000-8001\", \"9000-9001\"]\n[service.health]\nkind = \"none\"",
+            )
+            .replace("mode = \"nat\"", "")
+            + "[[service.server]]\nname = \"rs2\"\naddress = [\"2001:db8:2::2\", \"198.51.100.2\"]\n";
+        let model = config::load_str("t.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let lanes = services(&model, &Standings::new());
+        assert_eq!(
+            lanes.iter().map(told).collect::<Vec<_>>(),
+            [
+                "192.0.2.1 0 Tcp [8000, 8001, 9000, 9001]: 198.51.100.1 0, 198.51.100.2 0",
+                "192.0.2.1 80 Tcp [80]: 198.51.100.1 80, 198.51.100.2 80",
+                "2001:db8::1 0 Tcp [8000, 8001, 9000, 9001]: 2001:db8:2::2 0",
+                "2001:db8::1 80 Tcp [80]: 2001:db8:2::2 80",
+            ]
+        );
+        let share = |lane: &DesiredService| lane.servers.last().map(|server| server.name_hash);
+        assert!(lanes.iter().all(|lane| share(lane) == share(&lanes[0])), "all listeners pick alike");
+        assert!(lanes.iter().all(|lane| lane.identity.name_hash == lanes[0].identity.name_hash));
     }
 }

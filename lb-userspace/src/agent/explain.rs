@@ -23,15 +23,18 @@ struct Story {
 
 impl Agent {
     /// # Errors
-    /// For a question that cannot be asked of this version.
+    /// For a packet that cannot be.
     pub(super) fn explain(&self, query: &PacketQuery) -> Result<ExplainReport, Failure> {
         let protocol = match query.protocol {
             api::Protocol::Udp => Protocol::Udp,
             _ => Protocol::Tcp,
         };
         if query.source.is_ipv6() != query.destination.is_ipv6() {
-            let message = "source and destination are of different families; no packet is".to_owned();
-            return Err(Failure::new(FailureKind::Refused, message));
+            let message = format!(
+                "no packet goes from {} to {}: name addresses of one family",
+                query.source, query.destination
+            );
+            return Err(Failure::new(FailureKind::Usage, message));
         }
         let story = self.story(query, protocol);
         let server = story.id.and_then(|id| self.installation.maps.servers.get(id.index()));
@@ -99,11 +102,6 @@ impl Agent {
             why.push(format!("no service listens on port {} of the VIP", query.destination.port()));
             return none(why, Verdict::PassedNoService);
         };
-        if tuple.client.is_martian() || maps.listeners.get(&EndpointKey::vip_marker(tuple.client), 0).is_ok()
-        {
-            why.push(format!("no client can have the address {}", query.source.ip()));
-            return none(why, Verdict::DroppedMartian);
-        }
         let (select, miss) = (service.select.load(), service.miss.load());
         if select != miss {
             why.push("select and miss table differ at the moment; a SYN goes by the select table".to_owned());

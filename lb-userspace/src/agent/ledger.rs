@@ -102,11 +102,19 @@ impl Ledger {
     pub fn assign(&mut self, wanted: &[DesiredService]) -> Result<Vec<Numbered>, Full> {
         let mut known: HashMap<PairIdentity, ServerId> =
             self.pairs().map(|(id, pair)| (pair.identity, id)).collect();
+        let mut known_services: HashMap<ServiceIdentity, u16> =
+            self.services().map(|(number, identity)| (*identity, number)).collect();
         let mut free = self.free_ids();
+        let mut free_numbers = self.free_numbers();
         let mut kept = HashSet::new();
         let mut numbered = Vec::with_capacity(wanted.len());
         for service in wanted {
-            let number = self.service_number(&service.identity)?;
+            let number = match known_services.get(&service.identity) {
+                Some(number) => *number,
+                None => free_numbers.next().ok_or(Full::Services(self.services.len()))?,
+            };
+            known_services.insert(service.identity, number);
+            self.services[usize::from(number)] = Some(service.identity);
             let mut servers = Vec::with_capacity(service.servers.len());
             for server in &service.servers {
                 let identity = PairIdentity::of(number, service, server);
@@ -145,6 +153,22 @@ impl Ledger {
             .filter_map(|(index, service)| Some((index as u16, service.as_ref()?)))
     }
 
+    /// Every number by what has it, for those who ask about many.
+    #[must_use]
+    pub fn directory(&self) -> Directory {
+        Directory {
+            services: self.services().map(|(number, identity)| (*identity, number)).collect(),
+            pairs: self.pairs().map(|(id, pair)| (pair.identity, id)).collect(),
+            leaving: self.pairs().filter(|(_, pair)| pair.leaving).fold(
+                HashMap::new(),
+                |mut leaving: HashMap<_, Vec<_>>, (id, pair)| {
+                    leaving.entry((pair.identity.name_hash, pair.identity.address)).or_default().push(id);
+                    leaving
+                },
+            ),
+        }
+    }
+
     /// Gives a pair's number back. The caller has found it in no table and no entry.
     pub fn free_pair(&mut self, id: ServerId) {
         self.pairs[id.index() as usize] = None;
@@ -155,20 +179,38 @@ impl Ledger {
         self.services[usize::from(number)] = None;
     }
 
-    fn service_number(&mut self, identity: &ServiceIdentity) -> Result<u16, Full> {
-        if let Some(old) = self.services.iter().position(|held| held.as_ref() == Some(identity)) {
-            return Ok(old as u16);
-        }
-        let free =
-            self.services.iter().position(Option::is_none).ok_or(Full::Services(self.services.len()))?;
-        self.services[free] = Some(*identity);
-        Ok(free as u16)
+    fn free_numbers(&self) -> std::vec::IntoIter<u16> {
+        let free = self.services.iter().enumerate().filter(|(_, service)| service.is_none());
+        free.map(|(number, _)| number as u16).collect::<Vec<_>>().into_iter()
     }
 
     /// The ids that nobody has. Number 0 is nobody's for ever.
     fn free_ids(&self) -> std::vec::IntoIter<ServerId> {
         let free = self.pairs.iter().enumerate().filter(|(_, pair)| pair.is_none());
         free.filter_map(|(index, _)| ServerId::new(index as u16)).collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// Who has which number, the other way round.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    services: HashMap<ServiceIdentity, u16>,
+    pairs: HashMap<PairIdentity, ServerId>,
+    leaving: HashMap<(u64, Addr), Vec<ServerId>>,
+}
+
+impl Directory {
+    /// What is left of this server in lanes that its service no longer has: their connections are still on it.
+    #[must_use]
+    pub fn earlier(&self, server: &DesiredServer) -> &[ServerId] {
+        self.leaving.get(&(server.name_hash, server.address)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The id of this server in this lane, once it has one.
+    #[must_use]
+    pub fn pair(&self, service: &DesiredService, server: &DesiredServer) -> Option<ServerId> {
+        let number = *self.services.get(&service.identity)?;
+        self.pairs.get(&PairIdentity::of(number, service, server)).copied()
     }
 }
 
@@ -197,7 +239,11 @@ pub fn listener_word(identity: &ServiceIdentity) -> u64 {
 impl std::fmt::Display for Full {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Services(room) => write!(f, "the maps have room for {room} services"),
+            Self::Services(room) => write!(
+                f,
+                "the maps have room for {room} listeners (a service has one for each VIP, port and protocol, ranges of ports \
+                 counting once); 'xlvs down' and 'xlvs up' make them anew, larger"
+            ),
             Self::Pairs(room) => write!(
                 f,
                 "the maps have room for {room} pairs of service and server, those still leaving included; raise \
@@ -210,7 +256,7 @@ impl std::fmt::Display for Full {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::desired::Standing;
+    use crate::agent::standing::Standing;
 
     fn wanted(servers: &[(&str, u8)]) -> Vec<DesiredService> {
         let hash = |name: &str| lb_common::identity::name_hash(1, name.as_bytes());
@@ -231,6 +277,7 @@ mod tests {
                 protocol: Protocol::Tcp,
                 nat: true,
             },
+            ports: vec![Port::from_host(80)],
             reject: true,
             table_size: 101,
             servers: servers.iter().map(server).collect(),
@@ -249,6 +296,22 @@ mod tests {
         assert_eq!(ledger.clone().assign(&wanted(&[("b", 2), ("c", 3), ("d", 4)])), Err(Full::Pairs(3)));
         ledger.free_pair(first[0].servers[0]);
         ledger.assign(&wanted(&[("b", 2), ("c", 3), ("d", 4)])).unwrap();
+    }
+
+    #[test]
+    fn what_leaves_with_a_lane_is_still_known_to_be_the_servers() {
+        let mut ledger = Ledger::empty(4, 8);
+        let old = wanted(&[("a", 1)]);
+        let id = ledger.assign(&old).unwrap()[0].servers[0];
+        let mut new = wanted(&[("a", 1)]);
+        new[0].identity.port = Port::from_host(81);
+        ledger.assign(&new).unwrap();
+        let directory = ledger.directory();
+        assert_eq!(directory.earlier(&new[0].servers[0]), [id]);
+        assert_eq!(directory.pair(&old[0], &old[0].servers[0]), Some(id));
+        assert_ne!(directory.pair(&new[0], &new[0].servers[0]), Some(id));
+        let mut elsewhere = wanted(&[("a", 2)]);
+        assert_eq!(directory.earlier(&elsewhere.remove(0).servers[0]), []);
     }
 
     #[test]

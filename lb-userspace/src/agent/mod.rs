@@ -1,11 +1,13 @@
 //! The agent: what `xlvs up` and `xlvs down` do on this machine.
 //!
-//! Desired state ([`desired`]: configuration × health × orders) is brought to the maps by [`install`], which is the same code at
-//! start, reload, health change and repair. [`ledger`] knows who has which number, [`arena`] where tables lie, [`sweep`] who is in
-//! the connection table. One task ([`actor`]) owns them all.
+//! Desired state ([`desired`]: configuration × health and orders, which are [`standing`]) is brought to the maps by [`install`],
+//! which is the same code at start, reload, health change and repair, in parts of their own: [`tables`], [`listeners`],
+//! [`backends`], [`surroundings`], [`leaving`]. [`ledger`] knows who has which number, [`arena`] where tables lie, [`sweep`] who
+//! is in the connection table. One task ([`actor`]) owns them all.
 
 mod actor;
 mod arena;
+mod backends;
 mod connections;
 mod desired;
 mod detach;
@@ -14,15 +16,22 @@ mod explain;
 mod host;
 mod install;
 mod key;
+mod leaving;
 mod ledger;
+mod listeners;
 mod netns;
 mod options;
 mod orders;
 mod pinned;
 mod preflight;
 mod privileges;
+mod services;
+mod sizes;
+mod standing;
 mod status;
+mod surroundings;
 mod sweep;
+mod tables;
 mod up;
 mod vips;
 

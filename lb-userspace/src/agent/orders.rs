@@ -1,14 +1,17 @@
 //! What the operator orders by hand: drain, disable, enable, weight. Kept in the pins, so it survives reload and restart.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use lb_common::entry;
+use lb_common::net::Addr;
 
 use super::actor::{Agent, unix_seconds};
-use super::desired::PairName;
-use super::status;
+use super::desired::DesiredServer;
+use super::services;
+use super::standing::PairName;
 use crate::api::{
-    DiffReport, Failure, FailureKind, OverriddenServer, OverrideAction, OverrideReport, Schema,
+    DiffReport, Failure, FailureKind, OverriddenServer, OverrideAction, OverrideReport, Schema, ServerState,
 };
 use crate::config;
 use crate::control::{Order, OverrideRequest, WeightOrder};
@@ -18,39 +21,33 @@ impl Agent {
     /// If nobody is meant by the names.
     pub(super) fn order(&mut self, request: &OverrideRequest) -> Result<OverrideReport, Failure> {
         let names = self.meant(request)?;
-        let mut changed = Vec::with_capacity(names.len());
-        for name in &names {
-            let standing = self.standings.entry(name.clone()).or_default();
-            let before = *standing;
-            match request.order {
-                Order::Drain => standing.admin = entry::Admin::Draining,
-                Order::Enable => standing.admin = entry::Admin::Enabled,
-                Order::Disable => standing.admin = entry::Admin::Disabled,
-                Order::Weight(WeightOrder::Set(weight)) => standing.weight = Some(weight),
-                Order::Weight(WeightOrder::Config) => standing.weight = None,
-            }
-            changed.push(*standing != before);
-            if *standing != before {
-                standing.since = unix_seconds(SystemTime::now()) as u32;
-                let PairName { service, server } = name;
-                tracing::info!(%service, %server, "ordered: {:?}", request.order);
-            }
-        }
+        let changed: Vec<bool> = names.iter().map(|name| self.put_on(name, request.order)).collect();
         self.reconcile();
         self.check_targets();
-        let census = self.census_now();
-        let wanted = self.wanted();
+        let (wanted, census) = (self.wanted(), self.census_now());
+        let directory = self.installation.ledger.directory();
         let servers = names.iter().zip(changed).filter_map(|(name, changed)| {
-            let service = wanted.iter().find(|service| service.name == name.service)?;
-            let server = service.servers.iter().find(|server| server.name == name.server)?;
+            let lanes = wanted.iter().filter(|lane| lane.name == name.service);
+            let its: Vec<(&DesiredServer, u64)> = lanes
+                .filter_map(|lane| {
+                    let server = lane.servers.iter().find(|server| server.name == name.server)?;
+                    Some((server, directory.pair(lane, server).map_or(0, |id| census.active(id))))
+                })
+                .collect();
+            let (server, _) = its.first()?;
+            // An address is in several lanes, and what is left in earlier ones is counted once for it.
+            let addresses: HashMap<Addr, &DesiredServer> =
+                its.iter().map(|(server, _)| (server.address, *server)).collect();
+            let left = addresses.values().flat_map(|server| directory.earlier(server));
+            let left: u64 = left.map(|id| census.active(*id)).sum();
+            let remaining = left + its.iter().map(|(_, remaining)| remaining).sum::<u64>();
             let configured = self.model.service(&name.service)?.server(&name.server)?.weight.get();
-            let remaining = self.id_of(service, server).map_or(0, |id| census.active(id));
             Some(OverriddenServer {
                 service: name.service.clone(),
                 server: name.server.clone(),
                 changed,
-                admin: status::admin(server.standing.admin),
-                state: status::state(server, remaining),
+                admin: services::admin(server.standing.admin),
+                state: ServerState::of_all(its.iter().map(|(server, _)| services::state(server, remaining)))?,
                 weight: u32::from(server.weight),
                 weight_configured: u32::from(configured),
                 weight_override: server.standing.weight.map(u32::from),
@@ -58,6 +55,31 @@ impl Agent {
             })
         });
         Ok(OverrideReport { schema: Schema, action: action(request.order), servers: servers.collect() })
+    }
+
+    /// Puts an order on every address of a server; says whether it changed anything.
+    fn put_on(&mut self, name: &PairName, order: Order) -> bool {
+        let mut changed = false;
+        for address in name.addresses() {
+            let Some(standing) = self.standings.get_mut(&address) else { continue };
+            let before = *standing;
+            match order {
+                Order::Drain => standing.admin = entry::Admin::Draining,
+                Order::Enable => standing.admin = entry::Admin::Enabled,
+                Order::Disable => standing.admin = entry::Admin::Disabled,
+                Order::Weight(WeightOrder::Set(weight)) => standing.weight = Some(weight),
+                Order::Weight(WeightOrder::Config) => standing.weight = None,
+            }
+            if *standing != before {
+                standing.since = unix_seconds(SystemTime::now()) as u32;
+                changed = true;
+            }
+        }
+        if changed {
+            let PairName { service, server } = name;
+            tracing::info!(%service, %server, "ordered: {order:?}");
+        }
+        changed
     }
 
     /// # Errors
@@ -87,11 +109,7 @@ impl Agent {
             .services
             .iter()
             .filter(|service| request.service.as_ref().is_none_or(|name| service.name.as_str() == name))
-            .filter(|service| service.server(&request.server).is_some())
-            .map(|service| PairName {
-                service: service.name.as_str().to_owned(),
-                server: request.server.clone(),
-            })
+            .filter_map(|service| Some(PairName::of(service, service.server(&request.server)?)))
             .collect();
         if names.is_empty() {
             let place =

@@ -94,24 +94,26 @@ fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Find
 /// Refuses what would cut the operator off: every port of an address by which the host itself is reached.
 ///
 /// # Errors
-/// The service that would.
+/// The first service that would.
 pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<(), Finding> {
     for service in &model.services {
-        let vip = service.listener.vip.ip();
-        let primary_of = links.iter().find(|link| {
-            addresses
-                .primary(link.index, vip.is_ipv6())
-                .is_some_and(|primary| primary.ip == vip && link.name != "lo")
-        });
-        if let Some(link) = primary_of.filter(|_| service.listener.port == ListenPort::Any) {
-            return Err(Finding::new(
-                format!(
-                    "service {}: every port of {vip} would be balanced, which is the host's own primary address on {}, so ssh and \
-                     everything else to it would be cut off",
-                    service.name, link.name
-                ),
-                "give the service an address of its own, or name its ports",
-            ));
+        let any = service.listening.listeners().filter(|listener| listener.port == ListenPort::Any);
+        for vip in any.map(|listener| listener.vip.ip()) {
+            let primary_of = links.iter().find(|link| {
+                addresses
+                    .primary(link.index, vip.is_ipv6())
+                    .is_some_and(|primary| primary.ip == vip && link.name != "lo")
+            });
+            if let Some(link) = primary_of {
+                return Err(Finding::new(
+                    format!(
+                        "service {}: every port of {vip} would be balanced, which is the host's own primary address on {}, so ssh \
+                         and everything else to it would be cut off",
+                        service.name, link.name
+                    ),
+                    "give the service an address of its own, or name its ports",
+                ));
+            }
         }
     }
     Ok(())
@@ -127,10 +129,12 @@ pub fn missing_vips(model: &Model, addresses: &Addresses, interfaces: &[Link]) -
     let missing = vips(model).into_iter().filter(|vip| !addresses.contains(*vip));
     missing
         .map(|vip| {
-            let length = if vip.is_ipv4() { 32 } else { 128 };
+            // Duplicate address detection would wait, and refuse a VIP that another director has.
+            let (length, question, flag) =
+                if vip.is_ipv4() { (32, "ARP", "") } else { (128, "neighbour solicitations", " nodad") };
             Finding::new(
-                format!("the VIP {vip} is not on this host, so nobody here answers ARP for it"),
-                format!("'ip address add {vip}/{length} dev {device}', or vip_owner = \"xlvs\""),
+                format!("the VIP {vip} is not on this host, so nobody here answers {question} for it"),
+                format!("'ip address add {vip}/{length} dev {device}{flag}', or vip_owner = \"xlvs\""),
             )
         })
         .collect()
@@ -159,7 +163,8 @@ pub fn hints(interfaces: &[Link]) -> Vec<String> {
 /// The VIPs of a configuration, each once.
 #[must_use]
 pub fn vips(model: &Model) -> Vec<IpAddr> {
-    let mut vips: Vec<IpAddr> = model.services.iter().map(|service| service.listener.vip.ip()).collect();
+    let mut vips: Vec<IpAddr> =
+        model.services.iter().flat_map(|service| &service.listening.vips).map(|vip| vip.ip()).collect();
     vips.sort_unstable();
     vips.dedup();
     vips
@@ -167,4 +172,70 @@ pub fn vips(model: &Model) -> Vec<IpAddr> {
 
 pub(super) fn refused(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Refused, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::net::LocalAddress;
+
+    fn model(port: &str) -> Model {
+        let text = format!(
+            "[[service]]\nname = \"web\"\nvip = [\"192.0.2.1\", \"2001:db8::1\"]\nport = {port}\nhealth = {{ kind = \"none\" }}\n\
+             [[service.server]]\nname = \"rs1\"\naddress = [\"198.51.100.1\", \"2001:db8:2::1\"]\n"
+        );
+        config::load_str("t.toml", &text).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn eth0() -> Link {
+        Link {
+            index: 2,
+            name: "eth0".into(),
+            mac: Some([2; 6]),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            kind: None,
+            master: None,
+            port_of: None,
+            lower: None,
+            xdp: None,
+        }
+    }
+
+    fn on_eth0(ip: &str, prefix_len: u8) -> Addresses {
+        let ip = ip.parse().unwrap();
+        let address = LocalAddress {
+            ip,
+            prefix_len,
+            ifindex: 2,
+            global: true,
+            secondary: false,
+            tentative: false,
+            ours: false,
+        };
+        [address].into_iter().collect()
+    }
+
+    #[test]
+    fn every_port_of_any_of_the_vips_may_lock_the_operator_out() {
+        let refused = |port, ip, length| lock_out(&model(port), &on_eth0(ip, length), &[eth0()]).is_err();
+        assert!(refused("\"any\"", "192.0.2.1", 24));
+        assert!(refused("\"any\"", "2001:db8::1", 64));
+        assert!(!refused("[80, \"8000-8099\"]", "2001:db8::1", 64));
+        assert!(!refused("\"any\"", "2001:db8::2", 64));
+    }
+
+    #[test]
+    fn each_vip_that_is_missing_is_told_with_its_own_command() {
+        let missing = missing_vips(&model("80"), &on_eth0("203.0.113.1", 24), &[eth0()]);
+        let told: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("'ip address add 192.0.2.1/32 dev eth0'") && told[0].contains("ARP"));
+        assert!(
+            told[1].contains("'ip address add 2001:db8::1/128 dev eth0 nodad'")
+                && told[1].contains("neighbour solicitations")
+        );
+    }
 }

@@ -10,30 +10,24 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use lb_common::ABI_VERSION;
 use lb_common::entry::{About, Memo};
-use lb_common::identity::name_hash;
-use lb_common::maglev;
-use lb_common::pick::Extent;
 use lb_common::slot::Geometry;
 use tokio::sync::mpsc;
 
-use super::actor::{Agent, End, checks, load, prepare_standings, refused, remembered, unix_seconds};
-use super::desired::{self, PairName, Standing};
+use super::actor::{Agent, End, load, refused, unix_seconds};
+use super::desired;
 use super::install::Installation;
 use super::options::UpOptions;
+use super::standing::{self, AddressName};
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
-use super::{detach, down, key, netns, preflight, privileges};
+use super::{detach, down, key, netns, preflight, privileges, sizes};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
-use crate::config::{self, LogLevel, Model, OnStop};
+use crate::config::{self, Family, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
-use crate::dataplane::{MapSizes, Mode, Object, Pins, Program};
+use crate::dataplane::{Mode, Object, Pins, Program};
 use crate::health::{self, Scheduler};
 use crate::net::{Link, Netlink, Tracker};
 
-/// Room for services that come by reload.
-const SPARE_SERVICES: u32 = 1024;
-/// Room for tables that come by reload, in words: 8 MiB.
-const SPARE_TABLE_WORDS: u32 = 1 << 20;
 /// The longest wait for first health results and next hops before attaching.
 const SETTLING: Duration = Duration::from_secs(10);
 
@@ -70,7 +64,7 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
     let socket = ControlSocket::bind(&model.agent.socket)
         .map_err(|refusal| Failure::new(FailureKind::Refused, refusal.to_string()))?;
     let (mut agent, mut news, new_pins) = start(&options, model).await?;
-    agent.checks.apply(checks(&agent.model, &agent.standings));
+    agent.check_targets();
     agent.settle(&mut news).await;
     if let Err(failure) = bring_into_force(&mut agent).await {
         agent.vips.withdraw().await;
@@ -109,7 +103,7 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
 async fn start(
     options: &UpOptions,
     model: Model,
-) -> Result<(Agent, mpsc::UnboundedReceiver<health::Event<PairName>>, NewPins), Failure> {
+) -> Result<(Agent, mpsc::UnboundedReceiver<health::Event<AddressName>>, NewPins), Failure> {
     let trouble = |what: &str| {
         let what = what.to_owned();
         move |error: crate::net::NetError| Failure::new(FailureKind::Refused, format!("{what}: {error}"))
@@ -134,7 +128,7 @@ async fn start(
 
     let object =
         Object::of_this_build().map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
-    let sizes = sizes(&model);
+    let sizes = sizes::of(&model);
     let (mut program, maps) = Program::load(&object, &sizes, Some(&pins)).map_err(refused)?;
     let known = pins
         .check_abi(maps.about.only())
@@ -143,7 +137,7 @@ async fn start(
         let secret = key::load_or_make(&model.agent.state_dir).map_err(refused)?;
         found(&maps, &secret, sizes.geometry);
     }
-    if known && !pinned_sizes_hold(&maps, &sizes) {
+    if known && !sizes::hold(&maps, &sizes) {
         warnings.push(
             "the pinned maps have other sizes than the file asks for (flow_table_size, client_addresses, server_slots); 'xlvs down' and \
              'xlvs up' make them anew, which ends the connections"
@@ -159,11 +153,9 @@ async fn start(
         .ok();
     let program_tag = program.tag().map_err(refused)?;
     let installation = Installation::of(maps, Instant::now());
-    let mut standings = remembered_standings(&installation, &model);
-    prepare_standings(&model, &mut standings);
+    let standings = standing::prepared(&model, &standing::remembered(&model, &memos(&installation)));
 
-    let targets: BTreeSet<IpAddr> =
-        model.services.iter().flat_map(|s| &s.servers).map(|s| s.address.ip()).collect();
+    let targets: BTreeSet<IpAddr> = standing::configured(&model).map(|it| it.address.ip()).collect();
     let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
     let (scheduler, news) = Scheduler::start(health::Limits::default());
     let first = attach_to.first().map_or(0, |link| link.index);
@@ -221,7 +213,7 @@ impl Drop for NewPins {
 
 impl Agent {
     /// Waits for each server's first health result or time-out, so that what is attached can forward at once.
-    pub(super) async fn settle(&mut self, news: &mut mpsc::UnboundedReceiver<health::Event<PairName>>) {
+    pub(super) async fn settle(&mut self, news: &mut mpsc::UnboundedReceiver<health::Event<AddressName>>) {
         let deadline = tokio::time::Instant::now() + SETTLING;
         while self.not_ready().iter().any(|reason| reason.starts_with("no health result")) {
             match tokio::time::timeout_at(deadline, news.recv()).await {
@@ -236,32 +228,6 @@ fn not_attached(link: &Link) -> InterfaceStatus {
     InterfaceStatus { name: link.name.clone(), index: Some(link.index), mode: None, reason: None }
 }
 
-/// What the maps must have room for.
-fn sizes(model: &Model) -> MapSizes {
-    let services = model.services.len() as u32;
-    let table_size = |service: &config::Service| match model.datapath.maglev_table_size {
-        config::MaglevTableSize::Auto => maglev::size_for(service.servers.len()),
-        config::MaglevTableSize::Prime(size) => size,
-    };
-    let words: u32 = model.services.iter().map(|service| Extent::words_for(table_size(service))).sum();
-    let geometry = Geometry::for_connections(u64::from(model.datapath.flow_table_size))
-        .unwrap_or_else(|| Geometry::nearest(u32::MAX));
-    MapSizes {
-        geometry,
-        addresses: if model.datapath.client_addresses { geometry.slots() } else { 1 },
-        servers: model.datapath.server_slots,
-        services: (services * 2).max(SPARE_SERVICES),
-        // Select and miss, and both once more while they are exchanged.
-        table_words: (words * 4).max(SPARE_TABLE_WORDS),
-    }
-}
-
-fn pinned_sizes_hold(maps: &crate::dataplane::Maps, sizes: &MapSizes) -> bool {
-    maps.flows.all().len() == sizes.geometry.buckets() as usize
-        && maps.addresses.all().len() == sizes.addresses as usize
-        && maps.servers.all().len() == sizes.servers as usize
-}
-
 /// Makes empty maps ours.
 fn found(maps: &crate::dataplane::Maps, secret: &lb_common::identity::HashKey, geometry: Geometry) {
     maps.settings.only().found(secret, geometry);
@@ -274,34 +240,21 @@ fn found(maps: &crate::dataplane::Maps, secret: &lb_common::identity::HashKey, g
     about.magic.store(About::MAGIC);
 }
 
-/// Health and overrides as the pins remember them, for the servers of this configuration.
-fn remembered_standings(installation: &Installation, model: &Model) -> HashMap<PairName, Standing> {
-    let mut memos: HashMap<u64, Memo> = HashMap::new();
+/// Health and orders as the pins remember them, by name hash and family.
+fn memos(installation: &Installation) -> HashMap<(u64, Family), Memo> {
+    let mut memos = HashMap::new();
     for (id, pair) in installation.ledger.pairs() {
         let Some(server) = installation.maps.servers.get(id.index()) else { continue };
         let memo = Memo::from_word(server.memo.load());
+        let name = (pair.identity.name_hash, Family::of(pair.identity.address.into()));
         // One that is leaving speaks only if nobody else of its name does.
         if pair.leaving {
-            memos.entry(pair.identity.name_hash).or_insert(memo);
+            memos.entry(name).or_insert(memo);
         } else {
-            memos.insert(pair.identity.name_hash, memo);
+            memos.insert(name, memo);
         }
     }
-    let mut standings = HashMap::new();
-    for service in &model.services {
-        let scope = name_hash(0, service.name.as_str().as_bytes());
-        for server in &service.servers {
-            let hash = name_hash(scope, server.name.as_str().as_bytes());
-            if let Some(memo) = memos.get(&hash) {
-                let name = PairName {
-                    service: service.name.as_str().to_owned(),
-                    server: server.name.as_str().to_owned(),
-                };
-                standings.insert(name, remembered(*memo));
-            }
-        }
-    }
-    standings
+    memos
 }
 
 /// Maps first, then the program behind the interfaces' hooks, then the VIPs.

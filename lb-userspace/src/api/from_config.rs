@@ -23,7 +23,12 @@ impl From<config::Protocol> for Protocol {
 
 impl From<config::Listener> for Listener {
     fn from(listener: config::Listener) -> Self {
-        let port = listener.port.fixed().map_or(ListenerPort::Any, |port| ListenerPort::Number(port.get()));
-        Self { vip: listener.vip.ip(), port, protocol: listener.protocol.into() }
+        let (first, last) = listener.port.bounds();
+        let port = match listener.port {
+            config::ListenPort::Any => ListenerPort::Any,
+            config::ListenPort::Fixed(_) | config::ListenPort::Range(_) => ListenerPort::Number(first),
+        };
+        let port_end = (last > first).then_some(last);
+        Self { vip: listener.vip.ip(), port, port_end, protocol: listener.protocol.into() }
     }
 }

@@ -46,7 +46,7 @@ impl Rates {
             let Some(before) = earlier.iter().find(|before| before.name == service.name) else { continue };
             service.rates = between(before, service, seconds);
             for server in &mut service.servers {
-                let before = before.servers.iter().find(|before| before.name == server.name);
+                let before = before.servers.iter().find(|before| before.is_same(server));
                 server.rates = before.and_then(|before| between(before, server, seconds));
             }
         }

@@ -4,14 +4,14 @@ use super::{Admin, Health, Rates, Schema, ServerState, StatusReport, Time};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// One real server of one service.
+/// One address of a real server of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerStatus {
-    /// Its name, unique within the service.
+    /// Its name, unique within the service but for its address of the other family.
     pub name: String,
     /// Where its packets go.
     pub address: IpAddr,
-    /// The port they go to; null: the port that was hit.
+    /// The port they go to; null: the port that was hit, or one that depends on it.
     pub port: Option<u16>,
     /// The weight in force: the override if there is one, else the configured one.
     pub weight: u32,
@@ -49,6 +49,20 @@ pub struct ServerStatus {
     pub rates: Option<Rates>,
 }
 
+impl ServerStatus {
+    /// Whether it takes new connections.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.state == ServerState::Up
+    }
+
+    /// Whether this is the same server at the same address, at another time.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.address == other.address
+    }
+}
+
 /// The neighbour frames for a server are sent to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextHop {
@@ -65,7 +79,7 @@ pub struct ServersReport {
     pub schema: Schema,
     /// When the agent read the counters.
     pub at: Time,
-    /// Every server of every service, in the order of the configuration.
+    /// Every server's addresses of every service, in the order of the configuration.
     pub servers: Vec<ServerEntry>,
 }
 

@@ -1,6 +1,6 @@
 //! Services: what listens where, and its servers.
 
-use super::{ForwardMode, Protocol, Rates, Schema, ServerState, ServerStatus, StatusReport, Time};
+use super::{ForwardMode, Protocol, Rates, Schema, ServerStatus, StatusReport, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::IpAddr;
@@ -30,15 +30,25 @@ pub struct ServiceStatus {
     pub reply_bytes: Option<u64>,
     /// Rates over the agent's last sampling interval; null before there are two samples.
     pub rates: Option<Rates>,
-    /// Its real servers, in the order of the configuration.
+    /// Its real servers, in the order of the configuration: one entry for each address of a server.
     pub servers: Vec<ServerStatus>,
 }
 
 impl ServiceStatus {
-    /// How many of its servers take new connections.
+    /// How many servers it has, whatever the number of their addresses.
+    #[must_use]
+    pub fn servers_configured(&self) -> usize {
+        self.by_server().count()
+    }
+
+    /// How many of its servers take new connections at each of their addresses.
     #[must_use]
     pub fn servers_up(&self) -> usize {
-        self.servers.iter().filter(|server| server.state == ServerState::Up).count()
+        self.by_server().filter(|addresses| addresses.iter().all(ServerStatus::is_up)).count()
+    }
+
+    fn by_server(&self) -> impl Iterator<Item = &[ServerStatus]> {
+        self.servers.chunk_by(|one, next| one.name == next.name)
     }
 }
 
@@ -47,8 +57,11 @@ impl ServiceStatus {
 pub struct Listener {
     /// The virtual address clients see.
     pub vip: IpAddr,
-    /// The port, or every port.
+    /// The port, the first of a range, or every port.
     pub port: ListenerPort,
+    /// The last port of the range; not there unless it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_end: Option<u16>,
     /// The protocol.
     pub protocol: Protocol,
 }
@@ -56,9 +69,13 @@ pub struct Listener {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.vip {
-            IpAddr::V4(vip) => write!(f, "{vip}:{}/{}", self.port, self.protocol),
-            IpAddr::V6(vip) => write!(f, "[{vip}]:{}/{}", self.port, self.protocol),
+            IpAddr::V4(vip) => write!(f, "{vip}:{}", self.port)?,
+            IpAddr::V6(vip) => write!(f, "[{vip}]:{}", self.port)?,
         }
+        if let Some(end) = self.port_end {
+            write!(f, "-{end}")?;
+        }
+        write!(f, "/{}", self.protocol)
     }
 }
 
@@ -143,5 +160,8 @@ mod tests {
         let text = |json| serde_json::from_str::<Listener>(json).unwrap().to_string();
         assert_eq!(text(r#"{"vip":"10.77.1.100","port":80,"protocol":"tcp"}"#), "10.77.1.100:80/tcp");
         assert_eq!(text(r#"{"vip":"fd00::1","port":"any","protocol":"udp"}"#), "[fd00::1]:any/udp");
+        let range = r#"{"vip":"fd00::1","port":8000,"port_end":8099,"protocol":"tcp"}"#;
+        assert_eq!(text(range), "[fd00::1]:8000-8099/tcp");
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<Listener>(range).unwrap()).unwrap(), range);
     }
 }

@@ -4,6 +4,7 @@ use super::rates::rate_of;
 use super::{Rates, Schema, StatusReport, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// What `xlvs stats` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct ServiceRates {
 pub struct ServerRates {
     /// The server's name.
     pub name: String,
+    /// Its address: a server that has two has an entry for each.
+    pub address: IpAddr,
     /// Connections stored for it at the end of the interval.
     pub connections_active: u64,
     /// Null: it was not there at the beginning.
@@ -60,9 +63,10 @@ impl StatsReport {
             .map(|service| {
                 let before = earlier.services.iter().find(|before| before.name == service.name);
                 let servers = service.servers.iter().map(|server| {
-                    let before = before.and_then(|it| it.servers.iter().find(|it| it.name == server.name));
+                    let before = before.and_then(|it| it.servers.iter().find(|it| it.is_same(server)));
                     ServerRates {
                         name: server.name.clone(),
+                        address: server.address,
                         connections_active: server.connections_active,
                         rates: before.and_then(|before| Rates::of_server(before, server, seconds)),
                     }

@@ -114,6 +114,23 @@ words! {
     }
 }
 
+impl ServerState {
+    /// What a server is all in all that is this at its several addresses: what of it is the worst, so that nothing hides
+    /// behind an address that is well. `None` for no address.
+    #[must_use]
+    pub fn of_all(states: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let badness = |state: &Self| match state {
+            Self::Up | Self::Other(_) => 0,
+            Self::Drained => 1,
+            Self::Draining => 2,
+            Self::Disabled => 3,
+            Self::Unknown => 4,
+            Self::Down => 5,
+        };
+        states.into_iter().max_by_key(badness)
+    }
+}
+
 words! {
     /// What an operator ordered for a real server.
     Admin {

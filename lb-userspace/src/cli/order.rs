@@ -118,21 +118,21 @@ fn wait_for(
 }
 
 fn refresh(server: &mut OverriddenServer, status: &StatusReport) -> Result<(), Failure> {
-    let now: &ServerStatus = status
-        .services
-        .iter()
-        .find(|service| service.name == server.service)
-        .and_then(|service| service.servers.iter().find(|it| it.name == server.server))
-        .ok_or_else(|| {
-            let what = format!(
-                "{}/{} was removed from the configuration while this waited for it",
-                server.service, server.server
-            );
-            Failure::new(FailureKind::NotFound, what)
-        })?;
-    server.state = now.state.clone();
-    server.admin = now.admin.clone();
-    server.weight = now.weight;
-    server.connections_remaining = now.connections_active;
+    let service = status.services.iter().find(|service| service.name == server.service);
+    let servers = service.iter().flat_map(|service| &service.servers);
+    // One for each of its addresses; an order is for all of them.
+    let now: Vec<&ServerStatus> = servers.filter(|it| it.name == server.server).collect();
+    let state = ServerState::of_all(now.iter().map(|it| it.state.clone()));
+    let (Some(state), Some(first)) = (state, now.first()) else {
+        let what = format!(
+            "{}/{} was removed from the configuration while this waited for it",
+            server.service, server.server
+        );
+        return Err(Failure::new(FailureKind::NotFound, what));
+    };
+    server.state = state;
+    server.admin = first.admin.clone();
+    server.weight = first.weight;
+    server.connections_remaining = now.iter().map(|it| it.connections_active).sum();
     Ok(())
 }

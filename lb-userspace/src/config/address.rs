@@ -1,18 +1,42 @@
 //! Addresses: of a service (the VIP) and of a real server.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::source::Reported;
+use super::listed;
+use super::source::{Placed, Reported};
 use super::table::{Entry, quoted};
 
-/// A virtual address: unicast, not loopback. IPv4 in this version.
+/// A virtual address: unicast, valid beyond a link, not loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Vip(IpAddr);
 
-/// The address of a real server: unicast, not loopback. IPv4 in this version.
+/// The address of a real server: unicast, valid beyond a link, not loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerAddress(IpAddr);
+
+/// The family of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The family that an address belongs to.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// An address of this family that stands for any, for messages.
+    pub(super) fn example(self) -> &'static str {
+        match self {
+            Self::V4 => "192.0.2.11",
+            Self::V6 => "2001:db8::11",
+        }
+    }
+}
 
 impl Vip {
     /// The address itself.
@@ -20,12 +44,16 @@ impl Vip {
         self.0
     }
 
-    pub(super) fn read(entry: &Entry<'_>) -> Result<Self, Reported> {
-        if entry.is_list() {
-            let remedy = "write one [[service]] for each address";
-            return Err(entry.problem("a list of VIPs is not offered yet", remedy));
-        }
-        read(entry, "vip = \"192.0.2.1\"").map(Self)
+    /// Its family.
+    pub fn family(self) -> Family {
+        Family::of(self.0)
+    }
+
+    /// One VIP or a list of them, in order.
+    pub(super) fn read<'a>(entry: &Entry<'a>) -> Result<Vec<Placed<'a, Self>>, Reported> {
+        let example = "vip = \"192.0.2.1\"";
+        let vips = listed::read(entry, example, |item| read(item, example).map(Self))?;
+        listed::distinct(vips, |vip| format!("the VIP {vip} is given twice"))
     }
 }
 
@@ -35,8 +63,27 @@ impl ServerAddress {
         self.0
     }
 
-    pub(super) fn read(entry: &Entry<'_>) -> Result<Self, Reported> {
-        read(entry, "address = \"192.0.2.11\"").map(Self)
+    /// Its family.
+    pub fn family(self) -> Family {
+        Family::of(self.0)
+    }
+
+    /// One address, or one of each family.
+    pub(super) fn read<'a>(entry: &Entry<'a>) -> Result<Vec<Placed<'a, Self>>, Reported> {
+        let example = "address = \"192.0.2.11\"";
+        let mut addresses = listed::read(entry, example, |item| read(item, example).map(Self))?;
+        // Stable: of two of a family the later stays the later.
+        addresses.sort_by_key(|address| address.value.family());
+        let mut outcome = Ok(());
+        for (first, second) in addresses.iter().zip(addresses.iter().skip(1)) {
+            if first.value.family() == second.value.family() {
+                let family = first.value.family();
+                let what =
+                    format!("the server has two {family} addresses, {} and {}", first.value, second.value);
+                outcome = Err(second.spot.problem(what, "write a server of its own for each"));
+            }
+        }
+        outcome.map(|()| addresses)
     }
 }
 
@@ -47,16 +94,25 @@ fn read(entry: &Entry<'_>, example: &str) -> Result<IpAddr, Reported> {
             entry.problem(format!("{} is not an IP address", quoted(text)), remedy_for(text, example))
         );
     };
-    let IpAddr::V4(v4) = address else {
-        return Err(entry.problem(format!("IPv6 is not offered yet ({text})"), "write an IPv4 address"));
+    let unusable = match address {
+        IpAddr::V4(v4) => unusable_v4(v4),
+        IpAddr::V6(v6) => {
+            if let Some(v4) = v6.to_ipv4_mapped() {
+                let what = format!("{v6} is an IPv4 address in the form of IPv6");
+                return Err(entry.problem(what, format!("write \"{v4}\"")));
+            }
+            unusable_v6(v6)
+        }
     };
-    match unusable(v4) {
-        Some(kind) => Err(entry.problem(format!("{v4} is {kind}"), "write the unicast address of a host")),
+    match unusable {
+        Some(kind) => {
+            Err(entry.problem(format!("{address} is {kind}"), "write the unicast address of a host"))
+        }
         None => Ok(address),
     }
 }
 
-fn unusable(address: Ipv4Addr) -> Option<&'static str> {
+fn unusable_v4(address: Ipv4Addr) -> Option<&'static str> {
     if address.is_unspecified() {
         Some("the unspecified address")
     } else if address.octets()[0] == 0 {
@@ -72,17 +128,38 @@ fn unusable(address: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
+fn unusable_v6(address: Ipv6Addr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        Some("the unspecified address")
+    } else if address.is_loopback() {
+        Some("a loopback address")
+    } else if address.is_multicast() {
+        Some("a multicast address")
+    } else if address.is_unicast_link_local() {
+        Some("a link-local address, which means nothing beyond its link")
+    } else {
+        None
+    }
+}
+
 /// What to do about a text that is nearly an address.
 fn remedy_for(text: &str, example: &str) -> String {
-    let is_address = |part: &str| part.parse::<Ipv4Addr>().is_ok();
+    let is_address = |part: &str| part.parse::<IpAddr>().is_ok();
     if let Some((address, _)) = text.split_once('/').filter(|(address, _)| is_address(address)) {
         return format!("write it without the prefix length: \"{address}\"");
     }
-    if let Some((address, port)) = text.split_once(':')
-        && is_address(address)
-        && port.parse::<u16>().is_ok()
+    if let Ok(endpoint) = text.parse::<SocketAddr>() {
+        return format!("write \"{}\" and port = {}", endpoint.ip(), endpoint.port());
+    }
+    if let Some(address) =
+        text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).filter(|a| is_address(a))
     {
-        return format!("write \"{address}\" and port = {port}");
+        return format!("write it without the brackets: \"{address}\"");
+    }
+    if let Some((address, _)) = text.split_once('%').filter(|(address, _)| is_address(address)) {
+        return format!(
+            "an address that needs its interface ({address}) means nothing beyond its link, write {example}"
+        );
     }
     if is_address(text.trim()) {
         return format!("write it without the blanks: \"{}\"", text.trim());
@@ -97,14 +174,22 @@ fn remedy_for(text: &str, example: &str) -> String {
     format!("write {example}")
 }
 
-impl fmt::Display for Vip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+macro_rules! displayed_as_their_ip {
+    ($($address:ty),*) => {
+        $(impl fmt::Display for $address {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        })*
+    };
 }
+displayed_as_their_ip!(Vip, ServerAddress);
 
-impl fmt::Display for ServerAddress {
+impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
     }
 }

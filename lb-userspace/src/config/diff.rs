@@ -9,9 +9,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::duration::show;
-use super::model::{
-    Agent, Datapath, Health, InterfaceName, ListenPort, MaglevTableSize, Model, Probe, Server, Service,
-};
+use super::listener::joined;
+use super::model::{Agent, Datapath, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service};
 
 /// One difference. Displayed as a line for people; serialised with the kind in `change`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,7 +30,7 @@ pub enum Change {
     ServiceAdded {
         /// Its name.
         service: String,
-        /// Its listener, such as `192.0.2.1:80 tcp`.
+        /// Where it listens, such as `192.0.2.1:80 tcp` or `192.0.2.1, 2001:db8::1 port 80, 8000-8099 tcp`.
         listener: String,
         /// How many servers it has.
         servers: usize,
@@ -40,7 +39,7 @@ pub enum Change {
     ServiceRemoved {
         /// Its name.
         service: String,
-        /// Its listener.
+        /// Where it listened.
         listener: String,
     },
     /// A key of a service that stays has another value.
@@ -57,7 +56,7 @@ pub enum Change {
         service: String,
         /// The server's name.
         server: String,
-        /// Its address, and its port if it has one of its own.
+        /// Its addresses, and its port if it has one of its own.
         address: String,
         /// Its weight.
         weight: u16,
@@ -68,7 +67,7 @@ pub enum Change {
         service: String,
         /// The server's name.
         server: String,
-        /// Its address, and its port if it had one of its own.
+        /// Its addresses, and its port if it had one of its own.
         address: String,
     },
     /// A key of a server that stays has another value.
@@ -128,7 +127,7 @@ pub fn diff(old: &Model, new: &Model) -> Vec<Change> {
             Some(before) => compare_services(before, service, &mut changes),
             None => changes.push(Change::ServiceAdded {
                 service: service.name.to_string(),
-                listener: service.listener.to_string(),
+                listener: service.listening.to_string(),
                 servers: service.servers.len(),
             }),
         }
@@ -137,7 +136,7 @@ pub fn diff(old: &Model, new: &Model) -> Vec<Change> {
     let gone = old.services.iter().filter(|service| !staying.contains(&service.name));
     changes.extend(gone.map(|service| Change::ServiceRemoved {
         service: service.name.to_string(),
-        listener: service.listener.to_string(),
+        listener: service.listening.to_string(),
     }));
     changes
 }
@@ -229,15 +228,11 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
 }
 
 fn service_fields(service: &Service) -> Fields {
-    let Service { name: _, listener, mode, scheduler, on_no_server, health: _, servers: _ } = service;
-    let port = match listener.port {
-        ListenPort::Any => "any".to_owned(),
-        ListenPort::Fixed(port) => port.to_string(),
-    };
+    let Service { name: _, listening, mode, scheduler, on_no_server, health: _, servers: _ } = service;
     vec![
-        ("vip", listener.vip.to_string()),
-        ("port", port),
-        ("protocol", listener.protocol.to_string()),
+        ("vip", joined(&listening.vips)),
+        ("port", joined(&listening.ports)),
+        ("protocol", joined(&listening.protocols)),
         ("mode", mode.to_string()),
         ("scheduler", scheduler.to_string()),
         ("on_no_server", on_no_server.to_string()),
@@ -273,9 +268,9 @@ fn health_fields(health: &Health) -> Fields {
 }
 
 fn server_fields(server: &Server) -> Fields {
-    let Server { name: _, address, port, weight } = server;
+    let Server { name: _, addresses, port, weight } = server;
     vec![
-        ("address", address.to_string()),
+        ("address", joined(addresses)),
         ("port", or_none(*port, "the port that was hit")),
         ("weight", weight.to_string()),
     ]
@@ -286,9 +281,10 @@ fn or_none(value: Option<impl fmt::Display>, none: &str) -> String {
 }
 
 fn target(server: &Server) -> String {
-    match server.port {
-        Some(port) => std::net::SocketAddr::new(server.address.ip(), port.get()).to_string(),
-        None => server.address.to_string(),
+    match (server.port, &server.addresses[..]) {
+        (None, addresses) => joined(addresses),
+        (Some(port), [address]) => std::net::SocketAddr::new(address.ip(), port.get()).to_string(),
+        (Some(port), addresses) => format!("{} port {port}", joined(addresses)),
     }
 }
 

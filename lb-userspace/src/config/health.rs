@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::choice::{self, HealthKind};
 use super::duration::{self, show};
-use super::model::{Check, Health, HttpProbe, ListenPort, Probe, Protocol};
+use super::model::{Check, Health, HttpProbe, Probe};
 use super::port;
 use super::source::Reported;
 use super::status::StatusSet;
@@ -21,8 +21,20 @@ const MOST_IN_A_ROW: u32 = 255;
 /// What a check depends on in its service; `None` if that could not be read.
 #[derive(Clone, Copy)]
 pub(super) struct Checked {
-    pub(super) port: Option<ListenPort>,
-    pub(super) protocol: Option<Protocol>,
+    pub(super) port: Option<PortToCheck>,
+    /// Whether it has a TCP listener.
+    pub(super) speaks_tcp: Option<bool>,
+}
+
+/// Which port a check tries that names none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PortToCheck {
+    /// The server's own, or the only one of the service.
+    Known,
+    /// The service listens on several, and not every server has a port of its own.
+    OneOfSeveral,
+    /// The service listens on every port.
+    Any,
 }
 
 pub(super) fn read(table: Layered<'_>, service: Checked) -> Result<Health, Reported> {
@@ -51,9 +63,9 @@ pub(super) fn read(table: Layered<'_>, service: Checked) -> Result<Health, Repor
 /// A TCP service is checked by opening connections unless it says otherwise. For UDP no check would be
 /// right by itself, so one must be chosen.
 fn kind(table: &Layered<'_>, service: Checked) -> Result<HealthKind, Reported> {
-    match (table.read("kind", choice::read)?, service.protocol) {
+    match (table.read("kind", choice::read)?, service.speaks_tcp) {
         (Some(kind), _) => Ok(kind),
-        (None, Some(Protocol::Udp)) => {
+        (None, Some(false)) => {
             let remedy = "add [service.health] with kind = \"none\", or kind = \"tcp\" and the port to check";
             Err(table.spot.missing("a UDP service must name its health check", remedy))
         }
@@ -64,9 +76,12 @@ fn kind(table: &Layered<'_>, service: Checked) -> Result<HealthKind, Reported> {
 /// Both kinds of check speak TCP: they need a port at which the servers do.
 fn require_port(table: &Layered<'_>, service: Checked) -> Result<(), Reported> {
     let why = match service {
-        Checked { protocol: Some(Protocol::Udp), .. } => "the check speaks TCP, the service UDP",
-        Checked { port: Some(ListenPort::Any), .. } => {
+        Checked { speaks_tcp: Some(false), .. } => "the check speaks TCP, the service UDP",
+        Checked { port: Some(PortToCheck::Any), .. } => {
             "the service takes any port, so there is none to check"
+        }
+        Checked { port: Some(PortToCheck::OneOfSeveral), .. } => {
+            "the service has several ports, so it must be said which to check"
         }
         _ => return Ok(()),
     };

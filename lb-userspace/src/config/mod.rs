@@ -17,6 +17,8 @@ mod diff;
 pub mod duration;
 mod health;
 mod include;
+mod listed;
+mod listener;
 mod model;
 mod name;
 mod port;

@@ -1,7 +1,6 @@
 //! The validated configuration. What can be constructed only by the reader is right by construction;
 //! nothing here refers to the file any more.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -120,13 +119,13 @@ pub struct Timeouts {
     pub udp: Duration,
 }
 
-/// One service: a listener and the real servers behind it.
+/// One service: its listeners and the real servers behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Its identity across reloads and directors.
     pub name: ServiceName,
-    /// What clients connect to; no other service has it.
-    pub listener: Listener,
+    /// What clients connect to; no other service has any of it.
+    pub listening: Listening,
     /// How packets reach a server.
     pub mode: Mode,
     /// How a new connection finds its server.
@@ -135,36 +134,9 @@ pub struct Service {
     pub on_no_server: OnNoServer,
     /// How the servers are checked.
     pub health: Health,
-    /// The real servers in the order of the file; never empty, names and targets unique.
+    /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
+    /// and none has an address of another.
     pub servers: Vec<Server>,
-}
-
-/// What clients connect to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Listener {
-    /// The address.
-    pub vip: Vip,
-    /// One port, or every one that no other service of this VIP names.
-    pub port: ListenPort,
-    /// The transport.
-    pub protocol: Protocol,
-}
-
-/// The port of a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ListenPort {
-    /// Every port of the VIP that no other service names.
-    Any,
-    /// This one.
-    Fixed(NonZeroU16),
-}
-
-/// The transport protocol of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Protocol {
-    Tcp,
-    Udp,
 }
 
 /// How packets reach a server.
@@ -197,10 +169,10 @@ pub enum OnNoServer {
 pub struct Server {
     /// Its identity within the service.
     pub name: ServerName,
-    /// Its address; never one of the VIPs.
-    pub address: ServerAddress,
+    /// Its addresses, at most one of a family, IPv4 first; never one of the VIPs. A listener uses that of its own family.
+    pub addresses: Vec<ServerAddress>,
     /// The port that NAT rewrites to; `None`: the port that was hit. Always `None` in DR and in a
-    /// service of any port.
+    /// service of any port or of a range.
     pub port: Option<NonZeroU16>,
     /// Its share of new connections.
     pub weight: Weight,
@@ -220,7 +192,7 @@ pub enum Health {
 pub struct Check {
     /// What is tried.
     pub probe: Probe,
-    /// The port to try; `None`: the server's, else the service's (one of the two exists).
+    /// The port to try; `None`: the server's, else the service's only one (one of the two exists).
     pub port: Option<NonZeroU16>,
     /// From the start of one probe to the start of the next, before jitter.
     pub interval: Duration,
@@ -253,11 +225,11 @@ pub struct HttpProbe {
 }
 
 impl Service {
-    /// Where this server is checked; `None` if checks are off.
-    pub fn check_target(&self, server: &Server) -> Option<SocketAddr> {
+    /// Where this server is checked under one of its addresses; `None` if checks are off.
+    pub fn check_target(&self, server: &Server, address: ServerAddress) -> Option<SocketAddr> {
         let Health::Checked(check) = &self.health else { return None };
-        let port = check.port.or(server.port).or(self.listener.port.fixed())?;
-        Some(SocketAddr::new(server.address.ip(), port.get()))
+        let port = check.port.or(server.port).or(self.listening.only_port())?;
+        Some(SocketAddr::new(address.ip(), port.get()))
     }
 
     /// The server of this name.
@@ -273,27 +245,14 @@ impl Model {
     }
 }
 
-impl ListenPort {
-    /// The port, unless it is any.
-    pub fn fixed(self) -> Option<NonZeroU16> {
-        match self {
-            Self::Any => None,
-            Self::Fixed(port) => Some(port),
-        }
+impl Server {
+    /// Its address of this family, if it has one.
+    pub fn address(&self, family: Family) -> Option<ServerAddress> {
+        self.addresses.iter().copied().find(|address| address.family() == family)
     }
 }
 
-impl fmt::Display for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            ListenPort::Any => write!(f, "{} any port {}", self.vip, self.protocol),
-            ListenPort::Fixed(port) => {
-                write!(f, "{} {}", SocketAddr::new(self.vip.ip(), port.get()), self.protocol)
-            }
-        }
-    }
-}
-
-pub use super::address::{ServerAddress, Vip};
+pub use super::address::{Family, ServerAddress, Vip};
+pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
 pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
 pub use super::server::Weight;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 
 use super::address::ServerAddress;
+use super::listed;
 use super::model::{ListenPort, Mode, Server};
 use super::name::ServerName;
 use super::port;
@@ -51,19 +52,18 @@ impl fmt::Display for Weight {
 /// A server as far as it could be read.
 pub(super) struct Draft<'a> {
     pub(super) name: Result<Placed<'a, ServerName>, Reported>,
-    pub(super) address: Result<Placed<'a, ServerAddress>, Reported>,
+    pub(super) addresses: Result<Vec<Placed<'a, ServerAddress>>, Reported>,
     pub(super) port: Result<Option<NonZeroU16>, Reported>,
     weight: Result<Weight, Reported>,
     backup: Result<(), Reported>,
 }
 
-/// Reads a server of a service with this mode and port, if those could be read.
-pub(super) fn read<'a>(table: Layered<'a>, mode: Option<Mode>, listen: Option<ListenPort>) -> Draft<'a> {
+/// Reads a server of a service with this mode and these ports, if those could be read.
+pub(super) fn read<'a>(table: Layered<'a>, mode: Option<Mode>, listen: Option<&[ListenPort]>) -> Draft<'a> {
     let name = table.require("name", "name = \"rs1\"", ServerName::read);
-    let address = table.require("address", "address = \"192.0.2.11\"", ServerAddress::read);
     Draft {
         name: name.map(|value| Placed { value, spot: table.spot_of("name") }),
-        address: address.map(|value| Placed { value, spot: table.spot_of("address") }),
+        addresses: table.require("address", "address = \"192.0.2.11\"", ServerAddress::read),
         port: read_port(&table, mode, listen),
         weight: table.read_or("weight", Weight::default(), Weight::read),
         backup: table.read_or("backup", (), read_backup),
@@ -73,8 +73,8 @@ pub(super) fn read<'a>(table: Layered<'a>, mode: Option<Mode>, listen: Option<Li
 impl Draft<'_> {
     pub(super) fn finish(self) -> Result<Server, Reported> {
         self.backup?;
-        let (name, address) = (self.name?.value, self.address?.value);
-        Ok(Server { name, address, port: self.port?, weight: self.weight? })
+        let (name, addresses) = (self.name?.value, listed::values(&self.addresses?));
+        Ok(Server { name, addresses, port: self.port?, weight: self.weight? })
     }
 }
 
@@ -82,14 +82,17 @@ impl Draft<'_> {
 fn read_port(
     table: &Layered<'_>,
     mode: Option<Mode>,
-    listen: Option<ListenPort>,
+    listen: Option<&[ListenPort]>,
 ) -> Result<Option<NonZeroU16>, Reported> {
-    let why = match (mode, listen) {
-        (Some(Mode::Dr), _) => "in dr a server gets packets as they were sent, with the port of the service",
-        (_, Some(ListenPort::Any)) => {
-            "a service of any port keeps the port that was hit, or its replies could not be told apart"
-        }
-        _ => return table.read("port", port::read),
+    let listen = listen.unwrap_or_default();
+    let why = if mode == Some(Mode::Dr) {
+        "in dr a server gets packets as they were sent, with the port of the service"
+    } else if listen.contains(&ListenPort::Any) {
+        "a service of any port keeps the port that was hit, or its replies could not be told apart"
+    } else if listen.iter().any(|port| port.fixed().is_none()) {
+        "a service with a range of ports keeps the port that was hit, or its replies could not be told apart"
+    } else {
+        return table.read("port", port::read);
     };
     match table.get_own("port") {
         Some(entry) => Err(entry.problem(why, "remove the server's port")),

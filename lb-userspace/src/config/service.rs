@@ -1,9 +1,10 @@
-//! `[[service]]` and `[defaults]`: a listener, its servers, and what all services share.
+//! `[[service]]` and `[defaults]`: listeners, their servers, and what all services share.
 
 use super::address::Vip;
 use super::choice;
-use super::health::{self, Checked};
-use super::model::{Health, ListenPort, Listener, Mode, OnNoServer, Protocol, Scheduler, Service};
+use super::health::{self, Checked, PortToCheck};
+use super::listed;
+use super::model::{Health, ListenPort, Listener, Listening, Mode, OnNoServer, Protocol, Scheduler, Service};
 use super::name::ServiceName;
 use super::port;
 use super::server;
@@ -24,9 +25,10 @@ pub(super) struct Draft<'a> {
     /// The header of its table.
     pub(super) spot: Spot<'a>,
     pub(super) name: Result<Placed<'a, ServiceName>, Reported>,
-    pub(super) listener: Result<Placed<'a, Listener>, Reported>,
-    pub(super) vip: Result<Vip, Reported>,
-    mode: Result<Mode, Reported>,
+    pub(super) vips: Result<Vec<Placed<'a, Vip>>, Reported>,
+    pub(super) ports: Result<Vec<Placed<'a, ListenPort>>, Reported>,
+    pub(super) protocols: Result<Vec<Placed<'a, Protocol>>, Reported>,
+    pub(super) mode: Result<Mode, Reported>,
     scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
     health: Result<Health, Reported>,
@@ -48,14 +50,14 @@ impl<'a> Defaults<'a> {
         let table = Layered::new(spot, None, self.service);
         let vip = table.read("vip", Vip::read);
         let port = table.read("port", port::read_listen);
-        let protocol = table.read("protocol", read_protocol);
+        let protocol = table.read("protocol", read_protocols);
         let mode = table.read("mode", choice::read::<Mode>);
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
         let health =
-            health::read(Layered::new(spot, None, self.health), Checked { port: None, protocol: None });
+            health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
-        vip.and(port).and(protocol).and(mode).and(scheduler).and(on_no_server)?;
+        vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
         health.map(drop).and(server)
     }
 }
@@ -64,35 +66,70 @@ impl<'a> Defaults<'a> {
 pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
     let table = Layered::new(own.spot, Some(own), defaults.service);
     let name = table.require("name", "name = \"web\"", ServiceName::read);
-    let vip = table.require("vip", "vip = \"192.0.2.1\"", Vip::read);
-    let port = table.require("port", "port = 80", port::read_listen);
-    let protocol = table.read_or("protocol", Protocol::Tcp, read_protocol);
+    let vips = table.require("vip", "vip = \"192.0.2.1\"", Vip::read);
+    let ports = table.require("port", "port = 80", port::read_listen);
+    let protocols = match table.get("protocol") {
+        Some(entry) => read_protocols(&entry),
+        None => Ok(vec![Placed { value: Protocol::Tcp, spot: table.spot }]),
+    };
     let mode = table.read_or("mode", Mode::Nat, choice::read);
     let scheduler = table.read_or("scheduler", Scheduler::Maglev, choice::read);
     let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
-    let health = read_health(own, defaults, Checked { port: port.ok(), protocol: protocol.ok() });
-    let (servers, has_servers) = read_servers(own, defaults, mode.ok(), port.ok());
+    let listen = ports.as_ref().ok().map(|ports| listed::values(ports));
+    let (servers, has_servers) = read_servers(own, defaults, mode.ok(), listen.as_deref());
+    let checked = Checked {
+        port: listen.map(|ports| port_to_check(&ports, &servers)),
+        speaks_tcp: protocols.as_ref().ok().map(|all| all.iter().any(|one| one.value == Protocol::Tcp)),
+    };
     Draft {
         spot: own.spot,
         name: name.map(|value| Placed { value, spot: table.spot_of("name") }),
-        listener: listener(vip, port, protocol).map(|value| Placed { value, spot: table.spot_of("vip") }),
-        vip,
+        vips,
+        ports,
+        protocols,
         mode,
         scheduler,
         on_no_server,
-        health,
+        health: read_health(own, defaults, checked),
         servers,
         has_servers,
     }
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    /// Where it listens, if that could be read.
+    pub(super) fn listening(&self) -> Option<Listening> {
+        let (Ok(vips), Ok(ports), Ok(protocols)) = (&self.vips, &self.ports, &self.protocols) else {
+            return None;
+        };
+        Some(Listening {
+            vips: listed::values(vips),
+            ports: listed::values(ports),
+            protocols: listed::values(protocols),
+        })
+    }
+
+    /// Every listener with the place of its VIP, if they could be read.
+    pub(super) fn listeners(&self) -> Vec<Placed<'a, Listener>> {
+        let (Some(listening), Ok(vips)) = (self.listening(), &self.vips) else { return Vec::new() };
+        let placed = |value: Listener| {
+            let vip = vips.iter().find(|vip| vip.value == value.vip)?;
+            Some(Placed { value, spot: vip.spot })
+        };
+        listening.listeners().filter_map(placed).collect()
+    }
+
     /// The service, if nothing was wrong with it.
     pub(super) fn finish(self) -> Result<Service, Reported> {
         self.has_servers?;
+        let listening = Listening {
+            vips: listed::values(&self.vips?),
+            ports: listed::values(&self.ports?),
+            protocols: listed::values(&self.protocols?),
+        };
         Ok(Service {
             name: self.name?.value,
-            listener: self.listener?.value,
+            listening,
             mode: self.mode?,
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
@@ -102,12 +139,15 @@ impl Draft<'_> {
     }
 }
 
-fn listener(
-    vip: Result<Vip, Reported>,
-    port: Result<ListenPort, Reported>,
-    protocol: Result<Protocol, Reported>,
-) -> Result<Listener, Reported> {
-    Ok(Listener { vip: vip?, port: port?, protocol: protocol? })
+/// Which port a check tries that names none.
+fn port_to_check(ports: &[ListenPort], servers: &[server::Draft<'_>]) -> PortToCheck {
+    let known = |server: &server::Draft<'_>| server.port.map_or(true, |port| port.is_some());
+    match ports {
+        [ListenPort::Fixed(_)] => PortToCheck::Known,
+        [ListenPort::Any] => PortToCheck::Any,
+        _ if servers.iter().all(known) => PortToCheck::Known,
+        _ => PortToCheck::OneOfSeveral,
+    }
 }
 
 fn read_health(own: Table<'_>, defaults: Defaults<'_>, service: Checked) -> Result<Health, Reported> {
@@ -119,7 +159,7 @@ fn read_servers<'a>(
     own: Table<'a>,
     defaults: Defaults<'a>,
     mode: Option<Mode>,
-    port: Option<ListenPort>,
+    ports: Option<&[ListenPort]>,
 ) -> (Vec<server::Draft<'a>>, Result<(), Reported>) {
     let Some(entry) = own.get("server") else {
         let what = "the service has no server";
@@ -135,7 +175,7 @@ fn read_servers<'a>(
         }
         Ok(tables) => {
             let read = |table: Table<'a>| {
-                server::read(Layered::new(table.spot, Some(table), defaults.server), mode, port)
+                server::read(Layered::new(table.spot, Some(table), defaults.server), mode, ports)
             };
             (tables.into_iter().map(read).collect(), Ok(()))
         }
@@ -143,10 +183,7 @@ fn read_servers<'a>(
     }
 }
 
-fn read_protocol(entry: &Entry<'_>) -> Result<Protocol, Reported> {
-    if entry.is_list() {
-        let what = "a list of protocols is not offered yet";
-        return Err(entry.problem(what, "write one [[service]] for each protocol"));
-    }
-    choice::read(entry)
+fn read_protocols<'a>(entry: &Entry<'a>) -> Result<Vec<Placed<'a, Protocol>>, Reported> {
+    let protocols = listed::read(entry, "protocol = \"tcp\"", choice::read)?;
+    listed::distinct(protocols, |protocol: Protocol| format!("the protocol {protocol} is given twice"))
 }

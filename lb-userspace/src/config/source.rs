@@ -108,6 +108,11 @@ impl Source {
 }
 
 impl Spot<'_> {
+    /// Whether this is further down in the same text.
+    pub(super) fn is_after(&self, other: Spot<'_>) -> bool {
+        self.offset > other.offset
+    }
+
     pub(super) fn place(&self) -> Place {
         let line = self.source.line(self.offset);
         let start = self.source.line_range(line).start;

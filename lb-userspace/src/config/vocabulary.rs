@@ -121,7 +121,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("address", "write vip = \"192.0.2.1\""),
         ("ip", "write vip = \"192.0.2.1\""),
         ("bind", "write vip = \"192.0.2.1\" and port = 80"),
-        ("ports", "write port = 80"),
+        ("ports", "write port = [80, 443]"),
         ("real_server", "write [[service.server]]"),
         ("servers", "write [[service.server]]"),
         ("backend", "write [[service.server]]"),

@@ -27,6 +27,8 @@ pub struct MapSizes {
     /// Pairs of service and server.
     pub servers: u32,
     pub services: u32,
+    /// Ports at VIPs, and VIPs.
+    pub listeners: u32,
     /// Words of the table arena.
     pub table_words: u32,
 }
@@ -46,6 +48,8 @@ pub struct Maps {
     pub paths: Mapped<[Path; Path::WAYS]>,
     pub interfaces: Mapped<Interface>,
     pub listeners: HashMap<MapData, EndpointKey, u32>,
+    /// Entries for which `listeners` has room.
+    pub listener_room: u32,
     pub backends: HashMap<MapData, EndpointKey, Sharers>,
     pub locals: HashMap<MapData, Addr, u32>,
     pub devices: DevMap<MapData>,
@@ -65,8 +69,7 @@ impl MapSizes {
             ("SERVER_COUNTERS", self.servers),
             ("BACKENDS", self.servers),
             ("SERVICES", self.services),
-            // One entry for each listener and one that marks each VIP.
-            ("LISTENERS", self.services * 2),
+            ("LISTENERS", self.listeners),
             ("TABLES", self.table_words),
         ]
     }
@@ -78,6 +81,9 @@ impl Maps {
     /// # Errors
     /// If the object lacks a map or one cannot be mapped.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        let listeners = take(ebpf, "LISTENERS")?;
+        let Map::HashMap(data) = &listeners else { return Err(anyhow!("map LISTENERS is not a hash map")) };
+        let listener_room = data.info().context("map LISTENERS")?.max_entries();
         Ok(Self {
             about: mapped(ebpf, "ABOUT")?,
             settings: mapped(ebpf, "SETTINGS")?,
@@ -90,7 +96,8 @@ impl Maps {
             tables: mapped(ebpf, "TABLES")?,
             paths: mapped(ebpf, "PATHS")?,
             interfaces: mapped(ebpf, "INTERFACES")?,
-            listeners: typed(ebpf, "LISTENERS")?,
+            listeners: HashMap::try_from(listeners).context("map LISTENERS")?,
+            listener_room,
             backends: typed(ebpf, "BACKENDS")?,
             locals: typed(ebpf, "LOCALS")?,
             devices: typed(ebpf, "DEVICES")?,

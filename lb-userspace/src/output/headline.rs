@@ -1,7 +1,7 @@
 //! The first line of `xlvs status`: is it well? In words, and loud where it must be.
 
 use super::units::plural;
-use crate::api::{ServerState, ServiceStatus, StatusReport, XdpMode};
+use crate::api::{ServerState, ServerStatus, ServiceStatus, StatusReport, XdpMode};
 
 /// One line. Capitals stand only where a person has to act.
 pub(super) fn headline(status: &StatusReport) -> String {
@@ -44,10 +44,23 @@ fn alarms(status: &StatusReport) -> Vec<String> {
             Some(_) => {}
         }
     }
-    for service in status.services.iter().filter(|service| service.servers_up() == 0) {
-        alarms.push(format!("NO SERVER UP for service {}", service.name));
+    for service in &status.services {
+        if !service.servers.iter().any(ServerStatus::is_up) {
+            alarms.push(format!("NO SERVER UP for service {}", service.name));
+        } else if let Some(family) = family_without_server(service) {
+            alarms.push(format!("NO SERVER UP for service {} by {family}", service.name));
+        }
     }
     alarms
+}
+
+/// The family of listeners for which no server is up, if there is one.
+fn family_without_server(service: &ServiceStatus) -> Option<&'static str> {
+    let served =
+        |v6: bool| service.servers.iter().any(|server| server.is_up() && server.address.is_ipv6() == v6);
+    let listens = |v6: bool| service.listeners.iter().any(|listener| listener.vip.is_ipv6() == v6);
+    let lacks = |v6: bool| listens(v6) && !served(v6);
+    lacks(false).then_some("IPv4").or(lacks(true).then_some("IPv6"))
 }
 
 /// What is not as it should be, while traffic flows.
@@ -56,7 +69,8 @@ fn troubles(status: &StatusReport) -> Vec<String> {
     for service in &status.services {
         for server in &service.servers {
             if matches!(server.state, ServerState::Down | ServerState::Unknown) {
-                troubles.push(format!("{}/{} is {}", service.name, server.name, server.state));
+                let (name, state) = (name(server, service), &server.state);
+                troubles.push(format!("{}/{name} is {state}", service.name));
             }
         }
     }
@@ -69,8 +83,16 @@ fn troubles(status: &StatusReport) -> Vec<String> {
     troubles
 }
 
+/// With the address where the server has another.
+fn name(server: &ServerStatus, service: &ServiceStatus) -> String {
+    match service.servers.iter().filter(|other| other.name == server.name).count() {
+        1 => server.name.clone(),
+        _ => format!("{} ({})", server.name, server.address),
+    }
+}
+
 fn summary(status: &StatusReport) -> String {
-    let all = status.services.iter().map(|service| service.servers.len()).sum::<usize>();
+    let all = status.services.iter().map(ServiceStatus::servers_configured).sum::<usize>();
     let up = status.services.iter().map(ServiceStatus::servers_up).sum::<usize>();
     let attached: Vec<_> = status
         .interfaces

@@ -64,7 +64,7 @@ pub(super) fn services_table(services: &[ServiceStatus]) -> String {
 }
 
 fn up(service: &ServiceStatus) -> String {
-    format!("{}/{}", service.servers_up(), service.servers.len())
+    format!("{}/{}", service.servers_up(), service.servers_configured())
 }
 
 /// The first one and how many there are: a service on a range of ports has hundreds.

@@ -3,7 +3,7 @@
 use super::Render;
 use super::table::{Column, table};
 use super::units::{byte_rate, count, or_unknown, rate};
-use crate::api::{Rates, StatsReport};
+use crate::api::{Rates, ServerRates, StatsReport};
 
 impl Render for StatsReport {
     fn table(&self) -> String {
@@ -21,7 +21,8 @@ impl Render for StatsReport {
         for service in &self.services {
             rows.push(row(&service.name, "all", service.connections_active, service.rates));
             for server in &service.servers {
-                rows.push(row(&service.name, &server.name, server.connections_active, server.rates));
+                let name = name(server, &service.servers);
+                rows.push(row(&service.name, &name, server.connections_active, server.rates));
             }
         }
         let active = self.services.iter().map(|service| service.connections_active).sum();
@@ -31,6 +32,14 @@ impl Render for StatsReport {
         text += &occurred("VERDICT", &self.verdicts_per_second);
         text += &occurred("LOST", &self.losses_per_second);
         text
+    }
+}
+
+/// With the address where the server has another.
+fn name(server: &ServerRates, all: &[ServerRates]) -> String {
+    match all.iter().filter(|other| other.name == server.name).count() {
+        1 => server.name.clone(),
+        _ => format!("{} {}", server.name, server.address),
     }
 }
 

@@ -107,6 +107,11 @@ fn headlines() {
     serverless.services[1].servers[0].state = ServerState::Down;
     assert_eq!(
         first_line(&serverless),
+        "ATTENTION: NO SERVER UP for service dns by IPv4; 2 services on eth0 (native), 3 of 5 servers up"
+    );
+    serverless.services[1].servers[1].state = ServerState::Down;
+    assert_eq!(
+        first_line(&serverless),
         "ATTENTION: NO SERVER UP for service dns; 2 services on eth0 (native), 3 of 5 servers up"
     );
 

@@ -79,6 +79,7 @@ fn web() -> ServiceStatus {
         listeners: vec![Listener {
             vip: ip("10.77.1.100"),
             port: ListenerPort::Number(80),
+            port_end: None,
             protocol: Protocol::Tcp,
         }],
         connections_active: 2418,
@@ -103,7 +104,8 @@ fn dns() -> ServiceStatus {
         connections_active: 31,
         ..server("ns1", "10.77.2.53", None)
     };
-    let listener = |port| Listener { vip: ip("10.77.1.53"), port, protocol: Protocol::Udp };
+    let ns1_v6 = ServerStatus { address: ip("2001:db8:2::53"), connections_active: 4, ..ns1.clone() };
+    let listener = |port| Listener { vip: ip("10.77.1.53"), port, port_end: None, protocol: Protocol::Udp };
     ServiceStatus {
         name: "dns".to_owned(),
         mode: ForwardMode::Dr,
@@ -111,17 +113,18 @@ fn dns() -> ServiceStatus {
         listeners: vec![
             listener(ListenerPort::Number(53)),
             listener(ListenerPort::Number(5353)),
-            listener(ListenerPort::Number(8053)),
+            Listener { port_end: Some(8099), ..listener(ListenerPort::Number(8053)) },
             listener(ListenerPort::Any),
+            Listener { vip: ip("2001:db8::53"), ..listener(ListenerPort::Number(53)) },
         ],
-        connections_active: 31,
+        connections_active: 35,
         connections_total: 900,
         packets: 1800,
         bytes: 126_000,
         reply_packets: None,
         reply_bytes: None,
         rates: None,
-        servers: vec![ns1],
+        servers: vec![ns1, ns1_v6],
     }
 }
 

@@ -40,6 +40,35 @@ fn changes_are_told_field_by_field() {
 }
 
 #[test]
+fn lists_are_told_as_lists_whatever_their_order() {
+    let lists = |vips: &str, ports: &str, addresses: &str| {
+        let text = bare_service("protocol = [\"udp\", \"tcp\"]\nhealth = { port = 80 }", "");
+        let text = text.replace("\"10.77.1.100\"", vips).replace("= 80\n", &format!("= {ports}\n"));
+        model(&text.replace("\"10.77.2.21\"", addresses))
+    };
+    let old = lists("\"10.77.1.100\"", "80", "\"10.77.2.21\"");
+    let dual = "[\"2001:db8:2::21\", \"10.77.2.21\"]";
+    let new = lists("[\"2001:db8::1\", \"10.77.1.100\"]", "[\"8000-8099\", 80]", dual);
+    let lines: Vec<_> = diff(&old, &new).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "~ service web vip 10.77.1.100 -> 10.77.1.100, 2001:db8::1",
+            "~ service web port 80 -> 80, 8000-8099",
+            "~ server web/rs1 address 10.77.2.21 -> 10.77.2.21, 2001:db8:2::21",
+        ]
+    );
+    let turned = lists("[\"10.77.1.100\", \"2001:DB8::1\"]", "[80, \"8000 - 8099\"]", dual);
+    assert_eq!(diff(&new, &turned), []);
+    let renamed = lists("[\"2001:db8::1\", \"10.77.1.100\"]", "[\"8000-8099\", 80]", dual).services.remove(0);
+    assert_eq!(
+        renamed.listening.to_string(),
+        "10.77.1.100, 2001:db8::1 port 80, 8000-8099 tcp, udp",
+        "as an added service is told"
+    );
+}
+
+#[test]
 fn checks_that_are_switched_off_are_one_change() {
     let (on, off) = (model(&bare_service("", "")), model(&bare_service("health = { kind = \"none\" }", "")));
     let lines: Vec<_> = diff(&on, &off).iter().map(ToString::to_string).collect();

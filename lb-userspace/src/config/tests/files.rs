@@ -73,14 +73,14 @@ fn the_reference_states_the_defaults_in_force() {
             stated.mode,
             stated.scheduler,
             stated.on_no_server,
-            stated.listener.protocol,
+            &stated.listening.protocols,
             stated.servers[0].weight
         ),
         (
             default.mode,
             default.scheduler,
             default.on_no_server,
-            default.listener.protocol,
+            &default.listening.protocols,
             default.servers[0].weight
         )
     );

@@ -1,7 +1,13 @@
 //! What a service means, above all with `[defaults]`.
 
-use super::super::{Health, ListenPort, Mode, OnNoServer, Probe};
+use super::super::{Health, ListenPort, Mode, OnNoServer, Probe, Service};
 use super::{bare_service, model};
+
+/// Where its first server is checked.
+fn target(service: &Service) -> Option<String> {
+    let server = &service.servers[0];
+    service.check_target(server, server.addresses[0]).map(|target| target.to_string())
+}
 
 #[test]
 fn a_service_overrides_the_defaults_key_by_key() {
@@ -17,7 +23,7 @@ fn a_service_overrides_the_defaults_key_by_key() {
     assert_eq!((http.path.as_str(), check.interval.as_secs()), ("/up", 3));
     let server = &service.servers[0];
     assert_eq!((server.weight.get(), server.port.map(u16::from)), (2, Some(8080)));
-    assert_eq!(service.check_target(server), Some("10.77.2.21:8080".parse().expect("an address")));
+    assert_eq!(target(service), Some("10.77.2.21:8080".to_owned()));
 }
 
 /// `[defaults]` may serve services of all kinds: what has no meaning for one of them is left out.
@@ -28,7 +34,7 @@ fn a_default_without_meaning_for_a_service_is_left_out() {
     assert_eq!(service.servers[0].port, None);
     let Health::Checked(check) = &service.health else { panic!("{service:?}") };
     assert_eq!(check.probe, Probe::Tcp);
-    assert_eq!(service.check_target(&service.servers[0]), Some("10.77.2.21:80".parse().expect("an address")));
+    assert_eq!(target(service), Some("10.77.2.21:80".to_owned()));
 }
 
 #[test]
@@ -38,8 +44,8 @@ fn a_fixed_port_may_stand_beside_any_port() {
             .replace("\"web\"", "\"rest\"")
             .replace("= 80", "= \"any\"");
     let services = model(&text).services;
-    assert_eq!(services[1].listener.port, ListenPort::Any);
-    assert_eq!(services[1].check_target(&services[1].servers[0]), None);
+    assert_eq!(services[1].listening.ports, [ListenPort::Any]);
+    assert_eq!(target(&services[1]), None);
 }
 
 #[test]

@@ -17,19 +17,28 @@ fn right_texts() -> impl Strategy<Value = String> {
         prop_oneof![Just("nat"), Just("dr")],
         prop_oneof![Just("tcp"), Just("http"), Just("none")],
         1_u32..60,
+        prop_oneof![Just("80"), Just("[443, 80]"), Just("[\"8000-8099\", 80]"), Just("\"any\"")],
+        any::<bool>(),
         proptest::collection::vec(server, 1..5),
     );
     proptest::collection::vec(service, 1..5).prop_map(|services| {
         let mut text = String::new();
-        for (number, (mode, kind, interval, servers)) in services.into_iter().enumerate() {
+        for (number, (mode, kind, interval, ports, dual, servers)) in services.into_iter().enumerate() {
+            let both = |v4: &str, v6: &str, last: usize| match dual {
+                true => format!("[\"{v6}::{last}\", \"{v4}.{last}\"]"),
+                false => format!("\"{v4}.{last}\""),
+            };
+            let vip = both("10.77.1", "2001:db8:1", number + 1);
             text += &format!(
-                "[[service]]\nname = \"s{number}\"\nvip = \"10.77.1.{number}\"\nport = 80\nmode = \"{mode}\"\n\
-                 health = {{ kind = \"{kind}\", interval = \"{interval}s\" }}\n"
+                "[[service]]\nname = \"s{number}\"\nvip = {vip}\nport = {ports}\nmode = \"{mode}\"\n\
+                 health = {{ kind = \"{kind}\", port = 80, interval = \"{interval}s\" }}\n"
             );
+            let own_port = mode == "nat" && !ports.contains('"');
             for (server_number, server) in servers.iter().enumerate() {
-                let server = if mode == "dr" { server.split("port").next().unwrap_or_default() } else { server };
+                let server = if own_port { server } else { server.split("port").next().unwrap_or_default() };
+                let address = both("10.77.2", "2001:db8:2", server_number + 1);
                 text += &format!(
-                    "[[service.server]]\nname = \"r{server_number}\"\naddress = \"10.77.2.{server_number}\"\n{server}"
+                    "[[service.server]]\nname = \"r{server_number}\"\naddress = {address}\n{server}"
                 );
             }
         }

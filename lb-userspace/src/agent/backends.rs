@@ -1,0 +1,135 @@
+//! Who may answer from where (NAT): by server and port, the pairs under which a reply is looked up.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, bail};
+use lb_common::entry::{EndpointKey, ServerState, Sharers};
+use lb_common::slot::ServerId;
+
+use super::install::Installation;
+use super::ledger::{Ledger, PairIdentity};
+
+impl Installation {
+    /// Whether the pairs that lead to one place are few enough; those still leaving count.
+    ///
+    /// # Errors
+    /// If not, with the remedy.
+    pub(super) fn plan_backends(ledger: &Ledger) -> Result<()> {
+        for (endpoint, ids) in sharers(ledger) {
+            if ids.len() > Sharers::LIMIT {
+                bail!(
+                    "{} listeners, those still leaving included, lead to the real server {} and one port by NAT, {} are \
+                     possible; give some of them another port or address at the server",
+                    ids.len(),
+                    IpAddr::from(endpoint.addr),
+                    Sharers::LIMIT
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Who may answer from where (NAT), and which pairs share such a place.
+    pub(super) fn write_backends(&mut self) -> Result<()> {
+        let wanted = sharers(&self.ledger);
+        for (endpoint, ids) in &wanted {
+            let mut list = Sharers::default();
+            for (place, id) in list.ids.iter_mut().zip(ids) {
+                *place = id.get();
+            }
+            if self.maps.backends.get(endpoint, 0).ok() != Some(list) {
+                self.maps.backends.insert(endpoint, list, 0).context("entering a real server's address")?;
+            }
+        }
+        let shared: BTreeSet<ServerId> =
+            wanted.values().filter(|ids| ids.len() > 1).flatten().copied().collect();
+        for id in wanted.values().flatten() {
+            let Some(entry) = self.maps.servers.get(id.index()) else { continue };
+            let state = ServerState::from_word(entry.state.load());
+            let flag = if shared.contains(id) { ServerState::SHARED } else { 0 };
+            let flags = state.flags & !ServerState::SHARED | flag;
+            if flags != state.flags {
+                entry.state.store(ServerState { flags, ..state }.to_word());
+            }
+        }
+        let stale: Vec<EndpointKey> = self
+            .maps
+            .backends
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|key| !wanted.contains_key(key))
+            .collect();
+        for key in stale {
+            let _ = self.maps.backends.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+/// By NAT server and port, the pairs that lead there. A reply from a port that has a list of its own is looked up in that
+/// list alone, so the pairs that lead to every port of the server stand in it too.
+fn sharers(ledger: &Ledger) -> HashMap<EndpointKey, Vec<ServerId>> {
+    let mut by_endpoint: HashMap<EndpointKey, Vec<ServerId>> = HashMap::new();
+    let mut to_every_port = Vec::new();
+    for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.identity.nat) {
+        let PairIdentity { address, port, protocol, .. } = pair.identity;
+        by_endpoint.entry(EndpointKey::new(address, port, protocol)).or_default().push(id);
+        if port.is_any() {
+            to_every_port.push((address, protocol, id));
+        }
+    }
+    for (key, ids) in by_endpoint.iter_mut().filter(|(key, _)| !key.port.is_any()) {
+        let its = |(address, protocol, _): &&(_, _, ServerId)| {
+            *key == EndpointKey::new(*address, key.port, *protocol)
+        };
+        ids.extend(to_every_port.iter().filter(its).map(|(.., id)| *id));
+    }
+    by_endpoint
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_common::net::{Addr, Port, Protocol};
+
+    use super::*;
+    use crate::agent::desired::{DesiredServer, DesiredService, ServiceIdentity};
+    use crate::agent::standing::Standing;
+
+    /// One service of one server, at this VIP port and server port.
+    fn service(name: &str, vip_port: u16, server_port: u16) -> DesiredService {
+        let hash = lb_common::identity::name_hash(1, name.as_bytes());
+        DesiredService {
+            name: name.into(),
+            identity: ServiceIdentity {
+                name_hash: hash,
+                vip: Addr::v4([192, 0, 2, 1]),
+                port: Port::from_host(vip_port),
+                protocol: Protocol::Tcp,
+                nat: true,
+            },
+            ports: vec![Port::from_host(vip_port)],
+            reject: true,
+            table_size: 101,
+            servers: vec![DesiredServer {
+                name: "rs1".into(),
+                name_hash: hash + 1,
+                address: Addr::v4([10, 0, 0, 1]),
+                port: Port::from_host(server_port),
+                weight: 1,
+                standing: Standing::default(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_pair_that_leads_to_every_port_stands_in_each_ports_list() {
+        let mut ledger = Ledger::empty(4, 8);
+        let numbered = ledger.assign(&[service("web", 80, 80), service("all", 0, 0)]).unwrap();
+        let (web, all) = (numbered[0].servers[0], numbered[1].servers[0]);
+        let lists = sharers(&ledger);
+        let key = |port| EndpointKey::new(Addr::v4([10, 0, 0, 1]), Port::from_host(port), Protocol::Tcp);
+        assert_eq!(lists[&key(80)], [web, all]);
+        assert_eq!(lists[&key(0)], [all]);
+    }
+}

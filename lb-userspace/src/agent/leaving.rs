@@ -1,0 +1,118 @@
+//! What is no longer wanted: pairs that keep their numbers until nothing holds them, lanes that pick nobody any more.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use anyhow::Result;
+use lb_common::entry::{Counters, ServerState};
+use lb_common::pick::Extent;
+use lb_common::slot::ServerId;
+
+use super::install::Installation;
+
+impl Installation {
+    /// Gives back the numbers of pairs that are leaving and that nothing holds any more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn free(&mut self, held: impl Fn(ServerId) -> bool) -> Result<()> {
+        let free: Vec<(ServerId, u16)> = self
+            .ledger
+            .pairs()
+            .filter(|(id, pair)| pair.leaving && !held(*id))
+            .map(|(id, pair)| (id, pair.identity.service))
+            .collect();
+        for (id, number) in &free {
+            self.retire(*number, self.maps.counters(*id)?);
+            self.ledger.free_pair(*id);
+        }
+        if free.is_empty() {
+            return Ok(());
+        }
+        self.write_backends()?;
+        self.write_gate();
+        for (id, _) in &free {
+            if let Some(server) = self.maps.servers.get(id.index()) {
+                server.state.store(0);
+                server.next_hop.store(0);
+                server.memo.store(0);
+            }
+            self.maps.clear_counters(*id)?;
+        }
+        self.free_services();
+        Ok(())
+    }
+
+    /// A lane's totals of servers that are no longer there.
+    #[must_use]
+    pub fn retired(&self, number: u16) -> Counters {
+        match self.maps.services.get(u32::from(number)) {
+            Some(service) => Counters::from_array(std::array::from_fn(|i| service.retired[i].load())),
+            None => Counters::default(),
+        }
+    }
+
+    fn retire(&self, number: u16, counted: Counters) {
+        let Some(service) = self.maps.services.get(u32::from(number)) else { return };
+        for (word, add) in service.retired.iter().zip(counted.to_array()) {
+            word.store(word.load().wrapping_add(add));
+        }
+    }
+
+    pub(super) fn mark_leaving(&self) {
+        for (id, pair) in self.ledger.pairs() {
+            let Some(entry) = self.maps.servers.get(id.index()) else { continue };
+            let state = ServerState::from_word(entry.state.load());
+            let flags =
+                state.flags & !ServerState::REMOVED | if pair.leaving { ServerState::REMOVED } else { 0 };
+            if flags != state.flags {
+                entry.state.store(ServerState { flags, ..state }.to_word());
+            }
+        }
+    }
+
+    /// Lanes that are no longer wanted pick nobody; their connections go on until they end.
+    pub(super) fn close_services(&mut self, numbers: &[u16], now: Instant) {
+        for number in numbers {
+            self.built.remove(number);
+            self.following.remove(number);
+            let Some(entry) = self.maps.services.get(u32::from(*number)) else { continue };
+            let (select, miss) = (entry.select.load(), entry.miss.load());
+            entry.select.store(0);
+            entry.miss.store(0);
+            for extent in [select, miss].into_iter().filter_map(Extent::from_word) {
+                self.arena.release(extent, now);
+            }
+        }
+        if !numbers.is_empty() {
+            self.free_services();
+        }
+    }
+
+    /// Frees the numbers of lanes that are closed and have no pair left. What they counted goes to another lane of their
+    /// service, so that its totals only grow.
+    fn free_services(&mut self) {
+        let with_pairs: BTreeSet<u16> = self.ledger.pairs().map(|(_, pair)| pair.identity.service).collect();
+        let empty: Vec<u16> = self
+            .ledger
+            .services()
+            .map(|(number, _)| number)
+            .filter(|number| !with_pairs.contains(number) && !self.built.contains_key(number))
+            .collect();
+        for number in &empty {
+            let name_hash =
+                |number: u16| self.maps.services.get(u32::from(number)).map(|s| s.name_hash.load());
+            let its = name_hash(*number);
+            let mut lanes = self.ledger.services().map(|(other, _)| other);
+            if let Some(heir) = lanes.find(|other| !empty.contains(other) && name_hash(*other) == its) {
+                self.retire(heir, self.retired(*number));
+            }
+        }
+        for number in empty {
+            if let Some(entry) = self.maps.services.get(u32::from(number)) {
+                entry.flags.store(0);
+            }
+            self.ledger.free_service(number);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where the data path listens: the listeners, and the gate that turns away what is for nobody here.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, bail};
+use lb_common::entry::EndpointKey;
+use lb_common::gate::{self, Position, Role};
+use lb_common::net::Port;
+
+use super::desired::{DesiredService, ServiceIdentity};
+use super::install::Installation;
+use super::ledger::Numbered;
+
+impl Installation {
+    pub(super) fn write_gate(&self) {
+        let mut words = vec![0u64; gate::WORDS as usize];
+        let mut admit = |addr, role| {
+            let position = Position::of(addr);
+            let word = &mut words[position.word() as usize];
+            *word = position.admit(*word, role);
+        };
+        for (_, service) in self.ledger.services() {
+            admit(service.vip, Role::Vip);
+        }
+        for (_, pair) in self.ledger.pairs() {
+            admit(pair.identity.vip, Role::Vip);
+            if pair.identity.nat {
+                admit(pair.identity.address, Role::NatServer);
+            }
+        }
+        for (entry, word) in self.maps.gate.all().iter().zip(words) {
+            if entry.load() != word {
+                entry.store(word);
+            }
+        }
+    }
+
+    /// Whether the map has room for these listeners.
+    ///
+    /// # Errors
+    /// If not, with the remedy.
+    pub(super) fn plan_listeners(&self, wanted: &[DesiredService]) -> Result<()> {
+        let vips: BTreeSet<IpAddr> = wanted.iter().map(|lane| lane.identity.vip.into()).collect();
+        let needed = wanted.iter().map(|lane| lane.ports.len()).sum::<usize>() + vips.len();
+        let room = self.maps.listener_room as usize;
+        if needed > room {
+            bail!(
+                "the listeners, one for each VIP, port and protocol, and each VIP need {needed} places, the maps have {room}; \
+                 'xlvs down' and 'xlvs up' make them anew, larger, or write port = \"any\""
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_listeners(&mut self, wanted: &[DesiredService], numbered: &[Numbered]) -> Result<()> {
+        let keys = entries(wanted, numbered);
+        let held: HashMap<EndpointKey, u32> = self.maps.listeners.iter().filter_map(Result::ok).collect();
+        let new: Vec<_> = keys.iter().filter(|(key, number)| held.get(key) != Some(number)).collect();
+        let stale: Vec<_> = held.keys().filter(|key| !keys.contains_key(key)).collect();
+        // A port may change from "any" to a range, or back, and must be listened on all the time: what is new comes first
+        // wherever there is room for both.
+        let new_first = held.len() + new.len() <= self.maps.listener_room as usize;
+        if !new_first {
+            self.remove_listeners(&stale)?;
+        }
+        for (key, number) in new {
+            self.maps.listeners.insert(key, number, 0).context("entering a listener")?;
+        }
+        if new_first {
+            self.remove_listeners(&stale)?;
+        }
+        Ok(())
+    }
+
+    fn remove_listeners(&mut self, stale: &[&EndpointKey]) -> Result<()> {
+        for key in stale {
+            self.maps.listeners.remove(key).context("removing a listener")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the map ought to say: each lane's ports, and a marker for each VIP.
+fn entries(wanted: &[DesiredService], numbered: &[Numbered]) -> HashMap<EndpointKey, u32> {
+    let mut entries = HashMap::new();
+    for (lane, numbers) in wanted.iter().zip(numbered) {
+        let ServiceIdentity { vip, protocol, .. } = lane.identity;
+        let key = |port: &Port| (EndpointKey::new(vip, *port, protocol), u32::from(numbers.service));
+        entries.extend(lane.ports.iter().map(key));
+        entries.insert(EndpointKey::vip_marker(vip), u32::MAX);
+    }
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_common::net::Protocol;
+
+    use super::*;
+    use crate::agent::desired;
+    use crate::agent::ledger::Ledger;
+    use crate::agent::standing::Standings;
+    use crate::config;
+
+    #[test]
+    fn each_port_of_a_range_leads_to_the_same_lane() {
+        let text = r#"
+            [[service]]
+            name = "web"
+            vip = ["192.0.2.1", "192.0.2.2"]
+            port = [80, "8000-8002"]
+            health = { kind = "none" }
+            [[service.server]]
+            name = "rs1"
+            address = "198.51.100.1"
+        "#;
+        let model = config::load_str("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        let wanted = desired::services(&model, &Standings::new());
+        let numbered = Ledger::empty(8, 8).assign(&wanted).unwrap();
+        let entries = entries(&wanted, &numbered);
+        let vip = |last| "192.0.2.".to_owned() + last;
+        let at = |last, port| {
+            let vip: IpAddr = vip(last).parse().unwrap();
+            entries.get(&EndpointKey::new(vip.into(), Port::from_host(port), Protocol::Tcp)).copied()
+        };
+        assert_eq!(entries.len(), 2 * 4 + 2);
+        assert!(at("1", 8000).is_some());
+        assert_eq!(at("1", 8000), at("1", 8002));
+        assert_ne!(at("1", 8000), at("1", 80));
+        assert_ne!(at("1", 8000), at("2", 8000));
+        assert_eq!(at("1", 0), None, "a range is not any port");
+    }
+}

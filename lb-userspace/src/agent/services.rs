@@ -1,0 +1,215 @@
+//! The services and their servers in the report: people see one service, whatever the number of its lanes.
+
+use std::collections::HashMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use lb_common::entry::{self, Counters, HealthMemo};
+use lb_common::net::{Addr, NextHop, Port};
+use lb_common::slot::ServerId;
+
+use super::actor::Agent;
+use super::desired::{DesiredServer, DesiredService};
+use super::ledger::Directory;
+use super::standing::{AddressName, PairName};
+use super::sweep::Census;
+use crate::api::{self, Admin, Health, ServerState, ServerStatus, ServiceStatus, time_of};
+use crate::config::{self, Family};
+
+/// What an address of a server comes to in all lanes that lead to it.
+struct Row<'a> {
+    server: &'a DesiredServer,
+    /// [`Port::ANY`] unless all lanes lead to one.
+    port: Port,
+    id: Option<ServerId>,
+    counters: Counters,
+    /// Connections in the lanes of now.
+    active: u64,
+    /// Connections left in lanes that are gone. Their counters are the service's, as they will be once these have ended.
+    left: u64,
+}
+
+/// What a service had besides its servers and lanes of now.
+#[derive(Debug, Clone, Copy, Default)]
+struct Others {
+    counters: Counters,
+    active: u64,
+}
+
+impl Agent {
+    pub(super) fn services_status(&self, census: &Census) -> Vec<ServiceStatus> {
+        let (wanted, directory, others) =
+            (self.wanted(), self.installation.ledger.directory(), self.others(census));
+        wanted
+            .chunk_by(|one, next| one.name == next.name)
+            .filter_map(|lanes| {
+                let configured = self.model.service(&lanes.first()?.name)?;
+                let rows = self.rows(lanes, &directory, census);
+                let name_hash = lanes.first()?.identity.name_hash;
+                let others = others.get(&name_hash).copied().unwrap_or_default();
+                Some(self.service_status(configured, &rows, others))
+            })
+            .collect()
+    }
+
+    /// A row for each address of the servers, in no order.
+    fn rows<'a>(
+        &self,
+        lanes: &'a [DesiredService],
+        directory: &Directory,
+        census: &Census,
+    ) -> HashMap<(&'a str, Addr), Row<'a>> {
+        let mut rows: HashMap<(&str, Addr), Row<'_>> = HashMap::new();
+        for lane in lanes {
+            for server in &lane.servers {
+                let id = directory.pair(lane, server);
+                let row = rows.entry((server.name.as_str(), server.address)).or_insert_with(|| Row {
+                    server,
+                    port: server.port,
+                    id,
+                    counters: Counters::default(),
+                    active: 0,
+                    left: directory.earlier(server).iter().map(|id| census.active(*id)).sum(),
+                });
+                if row.port != server.port {
+                    row.port = Port::ANY;
+                }
+                row.counters = row.counters + id.map(|id| self.counters(id)).unwrap_or_default();
+                row.active += id.map_or(0, |id| census.active(id));
+            }
+        }
+        rows
+    }
+
+    /// By a service's name hash: pairs that left, and those still leaving, have counted for it, too.
+    fn others(&self, census: &Census) -> HashMap<u64, Others> {
+        let ledger = &self.installation.ledger;
+        let mut others: HashMap<u64, Others> = HashMap::new();
+        let mut by_number = HashMap::new();
+        for (number, identity) in ledger.services() {
+            by_number.insert(number, identity.name_hash);
+            let its = others.entry(identity.name_hash).or_default();
+            its.counters = its.counters + self.installation.retired(number);
+        }
+        for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.leaving) {
+            let Some(name_hash) = by_number.get(&pair.identity.service) else { continue };
+            let its = others.entry(*name_hash).or_default();
+            its.counters = its.counters + self.counters(id);
+            its.active += census.active(id);
+        }
+        others
+    }
+
+    fn service_status(
+        &self,
+        service: &config::Service,
+        rows: &HashMap<(&str, Addr), Row<'_>>,
+        others: Others,
+    ) -> ServiceStatus {
+        let total = rows.values().fold(others.counters, |sum, row| sum + row.counters);
+        let nat = service.mode == config::Mode::Nat;
+        let servers = service.servers.iter().flat_map(|server| {
+            let its = move |address: &config::ServerAddress| {
+                rows.get(&(server.name.as_str(), Addr::from(address.ip())))
+            };
+            let told = move |row| self.server_status(service, server, row);
+            server.addresses.iter().filter_map(its).map(told)
+        });
+        ServiceStatus {
+            name: service.name.as_str().to_owned(),
+            mode: service.mode.into(),
+            scheduler: service.scheduler.to_string(),
+            listeners: service.listening.listeners().map(Into::into).collect(),
+            connections_active: others.active + rows.values().map(|row| row.active).sum::<u64>(),
+            connections_total: total.connections,
+            packets: total.packets_in,
+            bytes: total.bytes_in,
+            reply_packets: nat.then_some(total.packets_out),
+            reply_bytes: nat.then_some(total.bytes_out),
+            rates: None,
+            servers: servers.collect(),
+        }
+    }
+
+    fn server_status(
+        &self,
+        service: &config::Service,
+        server: &config::Server,
+        row: &Row<'_>,
+    ) -> ServerStatus {
+        let Row { server: desired, port, id, counters, active, left } = row;
+        let active = active + left;
+        let family = Family::of(desired.address.into());
+        let name = AddressName { pair: PairName::of(service, server), family };
+        let nat = service.mode == config::Mode::Nat;
+        let standing = &desired.standing;
+        ServerStatus {
+            name: desired.name.clone(),
+            address: desired.address.into(),
+            port: Some(port.to_host()).filter(|port| *port != 0),
+            weight: u32::from(desired.weight),
+            weight_configured: u32::from(server.weight.get()),
+            weight_override: standing.weight.map(u32::from),
+            backup: false,
+            state: state(desired, active),
+            admin: admin(standing.admin),
+            health: match (standing.unchecked, standing.admin, standing.health) {
+                (true, ..) | (_, entry::Admin::Disabled, _) => Health::Off,
+                (.., HealthMemo::Up) => Health::Up,
+                (.., HealthMemo::Down) => Health::Down,
+                (.., HealthMemo::Unknown) => Health::Unknown,
+            },
+            reason: self.reasons.get(&name).cloned(),
+            since: (standing.since != 0)
+                .then(|| time_of(UNIX_EPOCH + Duration::from_secs(u64::from(standing.since)))),
+            next_hop: id.and_then(|id| self.next_hop(id)),
+            connections_active: active,
+            connections_total: counters.connections,
+            packets: counters.packets_in,
+            bytes: counters.bytes_in,
+            reply_packets: nat.then_some(counters.packets_out),
+            reply_bytes: nat.then_some(counters.bytes_out),
+            rates: None,
+        }
+    }
+
+    fn next_hop(&self, id: ServerId) -> Option<api::NextHop> {
+        let word = self.installation.maps.servers.get(id.index())?.next_hop.load();
+        let hop = NextHop::from_word(word)?;
+        let index = self.installation.maps.interfaces.get(hop.port.index())?.ifindex.load() as u32;
+        let view = self.view.borrow();
+        let interface =
+            view.links.get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone());
+        let mac = hop.mac.map(|byte| format!("{byte:02x}")).join(":");
+        Some(api::NextHop { interface, mac })
+    }
+
+    fn counters(&self, id: ServerId) -> Counters {
+        self.installation.maps.counters(id).unwrap_or_default()
+    }
+}
+
+/// What a server is to the tables, all in all.
+pub(super) fn state(server: &DesiredServer, active: u64) -> ServerState {
+    let standing = &server.standing;
+    match standing.admin {
+        entry::Admin::Disabled => return ServerState::Disabled,
+        entry::Admin::Draining if active == 0 => return ServerState::Drained,
+        entry::Admin::Draining => return ServerState::Draining,
+        entry::Admin::Enabled => {}
+    }
+    match standing.health {
+        HealthMemo::Down if !standing.unchecked => ServerState::Down,
+        HealthMemo::Unknown if !standing.unchecked => ServerState::Unknown,
+        _ if server.weight > 0 => ServerState::Up,
+        _ if active == 0 => ServerState::Drained,
+        _ => ServerState::Draining,
+    }
+}
+
+pub(super) fn admin(admin: entry::Admin) -> Admin {
+    match admin {
+        entry::Admin::Enabled => Admin::Enabled,
+        entry::Admin::Draining => Admin::Draining,
+        entry::Admin::Disabled => Admin::Disabled,
+    }
+}

@@ -1,0 +1,71 @@
+//! How large the maps are made: for the configuration at hand, and for what may come by reload.
+
+use lb_common::pick::Extent;
+use lb_common::slot::Geometry;
+
+use super::desired;
+use super::standing::Standings;
+use crate::config::Model;
+use crate::dataplane::{MapSizes, Maps};
+
+/// Room for lanes that come by reload.
+const SPARE_SERVICES: u32 = 1024;
+/// Room for listeners that come by reload: a few long ranges of ports. 80 bytes each.
+const SPARE_LISTENERS: u32 = 16_384;
+/// Room for tables that come by reload, in words: 8 MiB.
+const SPARE_TABLE_WORDS: u32 = 1 << 20;
+
+/// What the maps must have room for.
+#[must_use]
+pub fn of(model: &Model) -> MapSizes {
+    let lanes = desired::services(model, &Standings::new());
+    let services = lanes.len() as u32;
+    let words: u32 = lanes.iter().map(|lane| Extent::words_for(lane.table_size)).sum();
+    let ports: usize = lanes.iter().map(|lane| lane.ports.len()).sum();
+    let geometry = Geometry::for_connections(u64::from(model.datapath.flow_table_size))
+        .unwrap_or_else(|| Geometry::nearest(u32::MAX));
+    MapSizes {
+        geometry,
+        addresses: if model.datapath.client_addresses { geometry.slots() } else { 1 },
+        servers: model.datapath.server_slots,
+        // Those that leave beside those that come.
+        services: (services * 2).max(SPARE_SERVICES),
+        // Each port, and a marker for each VIP; there is a lane at least for each.
+        listeners: ((ports as u32 + services) * 2).max(SPARE_LISTENERS),
+        // Select and miss, and both once more while they are exchanged.
+        table_words: (words * 4).max(SPARE_TABLE_WORDS),
+    }
+}
+
+/// Whether maps that were found are as large as the file asks for.
+#[must_use]
+pub fn hold(maps: &Maps, sizes: &MapSizes) -> bool {
+    maps.flows.all().len() == sizes.geometry.buckets() as usize
+        && maps.addresses.all().len() == sizes.addresses as usize
+        && maps.servers.all().len() == sizes.servers as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_long_range_takes_listeners_and_a_list_takes_lanes() {
+        let sizes = |port: &str| {
+            let text = format!(
+                "[[service]]\nname = \"web\"\nvip = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"]\nport = {port}\n\
+                 health = {{ kind = \"none\" }}\n[[service.server]]\nname = \"rs1\"\naddress = \"198.51.100.1\"\n"
+            );
+            of(&config::load_str("t.toml", &text).unwrap_or_else(|problems| panic!("{problems}")))
+        };
+        let (one, range) = (sizes("80"), sizes("\"1-4096\""));
+        assert_eq!((one.services, one.listeners), (SPARE_SERVICES, SPARE_LISTENERS));
+        assert_eq!((range.services, range.listeners), (SPARE_SERVICES, (3 * 4096 + 3) * 2));
+        assert_eq!(range.table_words, one.table_words);
+        let list: Vec<String> = (1..=1000).map(|port| port.to_string()).collect();
+        let list = sizes(&format!("[{}]", list.join(", ")));
+        assert_eq!(list.services, 3 * 1000 * 2);
+        assert!(list.table_words > one.table_words);
+    }
+}

@@ -1,0 +1,226 @@
+//! What is known about a server besides its configuration: health, and what an operator ordered. Kept by name over reloads,
+//! and over restarts in the pinned entries. Pure.
+//!
+//! An order is for a server in a service; health is found at an address. So each address has a standing, and the orders
+//! are alike in those of one server.
+
+use std::collections::HashMap;
+
+use lb_common::entry::{Admin, HealthMemo, Memo};
+use lb_common::identity::name_hash;
+
+use crate::config::{self, Family, Model};
+use crate::health::{CheckSpec, HttpCheck, Kind, Thresholds, Verdict, Wanted};
+
+/// A server in a service, by name: what an operator's order is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PairName {
+    pub service: String,
+    pub server: String,
+}
+
+/// One address of a server in a service: what is checked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AddressName {
+    pub pair: PairName,
+    pub family: Family,
+}
+
+/// What is known about an address of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    pub admin: Admin,
+    pub health: HealthMemo,
+    /// Not checked at all: as good as up.
+    pub unchecked: bool,
+    pub weight: Option<u16>,
+    /// Unix seconds of the last change.
+    pub since: u32,
+}
+
+/// The standings of a configuration.
+pub type Standings = HashMap<AddressName, Standing>;
+
+/// An address of a configuration, with all that it belongs to.
+#[derive(Debug, Clone)]
+pub struct Configured<'a> {
+    pub name: AddressName,
+    pub service: &'a config::Service,
+    pub server: &'a config::Server,
+    pub address: config::ServerAddress,
+}
+
+impl PairName {
+    #[must_use]
+    pub fn of(service: &config::Service, server: &config::Server) -> Self {
+        Self { service: service.name.as_str().to_owned(), server: server.name.as_str().to_owned() }
+    }
+
+    /// The names of its addresses, whether it has them or not.
+    #[must_use]
+    pub fn addresses(&self) -> [AddressName; 2] {
+        [Family::V4, Family::V6].map(|family| AddressName { pair: self.clone(), family })
+    }
+}
+
+impl std::fmt::Display for PairName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.service, self.server)
+    }
+}
+
+impl Configured<'_> {
+    /// As people are told of it: with its address, where the server has another.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.server.addresses[..] {
+            [_] => self.name.pair.to_string(),
+            _ => format!("{} ({})", self.name.pair, self.address),
+        }
+    }
+}
+
+/// Every server's addresses, in the order of the configuration.
+pub fn configured(model: &Model) -> impl Iterator<Item = Configured<'_>> {
+    model.services.iter().flat_map(|service| {
+        service.servers.iter().flat_map(move |server| {
+            server.addresses.iter().map(move |address| Configured {
+                name: AddressName { pair: PairName::of(service, server), family: address.family() },
+                service,
+                server,
+                address: *address,
+            })
+        })
+    })
+}
+
+/// Standings of exactly the addresses of this configuration: old ones kept, new ones blank but for the orders that their
+/// server has got already.
+#[must_use]
+pub fn prepared(model: &Model, known: &Standings) -> Standings {
+    let ordered = |pair: &PairName| pair.addresses().iter().find_map(|name| known.get(name));
+    configured(model)
+        .map(|Configured { name, service, server, address }| {
+            let of_sibling = ordered(&name.pair)
+                .map_or(Standing::default(), |sibling| Standing { health: HealthMemo::Unknown, ..*sibling });
+            let mut standing = known.get(&name).copied().unwrap_or(of_sibling);
+            standing.unchecked = service.check_target(server, address).is_none();
+            (name, standing)
+        })
+        .collect()
+}
+
+/// Standings that pinned entries remember, for the addresses of this configuration. `memos` are by name hash and family.
+#[must_use]
+pub fn remembered(model: &Model, memos: &HashMap<(u64, Family), Memo>) -> Standings {
+    let known = |Configured { name, .. }: Configured<'_>| {
+        let scope = name_hash(0, name.pair.service.as_bytes());
+        let hash = name_hash(scope, name.pair.server.as_bytes());
+        let Memo { admin, health, weight, since } = *memos.get(&(hash, name.family))?;
+        Some((name, Standing { admin, health, unchecked: false, weight, since }))
+    };
+    configured(model).filter_map(known).collect()
+}
+
+/// The checks of a configuration: one for each address.
+#[must_use]
+pub fn checks(model: &Model, standings: &Standings) -> HashMap<AddressName, Wanted> {
+    configured(model)
+        .map(|Configured { name, service, server, address }| {
+            let standing = standings.get(&name).copied().unwrap_or_default();
+            let wanted = Wanted {
+                check: spec(service, server, address),
+                paused: standing.admin == Admin::Disabled,
+                restored: match standing.health {
+                    HealthMemo::Up => Some(Verdict::Up),
+                    HealthMemo::Down => Some(Verdict::Down),
+                    HealthMemo::Unknown => None,
+                },
+            };
+            (name, wanted)
+        })
+        .collect()
+}
+
+fn spec(
+    service: &config::Service,
+    server: &config::Server,
+    address: config::ServerAddress,
+) -> Option<CheckSpec> {
+    let target = service.check_target(server, address)?;
+    let config::Health::Checked(check) = &service.health else { return None };
+    let kind = match &check.probe {
+        config::Probe::Tcp => Kind::Tcp,
+        config::Probe::Http(http) => {
+            let expected = http.expect.ranges().collect();
+            Kind::Http(HttpCheck::new(http.path.clone(), http.host.clone(), expected).ok()?)
+        }
+    };
+    let thresholds = Thresholds::new(check.rise, check.fall)?;
+    Some(CheckSpec { target, kind, interval: check.interval, timeout: check.timeout, thresholds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICE: &str = r#"
+        [[service]]
+        name = "web"
+        vip = ["192.0.2.1", "2001:db8::1"]
+        port = [80, 443]
+        health = { port = 80 }
+        [[service.server]]
+        name = "rs1"
+        address = "198.51.100.1"
+        [[service.server]]
+        name = "rs2"
+        address = ["198.51.100.2", "2001:db8:2::2"]
+    "#;
+
+    fn model() -> Model {
+        config::load_str("t.toml", SERVICE).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn name(server: &str, family: Family) -> AddressName {
+        AddressName { pair: PairName { service: "web".into(), server: server.into() }, family }
+    }
+
+    #[test]
+    fn each_address_is_checked_once_whatever_the_number_of_listeners() {
+        let checks = checks(&model(), &Standings::new());
+        let target = |family| checks[&name("rs2", family)].check.as_ref().unwrap().target.to_string();
+        assert_eq!(checks.len(), 3);
+        assert_eq!(target(Family::V4), "198.51.100.2:80");
+        assert_eq!(target(Family::V6), "[2001:db8:2::2]:80");
+    }
+
+    #[test]
+    fn an_address_that_comes_inherits_the_orders_but_not_the_health() {
+        let old = Standing {
+            admin: Admin::Draining,
+            health: HealthMemo::Up,
+            weight: Some(7),
+            since: 9,
+            unchecked: false,
+        };
+        let known = Standings::from([(name("rs2", Family::V4), old)]);
+        let prepared = prepared(&model(), &known);
+        assert_eq!(prepared[&name("rs2", Family::V4)], old);
+        assert_eq!(
+            prepared[&name("rs2", Family::V6)],
+            Standing { health: HealthMemo::Unknown, ..old },
+            "an order is for the server"
+        );
+        assert_eq!(prepared[&name("rs1", Family::V4)], Standing::default());
+        assert_eq!(prepared.len(), 3);
+    }
+
+    #[test]
+    fn what_is_pinned_is_remembered_by_name_and_family() {
+        let hash = name_hash(name_hash(0, b"web"), b"rs2");
+        let memo = Memo { health: HealthMemo::Down, ..Memo::default() };
+        let standings = remembered(&model(), &HashMap::from([((hash, Family::V6), memo)]));
+        assert_eq!(standings.keys().collect::<Vec<_>>(), [&name("rs2", Family::V6)]);
+    }
+}

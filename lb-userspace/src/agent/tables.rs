@@ -1,0 +1,122 @@
+//! The tables by which the data path picks servers: built aside, published by one word, and the miss table following.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lb_common::maglev::{self, Share};
+use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
+use lb_common::slot::ServerId;
+
+use super::desired::DesiredService;
+use super::install::Installation;
+use super::ledger::Numbered;
+
+/// How long the miss table stays behind the select table on a single director: long enough that connections picked by
+/// the old tables have either been stored or ended.
+pub const MISS_DELAY: Duration = Duration::from_secs(10);
+
+impl Installation {
+    /// Builds a service's table aside and publishes it, if anything about it changed.
+    pub(super) fn build_tables(
+        &mut self,
+        wanted: &DesiredService,
+        numbers: &Numbered,
+        now: Instant,
+    ) -> Result<()> {
+        let number = numbers.service;
+        let shares: Vec<Share> = wanted
+            .servers
+            .iter()
+            .zip(&numbers.servers)
+            .filter(|(server, id)| server.takes_new() && self.reachable(**id))
+            .map(|(server, id)| Share {
+                name_hash: server.name_hash,
+                weight: u32::from(server.weight),
+                id: id.get(),
+            })
+            .collect();
+        let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
+        let published = Extent::from_word(entry.select.load());
+        let size_holds = published.is_some_and(|extent| extent.size() == wanted.table_size);
+        if self.built.get(&number) == Some(&shares) && size_holds {
+            return Ok(());
+        }
+        let table = maglev::table(&shares, wanted.table_size);
+        if size_holds && published.is_some_and(|extent| self.holds(extent, &table)) {
+            self.built.insert(number, shares);
+            return Ok(());
+        }
+        let extent = self.arena.take(wanted.table_size, now).with_context(|| {
+            format!("no free stretch of table memory for service {}; try again in a second", wanted.name)
+        })?;
+        for (i, word) in words(&table).enumerate() {
+            if let Some(place) = self.maps.tables.get(extent.offset() + i as u32) {
+                place.store(word);
+            }
+        }
+        let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
+        let miss = Extent::from_word(entry.miss.load());
+        entry.select.store(extent.to_word());
+        if miss.is_some_and(|miss| self.names_somebody(miss)) {
+            self.following.insert(number, now + MISS_DELAY);
+        } else {
+            // A service that is new, or had no server, has no connections that its miss table should keep finding.
+            entry.miss.store(extent.to_word());
+            self.following.remove(&number);
+            if let Some(empty) = miss
+                && published != miss
+            {
+                self.arena.release(empty, now);
+            }
+        }
+        let miss = Extent::from_word(entry.miss.load());
+        if let Some(old) = published
+            && miss != Some(old)
+        {
+            self.arena.release(old, now);
+        }
+        self.built.insert(number, shares);
+        Ok(())
+    }
+
+    /// Whether the way to a server is known: without, its packets could only be dropped.
+    fn reachable(&self, id: ServerId) -> bool {
+        self.maps.servers.get(id.index()).is_some_and(|server| server.next_hop.load() != 0)
+    }
+
+    /// A table is full or empty: its first word tells.
+    fn names_somebody(&self, extent: Extent) -> bool {
+        self.maps.tables.get(extent.offset()).is_some_and(|word| word.load() != 0)
+    }
+
+    fn holds(&self, extent: Extent, table: &[u16]) -> bool {
+        words(table).enumerate().all(|(i, word)| {
+            self.maps.tables.get(extent.offset() + i as u32).is_some_and(|place| place.load() == word)
+        })
+    }
+
+    /// Lets the miss tables follow that are due.
+    pub fn follow(&mut self, now: Instant) {
+        let due: Vec<u16> =
+            self.following.iter().filter(|(_, at)| **at <= now).map(|(number, _)| *number).collect();
+        for number in due {
+            self.following.remove(&number);
+            let Some(service) = self.maps.services.get(u32::from(number)) else { continue };
+            let (select, miss) = (service.select.load(), service.miss.load());
+            if select != miss {
+                service.miss.store(select);
+                if let Some(old) = Extent::from_word(miss) {
+                    self.arena.release(old, now);
+                }
+            }
+        }
+    }
+}
+
+fn words(table: &[u16]) -> impl Iterator<Item = u64> {
+    table.chunks(IDS_PER_WORD as usize).map(|ids| {
+        let mut four = [0; 4];
+        four[..ids.len()].copy_from_slice(ids);
+        word_of_ids(four)
+    })
+}

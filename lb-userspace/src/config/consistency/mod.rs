@@ -1,0 +1,123 @@
+//! What is wrong between services or servers, though each is right by itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use super::model::Datapath;
+use super::service::Draft;
+use super::source::Spot;
+use super::table::quoted;
+
+mod families;
+mod listeners;
+mod room;
+
+/// Compares all services with each other and with the sizes of the data path.
+pub(super) fn check(services: &[Draft<'_>], datapath: Option<&Datapath>) {
+    check_service_names(services);
+    listeners::check(services);
+    for service in services {
+        check_server_names(service);
+        check_targets(service);
+        families::check(service);
+    }
+    check_servers_against_vips(services);
+    room::check(services, datapath);
+}
+
+fn check_service_names(services: &[Draft<'_>]) {
+    let mut names = Seen::default();
+    for name in services.iter().filter_map(|service| service.name.as_ref().ok()) {
+        if let Some(first) = names.insert(&name.value, name.spot) {
+            let what = format!(
+                "a service named {} is already at {}",
+                quoted(name.value.as_str()),
+                near(first, name.spot)
+            );
+            name.spot.problem(what, "give each service a name of its own");
+        }
+    }
+}
+
+fn check_server_names(service: &Draft<'_>) {
+    let mut names = Seen::default();
+    for name in service.servers.iter().filter_map(|server| server.name.as_ref().ok()) {
+        if let Some(first) = names.insert(&name.value, name.spot) {
+            let what = format!(
+                "a server named {} is already at {}",
+                quoted(name.value.as_str()),
+                near(first, name.spot)
+            );
+            name.spot.problem(what, "give each server of the service a name of its own");
+        }
+    }
+}
+
+/// Two servers at one address are one server, unless they differ in the port at which some listener finds them.
+fn check_targets(service: &Draft<'_>) {
+    let Ok(listen) = &service.ports else { return };
+    let mut targets: HashMap<(IpAddr, Option<NonZeroU16>), Spot<'_>> = HashMap::new();
+    for server in &service.servers {
+        let (Ok(addresses), Ok(port)) = (&server.addresses, server.port) else { continue };
+        let ports: BTreeSet<_> = listen.iter().map(|listen| port.or(listen.value.fixed())).collect();
+        for address in addresses {
+            let its = || ports.iter().map(|port| (address.value.ip(), *port));
+            if let Some((target, first)) = its().find_map(|target| Some((target, *targets.get(&target)?))) {
+                let port = target.1.map(|port| format!(":{port}")).unwrap_or_default();
+                let what =
+                    format!("the server {}{port} is already at {}", address.value, near(first, address.spot));
+                address.spot.problem(what, "remove one of the two, a weight gives it a larger share");
+            }
+            for target in its() {
+                targets.entry(target).or_insert(address.spot);
+            }
+        }
+    }
+}
+
+fn check_servers_against_vips(services: &[Draft<'_>]) {
+    let mut vips = HashMap::new();
+    for service in services {
+        for vip in service.vips.iter().flatten() {
+            vips.entry(vip.value.ip()).or_insert(service.name.as_ref().ok().map(|name| &name.value));
+        }
+    }
+    let servers = services.iter().flat_map(|service| &service.servers);
+    for address in servers.filter_map(|server| server.addresses.as_ref().ok()).flatten() {
+        if let Some(service) = vips.get(&address.value.ip()) {
+            let of = service.map(|name| format!(" of service {}", quoted(name.as_str()))).unwrap_or_default();
+            let what = format!("the server's address {} is the VIP{of}", address.value);
+            address.spot.problem(what, "write the address the server has to itself");
+        }
+    }
+}
+
+/// Where each of several things that should be unique was met first.
+struct Seen<'a, K>(HashMap<K, Spot<'a>>);
+
+impl<K> Default for Seen<'_, K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<'a, K: Hash + Eq> Seen<'a, K> {
+    /// The first place, if this is not it.
+    fn insert(&mut self, key: K, spot: Spot<'a>) -> Option<Spot<'a>> {
+        let mut first = None;
+        self.0.entry(key).and_modify(|spot| first = Some(*spot)).or_insert(spot);
+        first
+    }
+}
+
+/// A place as seen from another one: the line is enough within a file.
+fn near(place: Spot<'_>, from: Spot<'_>) -> String {
+    let (place, from) = (place.place(), from.place());
+    if place.file == from.file {
+        format!("line {}", place.line)
+    } else {
+        format!("{}:{}", place.file, place.line)
+    }
+}
