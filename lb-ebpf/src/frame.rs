@@ -94,8 +94,9 @@ const fn settled(at: *mut u8) -> *mut u8 {
     at
 }
 
-/// Farthest header that is ever looked at: 14 + 4 + 60 in IPv4, 14 + 4 + 40 and what extension headers need in IPv6.
-const MAX_OFFSET: u64 = 511;
+/// Farthest header that is ever looked at. In IPv4 14 + 4 + 60 would do; the rest is for IPv6 extension headers, one of
+/// which may alone take 2,048 bytes.
+const MAX_OFFSET: u64 = 2047;
 
 /// A field of `N` bytes, in network order, at any alignment.
 #[repr(transparent)]

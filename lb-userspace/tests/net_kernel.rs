@@ -34,46 +34,38 @@ impl Lab {
         let suffix = format!("{}-{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
         let lab = Self { director: format!("nk-d-{suffix}"), server: format!("nk-s-{suffix}") };
         let Self { director, server } = &lab;
-        for line in [
-            format!("netns add {director}"),
-            format!("netns add {server}"),
-            format!("-n {director} link set lo up"),
-            format!("-n {server} link set lo up"),
-        ] {
-            ip(&line);
+        for namespace in [director, server] {
+            output("ip", &["netns", "add", namespace]);
+            ip_in(namespace, &["link", "set", "lo", "up"]);
         }
         for pair in 0..2 {
             let subnet = 91 + pair;
-            for line in [
-                format!("-n {director} link add d{pair} type veth peer name s{pair} netns {server}"),
-                format!("-n {director} addr add 10.{subnet}.0.1/24 dev d{pair}"),
-                format!("-n {server} addr add 10.{subnet}.0.2/24 dev s{pair}"),
-                format!("-n {director} addr add fd{subnet}::1/64 dev d{pair} nodad"),
-                format!("-n {server} addr add fd{subnet}::2/64 dev s{pair} nodad"),
-                format!("-n {director} link set d{pair} up"),
-                format!("-n {server} link set s{pair} up"),
-            ] {
-                ip(&line);
-            }
+            lab.director(&format!("link add d{pair} type veth peer name s{pair} netns {server}"));
+            lab.director(&format!("addr add 10.{subnet}.0.1/24 dev d{pair}"));
+            lab.server(&format!("addr add 10.{subnet}.0.2/24 dev s{pair}"));
+            lab.director(&format!("addr add fd{subnet}::1/64 dev d{pair} nodad"));
+            lab.server(&format!("addr add fd{subnet}::2/64 dev s{pair} nodad"));
+            lab.director(&format!("link set d{pair} up"));
+            lab.server(&format!("link set s{pair} up"));
         }
         lab
     }
 
     fn director(&self, line: &str) {
-        ip(&format!("-n {} {line}", self.director));
+        ip_in(&self.director, &line.split_whitespace().collect::<Vec<_>>());
     }
 
     fn server(&self, line: &str) {
-        ip(&format!("-n {} {line}", self.server));
+        ip_in(&self.server, &line.split_whitespace().collect::<Vec<_>>());
     }
 
     fn neighbours(&self) -> String {
-        output("ip", &["-n", &self.director, "neigh", "show"])
+        ip_in(&self.director, &["neigh", "show"])
     }
 
     /// The MAC address of one of the server's interfaces.
     fn server_mac(&self, interface: &str) -> Mac {
-        let text = output("ip", &["-n", &self.server, "-brief", "link", "show", interface]);
+        let text = ip_in(&self.server, &["-brief", "link", "show", interface]);
         let mac = text.split_whitespace().nth(2).expect("name, state, address");
         parse_mac(mac)
     }
@@ -101,8 +93,10 @@ impl Drop for Lab {
     }
 }
 
-fn ip(line: &str) {
-    output("ip", &line.split_whitespace().collect::<Vec<_>>());
+/// By nsenter: `ip -n` cannot enter where / is no mount point, as in a plain chroot.
+fn ip_in(namespace: &str, arguments: &[&str]) -> String {
+    let enter = format!("--net=/run/netns/{namespace}");
+    output("nsenter", &[&[enter.as_str(), "--", "ip"], arguments].concat())
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
@@ -410,7 +404,7 @@ fn notices_lost_in_a_flood_are_made_up_for() {
         lines += &format!("route replace 10.99.0.0/24 via {OTHER_WAY}\naddr add 10.91.0.200/32 dev d0\n");
         let batch = tempfile::NamedTempFile::new().expect("file");
         std::fs::write(batch.path(), lines).expect("write");
-        output("ip", &["-n", &lab.director, "-batch", batch.path().to_str().expect("path")]);
+        ip_in(&lab.director, &["-batch", batch.path().to_str().expect("path")]);
         let has_address = |view: &View| view.addresses.contains(address("10.91.0.200"));
         watcher.until("catch up", SOON, |view| has(BEHIND, mac1)(view) && has_address(view)).await;
     });

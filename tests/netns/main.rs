@@ -23,6 +23,7 @@ mod refused_reload;
 mod run;
 mod site;
 mod smoke;
+mod smoke6;
 mod survival;
 mod vips;
 mod weights;

@@ -117,7 +117,8 @@ impl Namespace {
 
     /// A command that will run `program` (see [`tools::find`]) inside the namespace.
     ///
-    /// By nsenter, not by `ip netns exec`: the latter remounts /sys and hides the pinned maps.
+    /// By nsenter, not by `ip netns exec`, which remounts /sys and hides the pinned maps, nor by `ip -n`, which cannot do
+    /// it where / is no mount point, as in a plain chroot.
     pub fn command(&self, program: &str) -> Result<Command> {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.path().display())).arg("--").arg(tools::find(program)?);
@@ -136,8 +137,8 @@ impl Namespace {
     }
 
     fn batch(&self, flags: &[&str], lines: &str) -> Result<()> {
-        let mut command = tools::command("ip")?;
-        command.args(["-n", &self.name]).args(flags).args(["-batch", "-"]);
+        let mut command = self.command("ip")?;
+        command.args(flags).args(["-batch", "-"]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -157,8 +158,8 @@ impl Namespace {
 
     /// What `ip -j ARGS` prints, parsed.
     pub fn ip_json(&self, args: &[&str]) -> Result<Value> {
-        let mut command = tools::command("ip")?;
-        command.args(["-n", &self.name, "-d", "-j"]).args(args);
+        let mut command = self.command("ip")?;
+        command.args(["-d", "-j"]).args(args);
         let text = tools::output(&mut command)?;
         serde_json::from_str(&text).with_context(|| format!("{} printed no JSON", tools::display(&command)))
     }

@@ -3,7 +3,7 @@
 mod report;
 pub(crate) mod suites;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -89,6 +89,7 @@ fn run_privileged(
     let built = build::everything(workspace, None)?;
     let suites = suites::build(workspace, &built.object, targets)?;
     let tools = programs::ensure(workspace)?;
+    let path = with_programs(&tools)?;
     privilege.mount_bpffs()?;
     // Named one by one, since sudo drops what it is not told of.
     let wishes = WISHES.map(|name| (name, std::env::var_os(name)));
@@ -99,6 +100,7 @@ fn run_privileged(
             ("XLVS_EBPF_OBJECT", built.object.as_path()),
             ("XLVS_EBPF_VARIANT", variant.as_path()),
             ("XLVS_TOOLS", tools.as_path()),
+            ("PATH", path.as_path()),
             ("CARGO_MANIFEST_DIR", suite.target.folder.as_path()),
         ];
         variables.extend(wishes.iter().filter_map(|(name, value)| Some((*name, Path::new(value.as_ref()?)))));
@@ -106,6 +108,13 @@ fn run_privileged(
         report.add(&suite.target.name, observe(&mut command, selection)?);
     }
     Ok(())
+}
+
+/// PATH with the programs that were brought before those of the machine: suites that do not go by the rig look there.
+fn with_programs(tools: &Path) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(folders).context("putting PATH together")?.into())
 }
 
 fn suite_command(privilege: &Privilege, suite: &Suite, variables: &[(&str, &Path)]) -> Command {

@@ -171,13 +171,11 @@ impl Topology {
 
     /// Pulls the server's cable: packets to it are lost without any answer. Plugged in again when the guard is dropped.
     pub fn unplug(&self, server: usize) -> Result<Undo> {
-        let switch = self.switch.name().to_owned();
         self.switch.ip(&format!("link set srv{server} down"))?;
+        let mut up = self.switch.command("ip")?;
+        up.args(["link", "set", &format!("srv{server}"), "up"]);
         Ok(Undo::new(move || {
-            let up = crate::tools::command("ip").and_then(|mut ip| {
-                crate::tools::output(ip.args(["-n", &switch, "link", "set", &format!("srv{server}"), "up"]))
-            });
-            if let Err(error) = up {
+            if let Err(error) = crate::tools::output(&mut up) {
                 eprintln!("warning: srv{server} stays unplugged: {error:#}");
             }
         }))

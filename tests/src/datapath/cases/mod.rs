@@ -120,7 +120,7 @@ pub fn all() -> Vec<Case> {
         headers::cases(),
         strangers::cases(),
         refusals::cases(),
-        // ipv6::cases(), once the data path speaks it.
+        ipv6::cases(),
     ]
     .concat()
 }
