@@ -42,7 +42,7 @@ impl Given {
 /// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
 #[inline(never)]
 pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Given {
-    let given = match parse::transport(frame, packet) {
+    let given = match parse::transport(frame, packet, director.tables) {
         Ok(transport) => give(director, &inbound::tuple(packet, &transport), transport.signal),
         Err(why) => Err(without_ports(packet, director, why)),
     };

@@ -24,6 +24,18 @@ impl Upper {
     const IS_OTHER: Self = Self(2 << 32);
     const IS_CUT_SHORT: Self = Self(3 << 32);
 
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`word`](Self::word) gave.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// From the start of the frame.
     ///
     /// # Errors
@@ -51,8 +63,8 @@ pub const fn is_one(number: u8) -> bool {
     matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
 }
 
-/// The header behind the extension headers that begin here. A subprogram: few packets have any.
-#[inline(never)]
+/// The header behind the extension headers that begin here.
+#[inline(always)]
 pub fn skip(frame: &Frame<'_>, at: u64, number: u8) -> Upper {
     let (mut at, mut number) = (at, u64::from(number));
     for _ in 0..MOST {

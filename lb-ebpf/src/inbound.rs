@@ -26,7 +26,7 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Dir
     if !director.is(Settings::FLOWS) {
         return Outcome::OPEN;
     }
-    let Ok(transport) = parse::transport(frame, packet) else { return Outcome::OPEN };
+    let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
     let tuple = tuple(packet, &transport);
     let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
     match kept(director, &tuple, &entry, transport.signal) {
@@ -43,7 +43,9 @@ pub fn forward_to<T: Tables>(
     director: &Director<'_, T>,
     id: ServerId,
 ) -> Outcome {
-    let Ok(transport) = parse::transport(frame, packet) else { return Verdict::Aborted.into() };
+    let Ok(transport) = parse::transport(frame, packet, director.tables) else {
+        return Verdict::Aborted.into();
+    };
     let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
     deliver(frame, packet, &transport, &server, director)
 }

@@ -25,6 +25,8 @@ use lb_common::{
 };
 use lb_ebpf::{
     director::Director,
+    extensions::{self, Upper},
+    frame::Frame,
     sharing::Tie,
     tables::{Direction, Tables},
 };
@@ -224,6 +226,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn behind_extensions(&self, _: &Frame<'_>, at: u64, number: u8) -> Upper {
+        Upper::from_word(xlvs_behind_extensions(self.context, at as u32, u32::from(number)))
+    }
+
+    #[inline(always)]
     fn caller(&self, place: Place) -> Option<&Caller> {
         ADDRESSES.get(place.number())
     }
@@ -355,4 +362,15 @@ extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
         (Some(director), Some(id)) => u64::from(director.store(FlowId::from_bits(flow), id, diverged != 0)),
         _ => 0,
     }
+}
+
+/// Likewise; the context may be handed over, too, and gives the frame anew.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_behind_extensions(context: *mut xdp_md, at: u32, number: u32) -> u64 {
+    // SAFETY: the context is valid for the whole run, and the kernel gives its frame to this run alone.
+    let frame = unsafe {
+        Frame::of_range((*context).data as usize as *mut u8, (*context).data_end as usize as *mut u8)
+    };
+    extensions::skip(&frame, u64::from(at), number as u8).word()
 }

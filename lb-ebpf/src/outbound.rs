@@ -25,7 +25,7 @@ use crate::{
 /// A subprogram, for the sake of the stack.
 #[inline(never)]
 pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
-    let Ok(transport) = parse::transport(frame, packet) else {
+    let Ok(transport) = parse::transport(frame, packet, director.tables) else {
         return Verdict::PassedUnexplained.into();
     };
     let Some(sharers) = sharers(packet, &transport, director) else {

@@ -18,6 +18,7 @@ use crate::{
     Outcome, extensions,
     frame::Frame,
     headers::{Checksum, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, Vlan},
+    tables::Tables,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -209,7 +210,11 @@ fn ipv6<'a>(frame: &Frame<'a>, link: &'a Ethernet, link_length: u64) -> Result<P
 /// # Errors
 /// Why the packet has no ports.
 #[inline(always)]
-pub fn transport<'a>(frame: &Frame<'a>, packet: &Packet<'a>) -> Result<Transport<'a>, NoTransport> {
+pub fn transport<'a, T: Tables>(
+    frame: &Frame<'a>,
+    packet: &Packet<'a>,
+    tables: &T,
+) -> Result<Transport<'a>, NoTransport> {
     let shape = packet.shape;
     if shape.is_fragment() {
         return Err(NoTransport::Fragment);
@@ -218,7 +223,7 @@ pub fn transport<'a>(frame: &Frame<'a>, packet: &Packet<'a>) -> Result<Transport
     let mut at = shape.link_length() + shape.header_length();
     let mut number = shape.next_header();
     if shape.family() == Family::V6 && extensions::is_one(number) {
-        let upper = extensions::skip(frame, at, number);
+        let upper = tables.behind_extensions(frame, at, number);
         (at, number) = (upper.at()?, upper.number());
     }
     let protocol = Protocol::from_number(number).ok_or(NoTransport::Other)?;

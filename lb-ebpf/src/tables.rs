@@ -10,7 +10,12 @@ use lb_common::{
     verdict::Event,
 };
 
-use crate::{director::Director, sharing::Tie};
+use crate::{
+    director::Director,
+    extensions::{self, Upper},
+    frame::Frame,
+    sharing::Tie,
+};
 
 /// Which way a packet went, seen from the VIP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +74,10 @@ pub trait Tables: Memory {
     }
     /// Where the caller of the connection at this place is noted.
     fn caller(&self, place: Place) -> Option<&Caller>;
+    /// [`extensions::skip`]; likewise.
+    fn behind_extensions(&self, frame: &Frame<'_>, at: u64, number: u8) -> Upper {
+        extensions::skip(frame, at, number)
+    }
     fn count(&self, event: Event);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
