@@ -150,13 +150,16 @@ pub fn network<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Outcome> {
         ethertype = tag.ethertype.raw();
         link_length += size_of::<Vlan>() as u64;
     }
-    if ethertype == EtherType::Ipv4 as u16 {
-        ipv4(frame, link, link_length)
+    let mut packet = if ethertype == EtherType::Ipv4 as u16 {
+        ipv4(frame, link, link_length)?
     } else if ethertype == EtherType::Ipv6 as u16 {
-        ipv6(frame, link, link_length)
+        ipv6(frame, link, link_length)?
     } else {
-        Err(Verdict::PassedNotIp.into())
-    }
+        return Err(Verdict::PassedNotIp.into());
+    };
+    // From here on the verifier follows all shapes as one.
+    packet.shape = Shape(veiled(packet.shape.0, frame.len() as u64));
+    Ok(packet)
 }
 
 #[inline(always)]
