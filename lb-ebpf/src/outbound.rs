@@ -6,7 +6,7 @@
 use lb_common::{
     entry::{EndpointKey, Settings, Sharers},
     lifecycle::{Segment, after_server},
-    net::{Port, Tuple},
+    net::{Addr, Port, Protocol, Tuple},
     slot::ServerId,
     verdict::{Event, Verdict},
     word::veiled,
@@ -16,7 +16,7 @@ use crate::{
     Outcome,
     director::Director,
     frame::Frame,
-    parse::{self, Packet, Signal, Transport},
+    parse::{self, Packet, Signal},
     rewrite,
     sharing::vip_port,
     tables::{Direction, Tables},
@@ -28,7 +28,7 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &D
     let Ok(transport) = parse::transport(frame, packet, director.tables) else {
         return Verdict::PassedUnexplained.into();
     };
-    let Some(sharers) = sharers(packet, &transport, director) else {
+    let Some(sharers) = sharers(director.tables, &packet.source, transport.source, transport.protocol) else {
         return Verdict::PassedNotOurs.into();
     };
     let question = Question {
@@ -57,15 +57,16 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &D
     }
 }
 
-#[inline(always)]
+/// The pairs that lead to this server and port. A subprogram, so that the keys lie on a stack of their own.
+#[inline(never)]
 fn sharers<'t, T: Tables>(
-    packet: &Packet<'_>,
-    transport: &Transport<'_>,
-    director: &Director<'t, T>,
+    tables: &'t T,
+    server: &Addr,
+    port: Port,
+    protocol: Protocol,
 ) -> Option<&'t Sharers> {
-    let fixed = EndpointKey::new(packet.source, transport.source, transport.protocol);
-    let hit = EndpointKey::new(packet.source, Port::ANY, transport.protocol);
-    director.tables.sharers(&fixed).or_else(|| director.tables.sharers(&hit))
+    let at = |port| tables.sharers(&EndpointKey::new(*server, port, protocol));
+    at(port).or_else(|| at(Port::ANY))
 }
 
 /// What is asked about a packet from a real server.

@@ -131,11 +131,13 @@ fn modules(root: &Path, kernel: &Unpacked, busybox: &Path) -> Result<String> {
     Ok(name)
 }
 
-/// The files tests read: fixtures and golden files lie beside their sources.
+/// The files tests read lie beside their sources: in the guest under the same path, which is compiled into the tests.
 fn data(workspace: &Workspace, root: &Path) -> Result<()> {
     let data = workspace.root().join("tests/data");
     if data.is_dir() {
-        let to = root.join("tests");
+        let at_home = workspace.root().join("tests");
+        let to = root.join(at_home.strip_prefix("/").unwrap_or(&at_home));
+        std::fs::create_dir_all(&to).with_context(|| format!("creating {}", to.display()))?;
         step::output(Command::new("cp").arg("-r").arg(&data).arg(&to)).context("copying tests/data")?;
     }
     Ok(())
