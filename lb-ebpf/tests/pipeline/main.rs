@@ -4,6 +4,7 @@ mod bytes;
 mod callers;
 mod cases;
 mod collisions;
+mod conformance;
 mod day_one;
 mod flood;
 mod one_server;

@@ -8,6 +8,7 @@
 //! Both are filled from the same `World` and run the same [`cases`].
 
 pub mod cases;
+pub mod conformance;
 pub mod maps;
 mod native;
 pub mod program;

@@ -3,6 +3,7 @@
 mod direct;
 mod headers;
 pub mod ipv6;
+mod martians;
 mod nat;
 pub mod people;
 mod refusals;
@@ -121,6 +122,7 @@ pub fn all() -> Vec<Case> {
         strangers::cases(),
         refusals::cases(),
         ipv6::cases(),
+        martians::cases(),
     ]
     .concat()
 }
