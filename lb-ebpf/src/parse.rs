@@ -51,8 +51,16 @@ impl Shape {
     const FRAGMENT: u64 = 1 << 41;
 
     #[inline(always)]
-    const fn new(link_length: u64, header_length: u64, length: u16, next_header: u8, flags: u64) -> Self {
-        Self(link_length | header_length << 8 | (length as u64) << 16 | (next_header as u64) << 32 | flags)
+    fn new(
+        frame: &Frame<'_>,
+        link_length: u64,
+        header_length: u64,
+        length: u16,
+        next_header: u8,
+        flags: u64,
+    ) -> Self {
+        let w = link_length | header_length << 8 | (length as u64) << 16 | (next_header as u64) << 32 | flags;
+        Self(veiled(w, frame.len() as u64))
     }
 
     #[inline(always)]
@@ -111,6 +119,16 @@ pub struct Signal(u64);
 impl Signal {
     /// Above the eight flags of TCP.
     const DATAGRAM: u64 = 1 << 8;
+    const ACK: u64 = 0x10;
+
+    /// That of a packet amid a connection of this protocol.
+    #[inline(always)]
+    pub const fn amid(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self(Self::ACK),
+            Protocol::Udp => Self(Self::DATAGRAM),
+        }
+    }
 
     #[inline(always)]
     pub const fn is_datagram(self) -> bool {
@@ -173,7 +191,7 @@ fn ipv4<'a>(frame: &Frame<'a>, link: &'a Ethernet, link_length: u64) -> Result<P
         link,
         source: Addr::v4(ip.source.get()),
         destination: Addr::v4(ip.destination.get()),
-        shape: Shape::new(link_length, u64::from(header_length), length, ip.protocol.byte(), fragment),
+        shape: Shape::new(frame, link_length, u64::from(header_length), length, ip.protocol.byte(), fragment),
     })
 }
 
@@ -197,6 +215,7 @@ fn ipv6<'a>(frame: &Frame<'a>, link: &'a Ethernet, link_length: u64) -> Result<P
         source,
         destination,
         shape: Shape::new(
+            frame,
             link_length,
             u64::from(HEADER),
             HEADER + payload,

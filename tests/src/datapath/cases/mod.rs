@@ -2,6 +2,7 @@
 
 mod direct;
 mod headers;
+mod icmp;
 pub mod ipv6;
 mod nat;
 pub mod people;
@@ -121,6 +122,7 @@ pub fn all() -> Vec<Case> {
         strangers::cases(),
         refusals::cases(),
         ipv6::cases(),
+        icmp::cases(),
     ]
     .concat()
 }
