@@ -230,6 +230,7 @@ fn return_to<T: Tables>(
 }
 
 /// Who is called what else: an end of the quoted packet, and of the one that quotes it.
+#[derive(Clone, Copy)]
 struct Rename {
     end: End,
     address: Addr,
