@@ -37,6 +37,13 @@ impl Delta {
         self.word(old[0], new[0]).word(old[1], new[1]).word(old[2], new[2]).word(old[3], new[3])
     }
 
+    /// Both changes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The changed checksum.
     #[must_use]
     #[inline(always)]

@@ -150,6 +150,11 @@ impl EndpointKey {
     /// Stands for the protocol in [`vip_marker`](Self::vip_marker).
     pub const VIP_MARKER: u16 = 0;
 
+    /// Value of a [`vip_marker`](Self::vip_marker): pings are answered, because a service there has a usable server.
+    pub const ANSWERS_ECHO: u32 = 1;
+    /// Value of a [`vip_marker`](Self::vip_marker): pings are the kernel's.
+    pub const SILENT: u32 = 0;
+
     /// The marker in `listeners` that says: this address is a VIP.
     #[must_use]
     #[inline(always)]

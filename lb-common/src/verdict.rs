@@ -55,7 +55,7 @@ verdicts! {
     6 DroppedMartian "dropped_martian" Drop "To a service from an address that no client can have (the VIP itself, loopback, multicast, none).";
     7 PassedNotOurs "passed_not_ours" Pass "Neither to a VIP nor from a real server.";
     8 PassedNoService "passed_no_service" Pass "To a VIP, but no service listens on that port and protocol.";
-    9 PassedNotBalanced "passed_not_balanced" Pass "To a VIP, but neither TCP nor UDP (ICMP, for example).";
+    9 PassedNotBalanced "passed_not_balanced" Pass "To a VIP, but neither TCP, UDP, an ICMP error nor a ping to answer.";
     10 PassedMalformed "passed_malformed" Pass "Headers that contradict themselves or the frame; the kernel judges.";
     11 PassedLocal "passed_local" Pass "From a real server to the director itself, such as a health check's answer.";
     12 PassedUnexplained "passed_unexplained" Pass "From a real server, but no connection explains it: its own traffic.";
@@ -64,6 +64,10 @@ verdicts! {
     15 DroppedNoServer "dropped_no_server" Drop "The service has no usable server.";
     16 DroppedNoNextHop "dropped_no_next_hop" Drop "The way to the real server or back to the client is not known.";
     17 DroppedNotServing "dropped_not_serving" Drop "Unexplained, and this director does not serve (yet).";
+    18 ForwardedIcmp "forwarded_icmp" Send "An ICMP error about a packet of the VIP, to the server of the connection it quotes.";
+    19 ForwardedIcmpReply "forwarded_icmp_reply" Send "An ICMP error about a packet to a real server, to the client of the connection it quotes.";
+    20 RepliedEcho "replied_echo" Send "A ping of a VIP that has a usable server was answered.";
+    21 PassedIcmpUnmatched "passed_icmp_unmatched" Pass "An ICMP error to a VIP that quotes no connection of its services.";
 }
 
 /// Room in the counters for verdicts to come.

@@ -111,10 +111,7 @@ fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowI
 /// The number of the service that takes this client's packet, or the verdict of one that none takes.
 #[inline(always)]
 fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32, Verdict> {
-    let mut number = listener(director.tables, &tuple.vip, tuple.vip_port, tuple.protocol as u16);
-    if number == NOBODY {
-        number = listener(director.tables, &tuple.vip, Port::ANY, tuple.protocol as u16);
-    }
+    let number = service_of(director, tuple);
     if number == NOBODY {
         return Err(if_vip(director, tuple.vip, Verdict::PassedNoService));
     }
@@ -124,12 +121,22 @@ fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32
     Ok(number as u32)
 }
 
+/// The number of the service on the tuple's VIP and port, or [`NOBODY`].
+#[inline(always)]
+pub fn service_of<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> u64 {
+    let number = listener(director.tables, &tuple.vip, tuple.vip_port, tuple.protocol as u16);
+    if number != NOBODY {
+        return number;
+    }
+    listener(director.tables, &tuple.vip, Port::ANY, tuple.protocol as u16)
+}
+
 /// No service's number.
-const NOBODY: u64 = u64::MAX;
+pub const NOBODY: u64 = u64::MAX;
 
 /// Who listens there, or [`NOBODY`]. A subprogram, so that no key lies on the stack of those who ask several times.
 #[inline(never)]
-fn listener<T: Tables>(tables: &T, vip: &Addr, port: Port, protocol: u16) -> u64 {
+pub fn listener<T: Tables>(tables: &T, vip: &Addr, port: Port, protocol: u16) -> u64 {
     tables.listener(&EndpointKey::numbered(*vip, port, protocol)).map_or(NOBODY, u64::from)
 }
 
@@ -150,7 +157,7 @@ fn if_vip<T: Tables>(director: &Director<'_, T>, addr: Addr, verdict: Verdict) -
 }
 
 #[inline(always)]
-fn is_vip<T: Tables>(director: &Director<'_, T>, addr: Addr) -> bool {
+pub fn is_vip<T: Tables>(director: &Director<'_, T>, addr: Addr) -> bool {
     let position = Position::of(addr);
     position.may_be(director.tables.gate(position.word()), Role::Vip)
         && listener(director.tables, &addr, Port::ANY, EndpointKey::VIP_MARKER) != NOBODY

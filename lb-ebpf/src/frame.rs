@@ -214,6 +214,8 @@ unsafe impl Header for crate::headers::Tcp {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Udp {}
 // SAFETY: as above.
+unsafe impl Header for crate::headers::Icmp {}
+// SAFETY: as above.
 unsafe impl Header for crate::headers::Ports {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Checksum {}

@@ -86,7 +86,18 @@ pub struct Udp {
     pub checksum: Field<2>,
 }
 
-/// The first four bytes of either.
+/// RFC 792 and RFC 4443: the start of every message.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Icmp {
+    pub kind: Field<1>,
+    pub code: Field<1>,
+    pub checksum: Field<2>,
+    /// Identifier and sequence, next-hop MTU, pointer or nothing.
+    pub rest: Field<4>,
+}
+
+/// The first four bytes of TCP and UDP.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Ports {
@@ -94,7 +105,7 @@ pub struct Ports {
     pub destination: Field<2>,
 }
 
-/// The checksum of either, seen by itself.
+/// The checksum of TCP or UDP, seen by itself.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Checksum {
@@ -109,4 +120,5 @@ const _: () = {
     assert!(size_of::<Extension>() == 8 && align_of::<Extension>() == 1);
     assert!(size_of::<Tcp>() == 20 && align_of::<Tcp>() == 1);
     assert!(size_of::<Udp>() == 8 && align_of::<Udp>() == 1);
+    assert!(size_of::<Icmp>() == 8 && align_of::<Icmp>() == 1);
 };

@@ -16,6 +16,13 @@ pub enum Change {
     Destination(Addr),
 }
 
+/// One end of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    Source,
+    Destination,
+}
+
 /// What forwarding does to a header.
 pub trait IpHeader: Header {
     /// TTL or hop limit.
@@ -23,6 +30,13 @@ pub trait IpHeader: Header {
     /// Spends one hop and changes an address; the header's own checksum follows. What the transport's checksum must take
     /// in is the answer (its pseudo-header: RFC 9293 section 3.1, RFC 8200 section 8.1).
     fn forward(&self, change: Change) -> Delta;
+    /// Source and destination.
+    fn ends(&self) -> (Addr, Addr);
+    /// Changes an address where the packet is only quoted: no hop is spent. How the addresses changed, and how the header's
+    /// own checksum did, which a sum over the quote covers as well.
+    fn readdress(&self, end: End, to: Addr) -> (Delta, Delta);
+    /// Makes the packet an answer to its sender.
+    fn turn(&self, hops: u8);
 }
 
 impl IpHeader for Ipv4 {
@@ -50,6 +64,36 @@ impl IpHeader for Ipv4 {
         self.checksum.set_raw(hop.word(old, to).apply(self.checksum.raw()));
         Delta::none().word(old, to)
     }
+
+    #[inline(always)]
+    fn ends(&self) -> (Addr, Addr) {
+        (Addr::v4(self.source.get()), Addr::v4(self.destination.get()))
+    }
+
+    #[inline(always)]
+    fn readdress(&self, end: End, to: Addr) -> (Delta, Delta) {
+        let field = match end {
+            End::Source => &self.source,
+            End::Destination => &self.destination,
+        };
+        let delta = Delta::none().word(field.raw(), to.low_word());
+        field.set_raw(to.low_word());
+        let (old, new) = (self.checksum.raw(), delta.apply(self.checksum.raw()));
+        self.checksum.set_raw(new);
+        (delta, Delta::none().half(old, new))
+    }
+
+    #[inline(always)]
+    fn turn(&self, hops: u8) {
+        let (source, destination) = (self.source.get(), self.destination.get());
+        self.source.set(destination);
+        self.destination.set(source);
+        let (ttl, protocol) = (self.ttl.byte(), self.protocol.byte());
+        let delta =
+            Delta::none().half(u16::from_ne_bytes([ttl, protocol]), u16::from_ne_bytes([hops, protocol]));
+        self.ttl.set([hops]);
+        self.checksum.set_raw(delta.apply(self.checksum.raw()));
+    }
 }
 
 impl IpHeader for Ipv6 {
@@ -70,6 +114,30 @@ impl IpHeader for Ipv6 {
         field.set_addr(to);
         Delta::none().address(old, to)
     }
+
+    #[inline(always)]
+    fn ends(&self) -> (Addr, Addr) {
+        (self.source.addr(), self.destination.addr())
+    }
+
+    #[inline(always)]
+    fn readdress(&self, end: End, to: Addr) -> (Delta, Delta) {
+        let field = match end {
+            End::Source => &self.source,
+            End::Destination => &self.destination,
+        };
+        let old = field.addr();
+        field.set_addr(to);
+        (Delta::none().address(old, to), Delta::none())
+    }
+
+    #[inline(always)]
+    fn turn(&self, hops: u8) {
+        let (source, destination) = self.ends();
+        self.source.set_addr(destination);
+        self.destination.set_addr(source);
+        self.hop_limit.set([hops]);
+    }
 }
 
 /// The packet's TTL or hop limit.
@@ -89,5 +157,15 @@ pub fn forward(frame: &Frame<'_>, packet: &Packet<'_>, change: Change) -> Option
     match packet.shape.family() {
         Family::V4 => frame.view_at::<Ipv4>(at).map(|ip| ip.forward(change)),
         Family::V6 => frame.view_at::<Ipv6>(at).map(|ip| ip.forward(change)),
+    }
+}
+
+/// [`IpHeader::turn`] of the packet's header.
+#[inline(always)]
+pub fn turn(frame: &Frame<'_>, packet: &Packet<'_>, hops: u8) -> Option<()> {
+    let at = packet.shape.link_length();
+    match packet.shape.family() {
+        Family::V4 => frame.view_at::<Ipv4>(at).map(|ip| ip.turn(hops)),
+        Family::V6 => frame.view_at::<Ipv6>(at).map(|ip| ip.turn(hops)),
     }
 }

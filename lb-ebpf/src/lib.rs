@@ -22,10 +22,12 @@ pub mod egress;
 pub mod extensions;
 pub mod frame;
 pub mod headers;
+pub mod icmp;
 pub mod inbound;
 pub mod ip;
 pub mod outbound;
 pub mod parse;
+pub mod quote;
 pub mod reset;
 pub mod rewrite;
 pub mod select;
@@ -134,14 +136,29 @@ fn balance<T: Tables>(frame: &Frame<'_>, tables: &T) -> Result<Outcome, Outcome>
         }
         match given.server() {
             Ok(id) => return Ok(inbound::forward_to(frame, &packet, &director, id)),
+            Err(outcome) if outcome == Verdict::PassedNotBalanced.into() => {
+                return Ok(icmp::to_vip(frame, &packet, &director));
+            }
             // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
             Err(outcome) if outcome == Verdict::PassedNotOurs.into() => {}
             Err(outcome) => return Err(outcome),
         }
     }
     let from = Position::of(packet.source);
+    let mut otherwise = Verdict::PassedNotOurs;
     if from.may_be(tables.gate(from.word()), Role::NatServer) {
-        return Ok(outbound::translate(frame, &packet, &Director::consult(tables)?));
+        let outcome = outbound::translate(frame, &packet, &Director::consult(tables)?);
+        if outcome != Outcome::OPEN {
+            return Ok(outcome);
+        }
+        otherwise = Verdict::PassedUnexplained;
     }
-    Err(Verdict::PassedNotOurs.into())
+    // Also from a router between director and servers, which no gate knows.
+    if icmp::is_carried_by(&packet) {
+        let outcome = icmp::from_behind(frame, &packet, tables);
+        if outcome != Outcome::OPEN {
+            return Ok(outcome);
+        }
+    }
+    Err(otherwise.into())
 }

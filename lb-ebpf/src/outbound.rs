@@ -5,6 +5,7 @@
 
 use lb_common::{
     entry::{EndpointKey, Settings, Sharers},
+    flow_table::Entry,
     lifecycle::{Segment, after_server},
     net::{Addr, Port, Protocol, Tuple},
     slot::ServerId,
@@ -22,12 +23,10 @@ use crate::{
     tables::{Direction, Tables},
 };
 
-/// A subprogram, for the sake of the stack.
+/// A subprogram, for the sake of the stack. `Outcome::OPEN`: the packet has no ports.
 #[inline(never)]
 pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
-    let Ok(transport) = parse::transport(frame, packet, director.tables) else {
-        return Verdict::PassedUnexplained.into();
-    };
+    let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
     let Some(sharers) = sharers(director.tables, &packet.source, transport.source, transport.protocol) else {
         return Verdict::PassedNotOurs.into();
     };
@@ -44,7 +43,12 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &D
         },
         signal: transport.signal,
     };
-    let Some(server) = explain(&question).and_then(|id| director.server(id)) else {
+    let spoke = |entry: &Entry<'_, T::Cell>| {
+        let later = entry.slot().idle(director.now) > 0;
+        let class = after_server(entry.slot().class(), question.signal.segment(), later);
+        entry.refresh(class, director.now);
+    };
+    let Some(server) = explain(&question, spoke).and_then(|id| director.server(id)) else {
         return unexplained(packet, director).into();
     };
     let vip_port = vip_port(server.state, transport.source);
@@ -59,7 +63,7 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &D
 
 /// The pairs that lead to this server and port. A subprogram, so that the keys lie on a stack of their own.
 #[inline(never)]
-fn sharers<'t, T: Tables>(
+pub fn sharers<'t, T: Tables>(
     tables: &'t T,
     server: &Addr,
     port: Port,
@@ -69,17 +73,21 @@ fn sharers<'t, T: Tables>(
     at(port).or_else(|| at(Port::ANY))
 }
 
-/// What is asked about a packet from a real server.
-struct Question<'d, 't, T: Tables> {
-    director: &'d Director<'t, T>,
-    sharers: &'t Sharers,
-    client: Tuple,
-    signal: Signal,
+/// What is asked about a connection at a real server.
+pub struct Question<'d, 't, T: Tables> {
+    pub director: &'d Director<'t, T>,
+    pub sharers: &'t Sharers,
+    /// As it is at the server: its address and port stand for the VIP's.
+    pub client: Tuple,
+    pub signal: Signal,
 }
 
-/// The pair whose connection the packet belongs to. A subprogram, for the sake of the stack.
+/// The pair whose connection it is. What becomes of its entry is up to `seen`.
 #[inline(always)]
-fn explain<T: Tables>(question: &Question<'_, '_, T>) -> Option<ServerId> {
+pub fn explain<'t, T: Tables>(
+    question: &Question<'_, 't, T>,
+    seen: impl Fn(&Entry<'t, T::Cell>),
+) -> Option<ServerId> {
     let Question { director, sharers, ref client, signal } = *question;
     // How many could be derived (upper half), and the sum of their ids (lower half).
     let mut derivable = veiled(0, director.settings.flags.load());
@@ -87,8 +95,7 @@ fn explain<T: Tables>(question: &Question<'_, '_, T>) -> Option<ServerId> {
         let Some(id) = ServerId::new(number) else { break };
         let tie = director.tables.tie(id, client, client.vip_port);
         if let Some(entry) = tie.place().and_then(|place| director.flows().at(place)) {
-            let later = entry.slot().idle(director.now) > 0;
-            entry.refresh(after_server(entry.slot().class(), signal.segment(), later), director.now);
+            seen(&entry);
             return Some(id);
         }
         derivable = veiled(derivable + tie.derivable() * (1 << 32 | u64::from(number)), tie.word());

@@ -112,6 +112,16 @@ pub struct Signal(u64);
 impl Signal {
     /// Above the eight flags of TCP.
     const DATAGRAM: u64 = 1 << 8;
+    const ACK: u64 = 0x10;
+
+    /// That of a packet amid a connection of this protocol.
+    #[inline(always)]
+    pub const fn amid(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self(Self::ACK),
+            Protocol::Udp => Self(Self::DATAGRAM),
+        }
+    }
 
     #[inline(always)]
     pub const fn is_datagram(self) -> bool {

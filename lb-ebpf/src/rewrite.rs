@@ -11,7 +11,7 @@ use crate::{
     Outcome,
     director::{Chosen, Director},
     egress::{self, Way},
-    frame::Frame,
+    frame::{Field, Frame},
     ip::{self, Change},
     parse::{Packet, Transport},
     tables::Tables,
@@ -37,7 +37,9 @@ pub fn towards_server<T: Tables>(
         let change = Change::Destination(server.server.address.load());
         let delta = ip::forward(frame, packet, change).ok_or(Verdict::Aborted)?;
         transport.ports.destination.set(port.to_wire());
-        change_checksum(transport, delta.half(transport.destination.raw(), port.raw()));
+        change_checksum(&transport.checksum.value, transport.signal.is_datagram(), {
+            delta.half(transport.destination.raw(), port.raw())
+        });
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
     ip::forward(frame, packet, Change::Nothing).ok_or(Verdict::Aborted)?;
@@ -62,13 +64,15 @@ pub fn towards_client<T: Tables>(
     let way = egress::to_client(packet, vip, director)?;
     let delta = ip::forward(frame, packet, Change::Source(vip)).ok_or(Verdict::Aborted)?;
     transport.ports.source.set(vip_port.to_wire());
-    change_checksum(transport, delta.half(transport.source.raw(), vip_port.raw()));
+    change_checksum(&transport.checksum.value, transport.signal.is_datagram(), {
+        delta.half(transport.source.raw(), vip_port.raw())
+    });
     Ok(send(packet, way, Verdict::ForwardedNatReply))
 }
 
 /// A router may not send on what it has counted down to zero (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
-fn has_hops_left(frame: &Frame<'_>, packet: &Packet<'_>) -> Result<(), Verdict> {
+pub fn has_hops_left(frame: &Frame<'_>, packet: &Packet<'_>) -> Result<(), Verdict> {
     match ip::hop_limit(frame, packet) {
         Some(0 | 1) => Err(Verdict::DroppedTtl),
         Some(_) => Ok(()),
@@ -77,20 +81,21 @@ fn has_hops_left(frame: &Frame<'_>, packet: &Packet<'_>) -> Result<(), Verdict> 
 }
 
 /// RFC 768: a zero checksum of UDP means that there is none, so none is made up, and a sum of zero is sent as all ones.
+/// How the field itself changed is the answer, for sums that cover it.
 #[inline(always)]
-fn change_checksum(transport: &Transport<'_>, delta: Delta) {
-    let field = &transport.checksum.value;
+pub fn change_checksum(field: &Field<2>, udp: bool, delta: Delta) -> Delta {
     let old = field.raw();
-    let udp = transport.signal.is_datagram();
     if udp && old == 0 {
-        return;
+        return Delta::none();
     }
     let new = delta.apply(old);
-    field.set_raw(if udp && new == 0 { 0xffff } else { new });
+    let new = if udp && new == 0 { 0xffff } else { new };
+    field.set_raw(new);
+    Delta::none().half(old, new)
 }
 
 #[inline(always)]
-fn send(packet: &Packet<'_>, way: Way, verdict: Verdict) -> Outcome {
+pub fn send(packet: &Packet<'_>, way: Way, verdict: Verdict) -> Outcome {
     let NextHop { mac, .. } = way.next_hop;
     packet.link.destination.set_mac(mac);
     packet.link.source.set_mac(way.own_mac);

@@ -72,6 +72,13 @@ impl<'t, T: Tables> Director<'t, T> {
         Some(Pick { server, diverged: by_miss.number != picked.number, fallback })
     }
 
+    /// Who serves a flow without an entry, by the miss table alone: for what must leave no trace.
+    #[inline(always)]
+    pub fn derived(&self, service: &Service, flow: FlowId) -> Option<ServerId> {
+        let named = self.named(service.miss.load(), flow, 0);
+        if named.state().alive() { ServerId::new(named.number as u16) } else { None }
+    }
+
     /// Whether the miss table of the server's service gives it this flow: if so, nothing is lost by forgetting it.
     #[inline(always)]
     pub fn derives(&self, id: ServerId, flow: FlowId) -> bool {

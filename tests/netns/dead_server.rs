@@ -8,7 +8,7 @@ use xlvs_tests::traffic::{HandshakePlan, HandshakeReport, handshakes};
 use crate::run::Run;
 use crate::site::{Site, WEB, server};
 
-const HEALTH: &str = "kind = \"tcp\"\ninterval = \"200ms\"\ntimeout = \"100ms\"\nrise = 2\nfall = 2";
+pub const HEALTH: &str = "kind = \"tcp\"\ninterval = \"200ms\"\ntimeout = \"100ms\"\nrise = 2\nfall = 2";
 
 fn attempts(site: &Site, number: usize) -> HandshakeReport {
     let plan = HandshakePlan { limit: Duration::from_millis(900), ..HandshakePlan::new(WEB, number) };
@@ -18,7 +18,7 @@ fn attempts(site: &Site, number: usize) -> HandshakeReport {
 }
 
 /// Waits for a server's state and says how long it took.
-fn wait_for(run: &Run<'_>, name: &str, state: &str) -> Duration {
+pub fn wait_for(run: &Run<'_>, name: &str, state: &str) -> Duration {
     let began = Instant::now();
     while server(&run.status(), name)["state"] != state {
         assert!(began.elapsed() < Duration::from_secs(5), "{name} is still not {state}: {}", run.status());

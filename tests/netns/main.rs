@@ -13,6 +13,7 @@ mod controls;
 mod crowd;
 mod dead_server;
 mod flood;
+mod icmp;
 mod length;
 mod load;
 mod neighbours;

@@ -54,7 +54,8 @@ impl Installation {
     }
 
     pub(super) fn write_listeners(&mut self, wanted: &[DesiredService], numbered: &[Numbered]) -> Result<()> {
-        let keys = entries(wanted, numbered);
+        let has_servers = |number| self.built.get(&number).is_some_and(|shares| !shares.is_empty());
+        let keys = entries(wanted, numbered, has_servers);
         let held: HashMap<EndpointKey, u32> = self.maps.listeners.iter().filter_map(Result::ok).collect();
         let new: Vec<_> = keys.iter().filter(|(key, number)| held.get(key) != Some(number)).collect();
         let stale: Vec<_> = held.keys().filter(|key| !keys.contains_key(key)).collect();
@@ -81,14 +82,22 @@ impl Installation {
     }
 }
 
-/// What the map ought to say: each lane's ports, and a marker for each VIP.
-fn entries(wanted: &[DesiredService], numbered: &[Numbered]) -> HashMap<EndpointKey, u32> {
+/// What the map ought to say: each lane's ports, and a marker for each VIP, which answers pings while a lane there has
+/// servers in its select table.
+fn entries(
+    wanted: &[DesiredService],
+    numbered: &[Numbered],
+    has_servers: impl Fn(u16) -> bool,
+) -> HashMap<EndpointKey, u32> {
     let mut entries = HashMap::new();
     for (lane, numbers) in wanted.iter().zip(numbered) {
         let ServiceIdentity { vip, protocol, .. } = lane.identity;
         let key = |port: &Port| (EndpointKey::new(vip, *port, protocol), u32::from(numbers.service));
         entries.extend(lane.ports.iter().map(key));
-        entries.insert(EndpointKey::vip_marker(vip), u32::MAX);
+        let marker = entries.entry(EndpointKey::vip_marker(vip)).or_insert(EndpointKey::SILENT);
+        if has_servers(numbers.service) {
+            *marker = EndpointKey::ANSWERS_ECHO;
+        }
     }
     entries
 }
@@ -118,7 +127,12 @@ mod tests {
         let model = config::load_str("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
         let wanted = desired::services(&model, &Standings::new());
         let numbered = Ledger::empty(8, 8).assign(&wanted).unwrap();
-        let entries = entries(&wanted, &numbered);
+        let second = numbered[2].service;
+        assert_ne!(
+            wanted[0].identity.vip, wanted[2].identity.vip,
+            "two lanes a VIP, those of a VIP in a row"
+        );
+        let entries = entries(&wanted, &numbered, |number| number == second);
         let vip = |last| "192.0.2.".to_owned() + last;
         let at = |last, port| {
             let vip: IpAddr = vip(last).parse().unwrap();
@@ -130,5 +144,11 @@ mod tests {
         assert_ne!(at("1", 8000), at("1", 80));
         assert_ne!(at("1", 8000), at("2", 8000));
         assert_eq!(at("1", 0), None, "a range is not any port");
+        let marker = |last| {
+            let vip: IpAddr = vip(last).parse().unwrap();
+            entries.get(&EndpointKey::vip_marker(vip.into())).copied()
+        };
+        assert_eq!(marker("1"), Some(EndpointKey::SILENT), "no lane has a server");
+        assert_eq!(marker("2"), Some(EndpointKey::ANSWERS_ECHO), "one of its lanes has");
     }
 }

@@ -1,5 +1,7 @@
 //! The maps of a data path under test, and how a [`World`] is written into them.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
@@ -95,7 +97,7 @@ impl Arrays {
             self.admit(vip, Role::Vip);
             let port = Port::from_host(service.port);
             keyed.add_listener(EndpointKey::new(vip, port, protocol(service.protocol)), number as u32)?;
-            keyed.add_listener(EndpointKey::vip_marker(vip), number as u32)?;
+            keyed.add_listener(EndpointKey::vip_marker(vip), echo_marker(world, service.vip))?;
         }
         ensure!(world.servers.len() < SERVERS as usize, "a world has at most {} servers", SERVERS - 1);
         let mut backends: Vec<(EndpointKey, Sharers)> = Vec::new();
@@ -242,6 +244,14 @@ impl Arrays {
 #[must_use]
 pub fn next_hop(hop: Hop, indices: [u32; 2]) -> NextHop {
     NextHop { mac: hop.mac, port: PortNumber::of_interface(indices[hop.side as usize]) }
+}
+
+/// Pings are answered while any service of the VIP has somebody to pick.
+fn echo_marker(world: &World, vip: IpAddr) -> u32 {
+    let picks = |(number, server): &(world::Number, world::Server)| {
+        world.services[number.0].vip == vip && server.weight > 0
+    };
+    if world.servers.iter().any(picks) { EndpointKey::ANSWERS_ECHO } else { EndpointKey::SILENT }
 }
 
 /// "The port that was hit" is known beforehand where the service has one. Only on any port it stays open.

@@ -153,7 +153,7 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     let client = address(1, 1 + random.below(4) as u8);
     let client_port = 40_000 + random.below(6) as u16;
     let from_client = random.below(5) < 3;
-    let (source, destination, transport, side) = if from_client {
+    let (source, destination, transport, side, port) = if from_client {
         // Mostly where a service listens.
         let (vip, port) = match random.below(8) {
             0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
@@ -168,7 +168,7 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
         } else {
             transport(random, client_port, port)
         };
-        (client, address(1, vip), transport, Side::Front)
+        (client, address(1, vip), transport, Side::Front, port)
     } else {
         let server = address(2, 21 + random.below(7) as u8);
         let port = [8080, 8080, 53, 5353, 80, 443, 22][random.below(7) as usize];
@@ -178,7 +178,15 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
         } else {
             transport(random, port, client_port)
         };
-        (server, to, transport, Side::Back)
+        (server, to, transport, Side::Back, port)
+    };
+    // Now and then an error about a packet the other way, which may have been sent.
+    let transport = if random.below(12) == 0 {
+        let (here, there) = if from_client { (port, client_port) } else { (client_port, port) };
+        let about = quote(random, destination, source, here, there);
+        error(random, source.is_ipv6(), about)
+    } else {
+        transport
     };
     let packet: Network = match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -236,6 +244,27 @@ fn extension(random: &mut Random) -> Extension {
         }
         _ => Extension::Authentication { spi: 1, sequence: 2 },
     }
+}
+
+/// A packet that somebody may quote, mostly whole.
+fn quote(random: &mut Random, from: IpAddr, to: IpAddr, port: u16, to_port: u16) -> Vec<u8> {
+    let inner =
+        if random.below(3) == 0 { datagram(random, port, to_port) } else { transport(random, port, to_port) };
+    let mut bytes = match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => unusual(random, Ipv4::new(from, to, inner)).bytes(),
+        (IpAddr::V6(from), IpAddr::V6(to)) => unusual6(random, Ipv6::new(from, to, inner)).bytes(),
+        _ => Vec::new(),
+    };
+    if random.below(3) == 0 {
+        bytes.truncate(random.below(bytes.len() as u64 + 1) as usize);
+    }
+    bytes
+}
+
+fn error(random: &mut Random, version_6: bool, about: Vec<u8>) -> Transport {
+    let kind = if version_6 { [1, 2, 3, 4, 5] } else { [3, 4, 5, 11, 12] }[random.below(5) as usize];
+    let icmp = Icmp::new(kind, random.below(6) as u8, [0, 0, 5, 120], about);
+    Icmp { version_6, ..icmp }.into()
 }
 
 fn datagram(random: &mut Random, source: u16, destination: u16) -> Transport {

@@ -4,7 +4,7 @@ use super::Case;
 use super::people::*;
 use crate::datapath::world::{Server, Service, Side, World, mac_of};
 use crate::fixture::Output::{Dropped, Passed, Through};
-use crate::packet::{Checksum, Frame, Icmp, Ipv4, Tcp, Transport, Udp};
+use crate::packet::{Checksum, Frame, Ipv4, Tcp, Transport, Udp};
 
 fn tagged(source: [u8; 6], destination: [u8; 6], packet: Ipv4) -> Vec<u8> {
     Frame::new(source, destination, packet).vlan(0x2005).bytes()
@@ -127,11 +127,6 @@ pub(super) fn cases() -> Vec<Case> {
             &client_frame(Ipv4::new(CLIENT, DIRECTOR, data(80)).fragment(3, true)),
             "passed_not_ours",
             Passed,
-        ),
-        passed(
-            "a ping to the VIP is the kernel's to answer",
-            from_client(VIP, Icmp::ping(1, 1, *b"abcdefgh")),
-            "passed_not_balanced",
         ),
         passed(
             "a protocol nobody knows is the kernel's",

@@ -2,6 +2,7 @@
 
 mod direct;
 mod headers;
+mod icmp;
 pub mod ipv6;
 mod martians;
 mod nat;
@@ -122,6 +123,7 @@ pub fn all() -> Vec<Case> {
         strangers::cases(),
         refusals::cases(),
         ipv6::cases(),
+        icmp::cases(),
         martians::cases(),
     ]
     .concat()

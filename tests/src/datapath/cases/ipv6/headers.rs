@@ -99,7 +99,6 @@ pub(super) fn cases() -> Vec<Case> {
             to_vip(Transport::Raw { protocol: 17, bytes: vec![0x9c, 0x40, 0, 80, 0, 0, 0] }),
             "passed_malformed",
         ),
-        passed("IPv6: a ping to the VIP is the kernel's to answer", ping(), "passed_not_balanced"),
         passed(
             "IPv6: a neighbour that looks whether the VIP is still there asks the kernel",
             to_vip(Icmp::solicitation(VIP6, mac_of(CLIENT6))).hop_limit(255),
@@ -135,10 +134,6 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// The group that the VIP's owner listens to (RFC 4291 section 2.7.1).
 const SOLICITED: [u16; 8] = [0xff02, 0, 0, 0, 0, 1, 0xff00, 0x100];
-
-fn ping() -> Ipv6 {
-    to_vip(Icmp::ping_v6(1, 1, *b"abcdefgh"))
-}
 
 /// Amid each header, and one byte before its end.
 fn truncated() -> Case {
