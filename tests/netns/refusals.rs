@@ -66,17 +66,20 @@ fn a_mount_namespace_that_would_take_the_pins_with_it() {
         command.env("XLVS_CONFIG", site.installation.config()).env_remove("XLVS_SOCKET");
     };
     let mend = ["--netns", "nsenter --net="];
-    // The way everybody tries first, before one knows.
-    let mut exec = xlvs_tests::tools::command("ip").unwrap();
-    exec.args(["netns", "exec", site.director().name()]).args(words(&up));
-    with_environment(&mut exec);
-    refused(&mut exec, &mend);
-    // And with a BPF file system mounted there, as the error of a bare mount would suggest.
-    let mut mounted = Command::new("unshare");
-    mounted.args(["--mount", "--propagation", "private", "sh", "-ec"]);
-    mounted.arg("mount -t bpf bpf /sys/fs/bpf; exec \"$0\" \"$@\"").args(words(&up));
-    with_environment(&mut mounted);
-    refused(&mut mounted, &mend);
+    for preparation in [
+        // What `ip netns exec` does, which everybody tries first. (It itself cannot where / is no mount point.)
+        "mount -t sysfs sysfs /sys",
+        // And with a BPF file system mounted there, as the error of a bare mount would suggest.
+        "mount -t bpf bpf /sys/fs/bpf",
+    ] {
+        let mut mounted = site.director().command("unshare").unwrap();
+        mounted.args(["--mount", "--propagation", "unchanged", "sh", "-ec"]);
+        mounted
+            .arg(format!("mount --make-rprivate /sys; {preparation}; exec \"$0\" \"$@\""))
+            .args(words(&up));
+        with_environment(&mut mounted);
+        refused(&mut mounted, &mend);
+    }
     untouched(&site, &["eth0", "eth1"]);
 }
 

@@ -70,14 +70,14 @@ impl Fetch {
     }
 }
 
-/// `http://ADDRESS:PORT/PATH`, the port only when it is not 80, an IPv6 address in brackets.
+/// `http://ADDRESS:PORT/PATH`, an IPv6 address in brackets. With the port also where it is 80: wrk looks up the number of
+/// "http" in /etc/services otherwise, which a minimal system lacks.
 pub fn url(address: impl Into<IpAddr>, port: u16, path: &str) -> String {
     let address = match address.into() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     };
-    let port = if port == 80 { String::new() } else { format!(":{port}") };
-    format!("http://{address}{port}/{}", path.trim_start_matches('/'))
+    format!("http://{address}:{port}/{}", path.trim_start_matches('/'))
 }
 
 /// Whether two files have the same bytes; an error names the first place where they differ.
@@ -107,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_written_as_people_write_them() {
-        assert_eq!(url([10, 77, 1, 100], 80, "/big"), "http://10.77.1.100/big");
+    fn urls_name_the_port() {
+        assert_eq!(url([10, 77, 1, 100], 80, "/big"), "http://10.77.1.100:80/big");
         assert_eq!(url([10, 77, 1, 100], 8080, ""), "http://10.77.1.100:8080/");
         assert_eq!(url([0xfd77, 1, 0, 0, 0, 0, 0, 0x100], 8080, "x"), "http://[fd77:1::100]:8080/x");
     }
