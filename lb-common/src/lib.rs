@@ -35,6 +35,7 @@ pub mod pick;
 #[cfg(feature = "user")]
 mod pod;
 pub mod slot;
+pub mod stage;
 pub mod verdict;
 pub mod word;
 

@@ -41,10 +41,11 @@ impl Given {
 
 /// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
 #[inline(never)]
-pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Given {
-    let given = match parse::transport(frame, packet, director.tables) {
-        Ok(transport) => give(director, &inbound::tuple(packet, &transport), transport.signal),
-        Err(why) => Err(without_ports(packet, director, why)),
+pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+    let Some(director) = Director::again(tables) else { return Given(Verdict::Aborted as u32 | Given::ENDS) };
+    let given = match parse::transport(frame, packet, tables) {
+        Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal),
+        Err(why) => Err(without_ports(packet, &director, why)),
     };
     match given {
         Ok(number) => Given(number),
@@ -115,7 +116,7 @@ fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32
     if number == NOBODY {
         return Err(if_vip(director, tuple.vip, Verdict::PassedNoService));
     }
-    if tuple.client.is_martian() || is_vip(director, tuple.client) {
+    if tuple.client.is_martian() || is_vip(director.tables, tuple.client) {
         return Err(Verdict::DroppedMartian);
     }
     Ok(number as u32)
@@ -153,12 +154,12 @@ fn without_ports<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>, why
 /// The gate may let a stranger in; the look-up is exact.
 #[inline(always)]
 fn if_vip<T: Tables>(director: &Director<'_, T>, addr: Addr, verdict: Verdict) -> Verdict {
-    if is_vip(director, addr) { verdict } else { Verdict::PassedNotOurs }
+    if is_vip(director.tables, addr) { verdict } else { Verdict::PassedNotOurs }
 }
 
 #[inline(always)]
-pub fn is_vip<T: Tables>(director: &Director<'_, T>, addr: Addr) -> bool {
+pub fn is_vip<T: Tables>(tables: &T, addr: Addr) -> bool {
     let position = Position::of(addr);
-    position.may_be(director.tables.gate(position.word()), Role::Vip)
-        && listener(director.tables, &addr, Port::ANY, EndpointKey::VIP_MARKER) != NOBODY
+    position.may_be(tables.gate(position.word()), Role::Vip)
+        && listener(tables, &addr, Port::ANY, EndpointKey::VIP_MARKER) != NOBODY
 }

@@ -7,7 +7,7 @@ use lb_common::{
     identity::FlowId,
     net::Tuple,
     slot::{Class, ServerId},
-    verdict::{Event, Verdict},
+    verdict::Event,
 };
 
 use crate::tables::Tables;
@@ -29,21 +29,18 @@ pub struct Chosen<'t> {
 }
 
 impl<'t, T: Tables> Director<'t, T> {
-    /// Once a packet: sees to it that the time moves on, too.
-    ///
-    /// # Errors
-    /// [`Verdict::Aborted`] if the maps were never set up.
+    /// Once a packet: sees to it that the time moves on, too. `None` if the maps were never set up.
     #[inline(always)]
-    pub fn consult(tables: &'t T) -> Result<Self, Verdict> {
-        let clock = tables.clock().ok_or(Verdict::Aborted)?;
+    pub fn consult(tables: &'t T) -> Option<Self> {
+        let clock = tables.clock()?;
         if tables.is_time_to_look() {
             clock.advance(tables.monotonic_ns());
         }
-        let settings = tables.settings().ok_or(Verdict::Aborted)?;
-        Ok(Self { tables, settings, clock, now: clock.now() })
+        let settings = tables.settings()?;
+        Some(Self { tables, settings, clock, now: clock.now() })
     }
 
-    /// The same for a subprogram, amid a packet.
+    /// The same for a later stage or a subprogram, amid a packet.
     #[inline(always)]
     pub fn again(tables: &'t T) -> Option<Self> {
         let (settings, clock) = (tables.settings()?, tables.clock()?);

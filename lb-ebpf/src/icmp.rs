@@ -81,16 +81,16 @@ const ECHO_REPLY_V6: u8 = 129;
 
 /// What came to a VIP and has no ports.
 #[inline(always)]
-pub fn to_vip<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
+pub fn to_vip<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
     match kind(frame, packet) {
         Kind::Error => {
-            let quote = sent(frame, packet, director);
+            let quote = sent(frame, packet, tables);
             if quote == Quote::NONE {
                 return Verdict::PassedIcmpUnmatched.into();
             }
-            towards_server(frame, packet, director, quote)
+            towards_server(frame, packet, tables, quote)
         }
-        Kind::Echo => echo(frame, packet, director),
+        Kind::Echo => echo(frame, packet, tables),
         Kind::Other => Verdict::PassedNotBalanced.into(),
     }
 }
@@ -98,8 +98,9 @@ pub fn to_vip<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Dire
 /// The quote of a packet that a server sent to a client in the VIP's name, with that server; [`Quote::NONE`] if it cannot
 /// be told. What asks is not what acts, here and below, for the sake of the stack.
 #[inline(never)]
-fn sent<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Quote {
-    let quote = quote::find(frame, packet, director.tables);
+fn sent<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Quote {
+    let Some(director) = Director::again(tables) else { return Quote::NONE };
+    let quote = quote::find(frame, packet, tables);
     if quote == Quote::NONE {
         return Quote::NONE;
     }
@@ -116,7 +117,7 @@ fn sent<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'
     {
         return quote.of(server.id);
     }
-    let number = arrival::service_of(director, &tuple);
+    let number = arrival::service_of(&director, &tuple);
     if number == arrival::NOBODY {
         return Quote::NONE;
     }
@@ -125,16 +126,12 @@ fn sent<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'
 }
 
 #[inline(never)]
-fn towards_server<T: Tables>(
-    frame: &Frame<'_>,
-    packet: &Packet<'_>,
-    director: &Director<'_, T>,
-    quote: Quote,
-) -> Outcome {
+fn towards_server<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, quote: Quote) -> Outcome {
+    let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
     let Some(server) = quote.server().and_then(|id| director.server(id)) else {
         return Verdict::PassedIcmpUnmatched.into();
     };
-    match forward(frame, packet, director, quote, &server) {
+    match forward(frame, packet, &director, quote, &server) {
         Ok(outcome) | Err(outcome) => outcome,
     }
 }
@@ -256,13 +253,13 @@ fn translate(frame: &Frame<'_>, packet: &Packet<'_>, quote: Quote, rename: Renam
 /// Answers a ping in the VIP's name while the agent says that a service there has a usable server. Not limited in rate: an
 /// answer is as long as its request and costs less than a forwarded packet.
 #[inline(never)]
-fn echo<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
+fn echo<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
     let vip = packet.destination;
     let has_options =
         packet.shape.family() == Family::V4 && packet.shape.header_length() != size_of::<Ipv4>() as u64;
-    let told = arrival::listener(director.tables, &vip, Port::ANY, EndpointKey::VIP_MARKER);
+    let told = arrival::listener(tables, &vip, Port::ANY, EndpointKey::VIP_MARKER);
     let answers = told == u64::from(EndpointKey::ANSWERS_ECHO) && !has_options;
-    if !answers || packet.source.is_martian() || arrival::is_vip(director, packet.source) {
+    if !answers || packet.source.is_martian() || arrival::is_vip(tables, packet.source) {
         return Verdict::PassedNotBalanced.into();
     }
     match turn(frame, packet) {

@@ -19,10 +19,11 @@ use crate::{
     tables::{Direction, Tables},
 };
 
-/// The way of an established connection: a subprogram without look-ups in hash maps, so that the others' variables do not
-/// lie on its stack. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
-#[inline(never)]
-pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
+/// The way of an established connection. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
+#[inline(always)]
+pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
+    let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
+    let director = &director;
     if !director.is(Settings::FLOWS) {
         return Outcome::OPEN;
     }
@@ -37,17 +38,11 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Dir
 
 /// Sends a packet to the server that it was given.
 #[inline(never)]
-pub fn forward_to<T: Tables>(
-    frame: &Frame<'_>,
-    packet: &Packet<'_>,
-    director: &Director<'_, T>,
-    id: ServerId,
-) -> Outcome {
-    let Ok(transport) = parse::transport(frame, packet, director.tables) else {
-        return Verdict::Aborted.into();
-    };
+pub fn forward_to<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: ServerId) -> Outcome {
+    let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return Verdict::Aborted.into() };
     let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
-    deliver(frame, packet, &transport, &server, director)
+    deliver(frame, packet, &transport, &server, &director)
 }
 
 /// What identifies a packet to a VIP.

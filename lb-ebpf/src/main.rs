@@ -1,6 +1,8 @@
-//! The XDP program: a frame and the maps go in, one verdict comes out and is counted.
+//! The XDP programs, one for each stage: a frame and the maps go in, one verdict comes out and is counted, or the next
+//! stage goes on.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(unsafe_code, reason = "program entry, licence and panic handler of a BPF object")]
 #![expect(clippy::needless_pass_by_value, reason = "the entry's signature is aya's")]
 
@@ -8,12 +10,36 @@ mod maps;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::warn;
-use lb_common::verdict::{Action, Verdict};
-use lb_ebpf::{Exit, Outcome, frame::Frame, process};
-use maps::{DEVICES, KernelTables};
+use lb_common::{
+    stage::Stage,
+    verdict::{Action, Verdict},
+};
+use lb_ebpf::{Exit, Outcome, frame::Frame, stages};
+use maps::{DEVICES, KernelTables, jump};
 
 #[xdp]
 pub fn xlvs(context: XdpContext) -> u32 {
+    run(&context, stages::entry)
+}
+
+#[xdp]
+pub fn xlvs_reply(context: XdpContext) -> u32 {
+    run(&context, stages::reply)
+}
+
+#[xdp]
+pub fn xlvs_arrival(context: XdpContext) -> u32 {
+    run(&context, stages::arrival)
+}
+
+#[xdp]
+pub fn xlvs_icmp(context: XdpContext) -> u32 {
+    run(&context, stages::icmp)
+}
+
+/// One stage of a frame's way.
+#[inline(always)]
+fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
     let tables = KernelTables::new(context.ctx);
     let length = (context.data_end() - context.data()) as u64;
     // No frame is empty: the comparison alone makes another program of it.
@@ -22,13 +48,25 @@ pub fn xlvs(context: XdpContext) -> u32 {
     }
     // SAFETY: the kernel gives this frame to this run alone.
     let frame = unsafe { Frame::of_range(context.data() as *mut u8, context.data_end() as *mut u8) };
-    let outcome = process(&frame, &tables);
+    let outcome = hand_over(context, stage(&frame, &tables));
     let (action, verdict) = execute(outcome);
     tables.conclude(verdict, length);
     if verdict == Verdict::Aborted as u32 && tables.may_log() {
-        complain(&context);
+        complain(context);
     }
     action
+}
+
+/// Does not return if another stage goes on and is there.
+#[inline(always)]
+fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::TO_REPLY => jump::<{ Stage::Reply as u32 }>(context.ctx),
+        Outcome::TO_ARRIVAL => jump::<{ Stage::Arrival as u32 }>(context.ctx),
+        Outcome::TO_ICMP => jump::<{ Stage::Icmp as u32 }>(context.ctx),
+        ended => return ended,
+    }
+    Verdict::Aborted.into()
 }
 
 /// A subprogram, so that the log record does not lie on the stack of every packet.

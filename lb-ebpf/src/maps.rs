@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
-    btf_maps::{Array, DevMap, HashMap, PerCpuArray},
+    btf_maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray},
     helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail},
     macros::btf_map,
 };
@@ -20,6 +20,7 @@ use lb_common::{
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     slot::ServerId,
+    stage::STAGE_LIMIT,
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
     word::Word,
 };
@@ -63,6 +64,9 @@ static PATHS: Array<[Path; Path::WAYS], { Path::SETS as usize }, MMAPABLE> = Arr
 static INTERFACES: Array<Interface, { PortNumber::LIMIT as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static DEVICES: DevMap<{ PortNumber::LIMIT as usize }> = DevMap::new();
+/// The programs that this one hands over to: each loading of the object has its own.
+#[btf_map]
+static STAGES: ProgramArray<{ STAGE_LIMIT as usize }> = ProgramArray::new();
 #[btf_map]
 static VERDICTS: PerCpuArray<Tally, { VERDICT_LIMIT as usize }> = PerCpuArray::new();
 #[btf_map]
@@ -267,6 +271,26 @@ impl Tables for KernelTables {
                 }
             }
         }
+    }
+}
+
+/// Goes on in another program, and returns if there is none. Written out for each, because the kernel makes a direct jump
+/// of a call only if it always leads to the same place (commit d2e4c1e6c294, Linux 5.5), and the compiler would merge them.
+#[inline(always)]
+pub(crate) fn jump<const STAGE: u32>(context: *mut xdp_md) {
+    // SAFETY: the calling convention of the helper bpf_tail_call (12): context, array, index.
+    unsafe {
+        core::arch::asm!(
+            "r3 = {stage}",
+            "call 12",
+            stage = const STAGE,
+            inlateout("r1") context => _,
+            inlateout("r2") &raw const STAGES => _,
+            lateout("r0") _,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
     }
 }
 

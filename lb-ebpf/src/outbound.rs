@@ -23,9 +23,11 @@ use crate::{
     tables::{Direction, Tables},
 };
 
-/// A subprogram, for the sake of the stack. `Outcome::OPEN`: the packet has no ports.
-#[inline(never)]
-pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
+/// `Outcome::OPEN`: the packet has no ports.
+#[inline(always)]
+pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
+    let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
+    let director = &director;
     let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
     let Some(sharers) = sharers(director.tables, &packet.source, transport.source, transport.protocol) else {
         return Verdict::PassedNotOurs.into();

@@ -10,7 +10,6 @@ use lb_common::{
 
 use crate::{
     Exit, Outcome,
-    director::Director,
     frame::Frame,
     headers::{Ipv4, Ipv6, Tcp},
     parse::{Family, Packet},
@@ -25,13 +24,13 @@ const HOPS: u8 = 64;
 
 /// [`Verdict::DroppedNoServer`] for a SYN with IP options or extension headers, which would have to be cut out.
 #[inline(never)]
-pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, director: &Director<'_, T>) -> Outcome {
+pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
     match turn_round(frame, packet) {
         Some(length) => {
             let (from, to) = (packet.link.source.mac(), packet.link.destination.mac());
             packet.link.source.set_mac(to);
             packet.link.destination.set_mac(from);
-            director.tables.trim(frame.len() - (packet.shape.link_length() + length) as usize);
+            tables.trim(frame.len() - (packet.shape.link_length() + length) as usize);
             Outcome::sent(Verdict::RepliedReset, Exit::Back)
         }
         None => Verdict::DroppedNoServer.into(),

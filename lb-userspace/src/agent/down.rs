@@ -84,7 +84,7 @@ pub(super) fn remove(dir: &Path) -> io::Result<bool> {
     if !dir.exists() {
         return Ok(false);
     }
-    for part in ["links", "maps"] {
+    for part in ["links", "stages", "maps"] {
         let part = dir.join(part);
         if part.exists() {
             for entry in fs::read_dir(&part)? {

@@ -272,6 +272,7 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
         config::XdpMode::Native => Some(Mode::Native),
         config::XdpMode::Generic => Some(Mode::Generic),
     };
+    agent.program.outlive(&agent.pins).map_err(refused)?;
     for interface in &mut agent.interfaces {
         let index = interface.index.unwrap_or_default();
         let attached = agent.program.attach(&agent.pins, &interface.name, index, mode).map_err(refused)?;
@@ -288,6 +289,7 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
         }
         interface.reason = attached.reason;
     }
+    agent.program.supersede(&agent.pins).map_err(refused)?;
     let addresses = agent.view.borrow().addresses.clone();
     agent.vips.keep(&agent.model.clone(), &addresses).await;
     Ok(())

@@ -8,9 +8,9 @@ use aya::programs::{ProgramInfo, Xdp, XdpMode, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 
-use super::{MapSizes, Maps, Object, Pins};
+use lb_common::stage::ENTRY;
 
-const PROGRAM: &str = "xlvs";
+use super::{MapSizes, Maps, Object, Pins, stages};
 
 /// Where in the receive path the program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ impl Program {
         }
         let mut ebpf = loader.load(object.bytes()).context("loading the eBPF object")?;
         xdp(&mut ebpf)?.load().context("loading the XDP program (the kernel's verifier must accept it)")?;
+        stages::load(&mut ebpf)?;
         let maps = Maps::take(&mut ebpf)?;
         Ok((Self { ebpf }, maps))
     }
@@ -93,6 +94,22 @@ impl Program {
     /// If the object has no log.
     pub fn logger(&mut self) -> Result<DataPathLog> {
         EbpfLogger::init(&mut self.ebpf).context("reading the data path's log")
+    }
+
+    /// Sees to it that what is attached works without this process, too. Before any attachment.
+    ///
+    /// # Errors
+    /// What the kernel says, with the pin.
+    pub fn outlive(&self, pins: &Pins) -> Result<()> {
+        stages::pin(&self.ebpf, pins)
+    }
+
+    /// Forgets the programs that this one has taken over from. After all attachments.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub fn supersede(&self, pins: &Pins) -> Result<()> {
+        stages::leave_alone(&self.ebpf, pins)
     }
 
     /// Puts the program behind the interface's pinned link, atomically, if there is one; else attaches it and pins the
@@ -169,8 +186,8 @@ pub fn foreign_program(id: u32) -> String {
 
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     let program =
-        ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the eBPF object has no program '{PROGRAM}'"))?;
-    program.try_into().with_context(|| format!("program '{PROGRAM}'"))
+        ebpf.program_mut(ENTRY).ok_or_else(|| anyhow!("the eBPF object has no program '{ENTRY}'"))?;
+    program.try_into().with_context(|| format!("program '{ENTRY}'"))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -5,6 +5,7 @@
 //! ```text
 //! <pin_dir>/lock           held by the agent that lives (in the state folder, since bpffs takes no files)
 //! <pin_dir>/maps/<NAME>    every map
+//! <pin_dir>/stages/<id>    the array of programs that the attached one hands over to
 //! <pin_dir>/links/<iface>  the attachment; removing it detaches
 //! ```
 //! Invariants: nothing in a pin is believed before [`About`](lb_common::entry::About) names our ABI and every map has the type
@@ -16,6 +17,7 @@ mod mapped;
 mod maps;
 mod object;
 mod pins;
+mod stages;
 
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
 pub use driver_counters::driver_losses;

@@ -59,6 +59,7 @@ impl Pins {
             |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path));
         make(dir)?;
         make(&dir.join("maps"))?;
+        make(&dir.join("stages"))?;
         make(&dir.join("links"))?;
         make(state_dir)?;
         let name = dir.to_string_lossy().trim_matches('/').replace('/', "-");
@@ -79,6 +80,11 @@ impl Pins {
     #[must_use]
     pub fn map(&self, name: &str) -> PathBuf {
         self.dir.join("maps").join(name)
+    }
+
+    #[must_use]
+    pub fn stages(&self) -> PathBuf {
+        self.dir.join("stages")
     }
 
     #[must_use]

@@ -218,7 +218,7 @@ impl Memory for Native {
 /// The director as one packet sees it. The questions that the kernel answers by a subprogram are answered by the same
 /// functions here.
 fn director(tables: &Native) -> Option<Director<'_, Native>> {
-    Director::consult(tables).ok()
+    Director::consult(tables)
 }
 
 impl Tables for Native {

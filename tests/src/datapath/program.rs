@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::maps::xdp::DevMap;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::clock::TICK_NS;
 use lb_common::entry::{Counters, EndpointKey, Path, Sharers, Tally};
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
+use lb_common::stage::{ENTRY, Stage};
 use lb_common::verdict::{Event, Verdict};
 use nix::time::{ClockId, clock_gettime};
 
@@ -29,8 +30,6 @@ use crate::namespace::{Group, Namespace};
 
 /// Names the object under test.
 pub const OBJECT_VARIABLE: &str = "XLVS_EBPF_OBJECT";
-/// The name of the XDP program in the object.
-pub const PROGRAM: &str = "xlvs";
 
 /// A loaded data path in a namespace of its own, which the thread that loaded it has entered for good.
 pub struct Program {
@@ -88,10 +87,25 @@ pub fn open() -> Result<Ebpf> {
     loader.load(&object()?).context("the kernel refuses the maps of the object; this suite needs root")
 }
 
-/// The data path's XDP program.
-pub fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program = ebpf.program_mut(PROGRAM).ok_or_else(|| anyhow!("the object has no program {PROGRAM}"))?;
-    program.try_into().with_context(|| format!("program {PROGRAM} is not an XDP program"))
+/// An XDP program of the object.
+pub fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("the object has no program {name}"))?;
+    program.try_into().with_context(|| format!("program {name} is not an XDP program"))
+}
+
+/// The kernel's verifier takes every program of the object, and each finds those it hands over to.
+pub fn load(ebpf: &mut Ebpf) -> Result<()> {
+    xdp(ebpf, ENTRY)?.load().with_context(|| format!("the kernel refuses {ENTRY}"))?;
+    for stage in Stage::ALL {
+        let name = stage.program();
+        let program = xdp(ebpf, name)?;
+        program.load().with_context(|| format!("the kernel refuses {name}"))?;
+        let program = program.fd()?.try_clone()?;
+        let mut stages =
+            ProgramArray::try_from(ebpf.map_mut("STAGES").context("the object has no map STAGES")?)?;
+        stages.set(*stage as u32, &program, 0).with_context(|| format!("cannot enter {name}"))?;
+    }
+    Ok(())
 }
 
 impl Program {
@@ -117,7 +131,7 @@ impl Program {
         namespace.join()?;
 
         let mut ebpf = open()?;
-        xdp(&mut ebpf)?.load().context("the kernel refuses the program")?;
+        load(&mut ebpf)?;
         let mut devices: DevMap<_> = take(&mut ebpf, "DEVICES")?;
         for index in indices {
             devices.set(PortNumber::of_interface(index).index(), index, None, 0)?;
@@ -175,7 +189,8 @@ impl Program {
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        let result = xdp(&mut self.ebpf)?.test_run(options).context("BPF_PROG_TEST_RUN refuses the frame")?;
+        let result =
+            xdp(&mut self.ebpf, ENTRY)?.test_run(options).context("BPF_PROG_TEST_RUN refuses the frame")?;
         output.truncate(result.data_size_out as usize);
         Ok((result.return_value, output))
     }

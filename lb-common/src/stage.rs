@@ -1,0 +1,37 @@
+//! The programs that share one packet's way.
+//!
+//! The first is attached to the interface; each hands over to the next by a tail call, without having changed the packet. So
+//! each has a stack of its own (Linux 6.1 allows 512 bytes in all) and is verified by itself, and the way of an established
+//! connection carries nothing of the others.
+
+/// The program at the interface's hook: packets to a VIP that belong to a stored connection.
+pub const ENTRY: &str = "xlvs";
+
+/// What the entry may hand over to. The number is the index in the array of programs.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Packets from NAT servers.
+    Reply = 0,
+    /// Packets to a VIP without an entry.
+    Arrival = 1,
+    /// ICMP and ICMPv6.
+    Icmp = 2,
+}
+
+impl Stage {
+    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp];
+
+    /// The name of its program in the object.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Reply => "xlvs_reply",
+            Self::Arrival => "xlvs_arrival",
+            Self::Icmp => "xlvs_icmp",
+        }
+    }
+}
+
+/// Room in the array for stages to come.
+pub const STAGE_LIMIT: u32 = 16;

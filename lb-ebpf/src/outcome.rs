@@ -1,0 +1,93 @@
+//! How a packet's way ends, or which stage goes on with it.
+
+use lb_common::{net::PortNumber, stage::Stage, verdict::Verdict};
+
+/// How a packet's way ends, and by which door: one word, so that no part of it is ever undefined (the verifier looks).
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Outcome(u64);
+
+/// Where a frame that is sent leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// By the interface it came in through (XDP_TX).
+    Back,
+    /// By another interface (redirect).
+    Through(PortNumber),
+}
+
+impl Outcome {
+    const THROUGH: u64 = 1 << 31;
+    const ONWARD: u64 = 1 << 32;
+    /// Not decided yet.
+    pub(crate) const OPEN: Self = Self(u64::MAX);
+    pub const TO_REPLY: Self = Self::onward(Stage::Reply);
+    pub const TO_ARRIVAL: Self = Self::onward(Stage::Arrival);
+    pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
+
+    #[inline(always)]
+    pub const fn sent(verdict: Verdict, exit: Exit) -> Self {
+        match exit {
+            Exit::Back => Self(verdict as u64),
+            Exit::Through(port) => Self(verdict as u64 | (port.index() as u64) << 8 | Self::THROUGH),
+        }
+    }
+
+    /// The ending with this verdict number, which a subprogram returned.
+    #[inline(always)]
+    pub(crate) const fn ended(number: u32) -> Self {
+        Self((number & 0xff) as u64)
+    }
+
+    /// Not decided here: this stage goes on with the packet, which nobody has changed yet.
+    #[inline(always)]
+    const fn onward(stage: Stage) -> Self {
+        Self(stage as u64 | Self::ONWARD)
+    }
+
+    /// The verdict's number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        (self.0 & 0xff) as u32
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn exit(self) -> Exit {
+        if self.0 & Self::THROUGH == 0 {
+            Exit::Back
+        } else {
+            Exit::Through(PortNumber::of_interface((self.0 as u32) >> 8))
+        }
+    }
+
+    /// The stage that goes on with the packet, if it has not ended.
+    #[must_use]
+    pub fn stage(self) -> Option<Stage> {
+        Stage::ALL.iter().copied().find(|stage| self == Self::onward(*stage))
+    }
+
+    /// The verdict; `None` if the way goes on, or this word was never made by this type.
+    #[must_use]
+    pub fn verdict(self) -> Option<Verdict> {
+        if self.stage().is_some() { None } else { Verdict::ALL.get(self.number() as usize).copied() }
+    }
+}
+
+impl core::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Outcome")
+            .field("verdict", &self.verdict())
+            .field("stage", &self.stage())
+            .field("exit", &self.exit())
+            .finish()
+    }
+}
+
+impl From<Verdict> for Outcome {
+    #[inline(always)]
+    fn from(verdict: Verdict) -> Self {
+        Self(verdict as u64)
+    }
+}
