@@ -30,8 +30,9 @@ pub trait IpHeader: Header {
     /// Spends one hop and changes an address; the header's own checksum follows. What the transport's checksum must take
     /// in is the answer (its pseudo-header: RFC 9293 section 3.1, RFC 8200 section 8.1).
     fn forward(&self, change: Change) -> Delta;
-    /// Source and destination.
-    fn ends(&self) -> (Addr, Addr);
+    /// Source and destination; none if an IPv6 packet names a mapped IPv4 address. In our keys that would be the IPv4 one; on
+    /// the wire it is nobody's (RFC 4291 section 2.5.5.2).
+    fn ends(&self) -> Option<(Addr, Addr)>;
     /// Changes an address where the packet is only quoted: no hop is spent. How the addresses changed, and how the header's
     /// own checksum did, which a sum over the quote covers as well.
     fn readdress(&self, end: End, to: Addr) -> (Delta, Delta);
@@ -66,8 +67,8 @@ impl IpHeader for Ipv4 {
     }
 
     #[inline(always)]
-    fn ends(&self) -> (Addr, Addr) {
-        (Addr::v4(self.source.get()), Addr::v4(self.destination.get()))
+    fn ends(&self) -> Option<(Addr, Addr)> {
+        Some((Addr::v4(self.source.get()), Addr::v4(self.destination.get())))
     }
 
     #[inline(always)]
@@ -116,8 +117,9 @@ impl IpHeader for Ipv6 {
     }
 
     #[inline(always)]
-    fn ends(&self) -> (Addr, Addr) {
-        (self.source.addr(), self.destination.addr())
+    fn ends(&self) -> Option<(Addr, Addr)> {
+        let (source, destination) = (self.source.addr(), self.destination.addr());
+        (source.as_v4().is_none() && destination.as_v4().is_none()).then_some((source, destination))
     }
 
     #[inline(always)]
@@ -133,7 +135,7 @@ impl IpHeader for Ipv6 {
 
     #[inline(always)]
     fn turn(&self, hops: u8) {
-        let (source, destination) = self.ends();
+        let (source, destination) = (self.source.addr(), self.destination.addr());
         self.source.set_addr(destination);
         self.destination.set_addr(source);
         self.hop_limit.set([hops]);

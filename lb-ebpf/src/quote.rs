@@ -137,12 +137,13 @@ fn transport_in_ipv6<T: Tables>(frame: &Frame<'_>, at: u64, tables: &T) -> Optio
     upper.at().ok().map(|at| (at, upper.number()))
 }
 
-/// The quoted packet's connection, if the client is at this end of it: between the client and whoever is at the other.
+/// The quoted packet's connection, if the client is at this end of it: between the client and whoever is at the other. None
+/// if it cannot have been a packet of ours.
 #[inline(always)]
 pub fn tuple(frame: &Frame<'_>, quote: Quote, client: End) -> Option<Tuple> {
     let (source, destination) = match quote.family() {
-        Family::V4 => frame.view_at::<Ipv4>(quote.header_at()).map(IpHeader::ends),
-        Family::V6 => frame.view_at::<Ipv6>(quote.header_at()).map(IpHeader::ends),
+        Family::V4 => frame.view_at::<Ipv4>(quote.header_at()).and_then(IpHeader::ends),
+        Family::V6 => frame.view_at::<Ipv6>(quote.header_at()).and_then(IpHeader::ends),
     }?;
     let ports: &Ports = frame.view_at(quote.transport_at())?;
     let (from, to) = (Port::from_wire(ports.source.get()), Port::from_wire(ports.destination.get()));

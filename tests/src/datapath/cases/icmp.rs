@@ -16,7 +16,9 @@ use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Mac, Network, Transport};
 pub fn cases() -> Vec<Case> {
     let of =
         |people: &People| [to_vip::cases(people), from_behind::cases(people), echo::cases(people)].concat();
-    [of(&V4), of(&V6), to_vip::cases_of_ipv4(), from_behind::cases_of_ipv4(), echo::cases_of_ipv4()].concat()
+    let of_ipv4 = [to_vip::cases_of_ipv4(), from_behind::cases_of_ipv4(), echo::cases_of_ipv4()].concat();
+    let of_ipv6 = [to_vip::cases_of_ipv6(), from_behind::cases_of_ipv6()].concat();
+    [of(&V4), of(&V6), of_ipv4, of_ipv6].concat()
 }
 
 /// Who takes part, in one family.
