@@ -160,10 +160,7 @@ pub fn tuple(frame: &Frame<'_>, quote: Quote, client: End) -> Option<Tuple> {
 #[inline(always)]
 pub fn port(frame: &Frame<'_>, quote: Quote, end: End) -> Option<Port> {
     let ports: &Ports = frame.view_at(quote.transport_at())?;
-    Some(match end {
-        End::Source => Port::from_wire(ports.source.get()),
-        End::Destination => Port::from_wire(ports.destination.get()),
-    })
+    Some(Port::from_wire(end.of(&ports.source, &ports.destination).get()))
 }
 
 /// Gives one end of the quoted packet another address and port, and its checksums what follows from that, as if it had
@@ -171,10 +168,7 @@ pub fn port(frame: &Frame<'_>, quote: Quote, end: End) -> Option<Port> {
 #[inline(always)]
 pub fn rename(frame: &Frame<'_>, quote: Quote, end: End, to: Addr, port: Port) -> Option<Delta> {
     let ports: &Ports = frame.view_at(quote.transport_at())?;
-    let field = match end {
-        End::Source => &ports.source,
-        End::Destination => &ports.destination,
-    };
+    let field = end.of(&ports.source, &ports.destination);
     let (address, header) = match quote.family() {
         Family::V4 => frame.view_at::<Ipv4>(quote.header_at())?.readdress(end, to),
         Family::V6 => frame.view_at::<Ipv6>(quote.header_at())?.readdress(end, to),
