@@ -159,24 +159,3 @@ fn from_router(packet: Network) -> Vec<u8> {
 fn from_router_behind(packet: Network) -> Vec<u8> {
     Frame::new(ROUTER_MAC, Side::Back.mac(), packet).bytes()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::Step;
-    use super::cases;
-    use crate::fixture::Output;
-    use crate::packet::faults;
-
-    /// What must come out is sound by itself, as is what comes in.
-    #[test]
-    fn what_is_expected_is_sound() {
-        for case in cases() {
-            for step in &case.steps {
-                let Step::Frame(_, fixture) = step else { continue };
-                let (Output::Back(frame) | Output::Through(frame)) = &fixture.output else { continue };
-                assert_eq!(faults(&fixture.input), Vec::<String>::new(), "{}", case.name);
-                assert_eq!(faults(frame), Vec::<String>::new(), "{}", case.name);
-            }
-        }
-    }
-}
