@@ -15,6 +15,7 @@ use super::table::quoted;
 mod families;
 mod listeners;
 mod room;
+mod stateless;
 
 /// Compares all services with each other and with the sizes of the data path.
 pub(super) fn check(services: &[Draft<'_>], datapath: Option<&Datapath>) {
@@ -29,6 +30,9 @@ pub(super) fn check(services: &[Draft<'_>], datapath: Option<&Datapath>) {
     }
     check_servers_against_vips(services);
     room::check(services, datapath);
+    if datapath.is_some_and(|datapath| datapath.flow_table_size == 0) {
+        stateless::check(services);
+    }
 }
 
 /// No two things of a kind share a name; `apart` is what to do if they do.
