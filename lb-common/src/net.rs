@@ -100,23 +100,21 @@ impl Addr {
     #[must_use]
     #[inline(always)]
     pub const fn as_v4(self) -> Option<[u8; 4]> {
-        if self.words[0] == 0 && self.words[1] == 0 && self.words[2] == MAPPED {
-            Some(self.words[3].to_ne_bytes())
-        } else {
-            None
-        }
+        let [a, b, c, d] = self.words;
+        // One branch instead of three, as the verifier follows each.
+        if a | b | (c ^ MAPPED) == 0 { Some(d.to_ne_bytes()) } else { None }
     }
 
     /// Whether no host can send from this address: none, loopback, multicast, reserved (RFC 6890, RFC 4291).
     #[must_use]
     #[inline(always)]
     pub const fn is_martian(self) -> bool {
-        let [a, b, c, d] = self.words;
-        let first = if a == 0 && b == 0 && c == MAPPED { d } else { a }.to_ne_bytes()[0];
-        if a == 0 && b == 0 && c == MAPPED {
-            first == 0 || first == 127 || first >= 224
-        } else {
-            first == 0xff || a == 0 && b == 0 && c == 0
+        match self.as_v4() {
+            Some([first, ..]) => first == 0 || first == 127 || first >= 224,
+            None => {
+                let [a, b, c, _] = self.words;
+                a.to_ne_bytes()[0] == 0xff || a | b | c == 0
+            }
         }
     }
 

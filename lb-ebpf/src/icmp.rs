@@ -150,10 +150,10 @@ fn forward<T: Tables>(
         let hit = quote::port(frame, quote, End::Source).ok_or(Verdict::Aborted)?;
         let port = if server.state.port.is_any() { hit } else { server.state.port };
         let address = server.server.address.load();
-        let rename = Rename { end: End::Source, address, port, outer: Change::Destination(address) };
+        let rename = Rename { end: End::Source, address, port, outer: Some((End::Destination, address)) };
         translate(frame, packet, quote, rename).ok_or(Verdict::Aborted)?;
     } else {
-        ip::forward(frame, packet, Change::Nothing).ok_or(Verdict::Aborted)?;
+        ip::forward(frame, packet, None).ok_or(Verdict::Aborted)?;
     }
     director.tables.count_packet(server.id, Direction::In, packet.shape.length());
     Ok(rewrite::send(packet, way, Verdict::ForwardedIcmp))
@@ -218,7 +218,7 @@ fn return_to<T: Tables>(
     let hit = quote::port(frame, quote, End::Destination).ok_or(Verdict::Aborted)?;
     // The server speaks as the VIP; a router on the way stays who it is (RFC 5508 section 4.2, REQ-4).
     let own = packet.source == server.server.address.load();
-    let outer = if own { Change::Source(vip) } else { Change::Nothing };
+    let outer = if own { Some((End::Source, vip)) } else { None };
     let port = vip_port(server.state, hit);
     let rename = Rename { end: End::Destination, address: vip, port, outer };
     translate(frame, packet, quote, rename).ok_or(Verdict::Aborted)?;

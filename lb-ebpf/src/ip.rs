@@ -8,20 +8,26 @@ use crate::{
     parse::{Family, Packet},
 };
 
-/// What becomes of a packet's addresses on its way.
-#[derive(Clone, Copy, Debug)]
-pub enum Change {
-    Nothing,
-    Source(Addr),
-    Destination(Addr),
-}
-
 /// One end of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     Source,
     Destination,
 }
+
+impl End {
+    /// That of a header's two fields which is this end's.
+    #[inline(always)]
+    pub const fn of<T: Copy>(self, source: T, destination: T) -> T {
+        match self {
+            Self::Source => source,
+            Self::Destination => destination,
+        }
+    }
+}
+
+/// The end that gets another address, and that address.
+pub type Change = Option<(End, Addr)>;
 
 /// What forwarding does to a header.
 pub trait IpHeader: Header {
@@ -30,13 +36,24 @@ pub trait IpHeader: Header {
     /// Spends one hop and changes an address; the header's own checksum follows. What the transport's checksum must take
     /// in is the answer (its pseudo-header: RFC 9293 section 3.1, RFC 8200 section 8.1).
     fn forward(&self, change: Change) -> Delta;
-    /// Source and destination.
-    fn ends(&self) -> (Addr, Addr);
+    /// Source and destination; none if an IPv6 packet names a mapped IPv4 address. In our keys that would be the IPv4 one; on
+    /// the wire it is nobody's (RFC 4291 section 2.5.5.2).
+    fn ends(&self) -> Option<(Addr, Addr)>;
     /// Changes an address where the packet is only quoted: no hop is spent. How the addresses changed, and how the header's
     /// own checksum did, which a sum over the quote covers as well.
     fn readdress(&self, end: End, to: Addr) -> (Delta, Delta);
     /// Makes the packet an answer to its sender.
     fn turn(&self, hops: u8);
+}
+
+impl Ipv4 {
+    #[inline(always)]
+    fn put(&self, end: End, to: Addr) -> Delta {
+        let field = end.of(&self.source, &self.destination);
+        let delta = Delta::none().word(field.raw(), to.low_word());
+        field.set_raw(to.low_word());
+        delta
+    }
 }
 
 impl IpHeader for Ipv4 {
@@ -51,33 +68,19 @@ impl IpHeader for Ipv4 {
         let hop = Delta::none()
             .half(u16::from_ne_bytes([ttl, protocol]), u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]));
         self.ttl.set([ttl.wrapping_sub(1)]);
-        let (field, to) = match change {
-            Change::Nothing => {
-                self.checksum.set_raw(hop.apply(self.checksum.raw()));
-                return Delta::none();
-            }
-            Change::Source(to) => (&self.source, to.low_word()),
-            Change::Destination(to) => (&self.destination, to.low_word()),
-        };
-        let old = field.raw();
-        field.set_raw(to);
-        self.checksum.set_raw(hop.word(old, to).apply(self.checksum.raw()));
-        Delta::none().word(old, to)
+        let delta = change.map_or(Delta::none(), |(end, to)| self.put(end, to));
+        self.checksum.set_raw(hop.and(delta).apply(self.checksum.raw()));
+        delta
     }
 
     #[inline(always)]
-    fn ends(&self) -> (Addr, Addr) {
-        (Addr::v4(self.source.get()), Addr::v4(self.destination.get()))
+    fn ends(&self) -> Option<(Addr, Addr)> {
+        Some((Addr::v4(self.source.get()), Addr::v4(self.destination.get())))
     }
 
     #[inline(always)]
     fn readdress(&self, end: End, to: Addr) -> (Delta, Delta) {
-        let field = match end {
-            End::Source => &self.source,
-            End::Destination => &self.destination,
-        };
-        let delta = Delta::none().word(field.raw(), to.low_word());
-        field.set_raw(to.low_word());
+        let delta = self.put(end, to);
         let (old, new) = (self.checksum.raw(), delta.apply(self.checksum.raw()));
         self.checksum.set_raw(new);
         (delta, Delta::none().half(old, new))
@@ -96,6 +99,16 @@ impl IpHeader for Ipv4 {
     }
 }
 
+impl Ipv6 {
+    #[inline(always)]
+    fn put(&self, end: End, to: Addr) -> Delta {
+        let field = end.of(&self.source, &self.destination);
+        let delta = Delta::none().address(field.addr(), to);
+        field.set_addr(to);
+        delta
+    }
+}
+
 impl IpHeader for Ipv6 {
     #[inline(always)]
     fn hop_limit(&self) -> u8 {
@@ -105,35 +118,23 @@ impl IpHeader for Ipv6 {
     #[inline(always)]
     fn forward(&self, change: Change) -> Delta {
         self.hop_limit.set([self.hop_limit.byte().wrapping_sub(1)]);
-        let (field, to) = match change {
-            Change::Nothing => return Delta::none(),
-            Change::Source(to) => (&self.source, to),
-            Change::Destination(to) => (&self.destination, to),
-        };
-        let old = field.addr();
-        field.set_addr(to);
-        Delta::none().address(old, to)
+        change.map_or(Delta::none(), |(end, to)| self.put(end, to))
     }
 
     #[inline(always)]
-    fn ends(&self) -> (Addr, Addr) {
-        (self.source.addr(), self.destination.addr())
+    fn ends(&self) -> Option<(Addr, Addr)> {
+        let (source, destination) = (self.source.addr(), self.destination.addr());
+        (source.as_v4().is_none() && destination.as_v4().is_none()).then_some((source, destination))
     }
 
     #[inline(always)]
     fn readdress(&self, end: End, to: Addr) -> (Delta, Delta) {
-        let field = match end {
-            End::Source => &self.source,
-            End::Destination => &self.destination,
-        };
-        let old = field.addr();
-        field.set_addr(to);
-        (Delta::none().address(old, to), Delta::none())
+        (self.put(end, to), Delta::none())
     }
 
     #[inline(always)]
     fn turn(&self, hops: u8) {
-        let (source, destination) = self.ends();
+        let (source, destination) = (self.source.addr(), self.destination.addr());
         self.source.set_addr(destination);
         self.destination.set_addr(source);
         self.hop_limit.set([hops]);

@@ -18,6 +18,7 @@ use crate::{
     Outcome, extensions,
     frame::Frame,
     headers::{Checksum, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, Vlan},
+    ip::IpHeader as _,
     tables::Tables,
 };
 
@@ -201,11 +202,7 @@ fn ipv6<'a>(frame: &Frame<'a>, link: &'a Ethernet, link_length: u64) -> Result<P
     if ip.version_class_flow.get()[0] >> 4 != 6 || payload == 0 || payload > u16::MAX - HEADER || !fits {
         return Err(Verdict::PassedMalformed.into());
     }
-    let (source, destination) = (ip.source.addr(), ip.destination.addr());
-    // In our keys such an address is the IPv4 one; on the wire it is nobody's (RFC 4291 section 2.5.5.2).
-    if source.as_v4().is_some() || destination.as_v4().is_some() {
-        return Err(Verdict::PassedNotOurs.into());
-    }
+    let (source, destination) = ip.ends().ok_or(Verdict::PassedNotOurs)?;
     Ok(Packet {
         link,
         source,

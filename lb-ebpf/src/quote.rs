@@ -137,12 +137,13 @@ fn transport_in_ipv6<T: Tables>(frame: &Frame<'_>, at: u64, tables: &T) -> Optio
     upper.at().ok().map(|at| (at, upper.number()))
 }
 
-/// The quoted packet's connection, if the client is at this end of it: between the client and whoever is at the other.
+/// The quoted packet's connection, if the client is at this end of it: between the client and whoever is at the other. None
+/// if it cannot have been a packet of ours.
 #[inline(always)]
 pub fn tuple(frame: &Frame<'_>, quote: Quote, client: End) -> Option<Tuple> {
     let (source, destination) = match quote.family() {
-        Family::V4 => frame.view_at::<Ipv4>(quote.header_at()).map(IpHeader::ends),
-        Family::V6 => frame.view_at::<Ipv6>(quote.header_at()).map(IpHeader::ends),
+        Family::V4 => frame.view_at::<Ipv4>(quote.header_at()).and_then(IpHeader::ends),
+        Family::V6 => frame.view_at::<Ipv6>(quote.header_at()).and_then(IpHeader::ends),
     }?;
     let ports: &Ports = frame.view_at(quote.transport_at())?;
     let (from, to) = (Port::from_wire(ports.source.get()), Port::from_wire(ports.destination.get()));
@@ -159,10 +160,7 @@ pub fn tuple(frame: &Frame<'_>, quote: Quote, client: End) -> Option<Tuple> {
 #[inline(always)]
 pub fn port(frame: &Frame<'_>, quote: Quote, end: End) -> Option<Port> {
     let ports: &Ports = frame.view_at(quote.transport_at())?;
-    Some(match end {
-        End::Source => Port::from_wire(ports.source.get()),
-        End::Destination => Port::from_wire(ports.destination.get()),
-    })
+    Some(Port::from_wire(end.of(&ports.source, &ports.destination).get()))
 }
 
 /// Gives one end of the quoted packet another address and port, and its checksums what follows from that, as if it had
@@ -170,10 +168,7 @@ pub fn port(frame: &Frame<'_>, quote: Quote, end: End) -> Option<Port> {
 #[inline(always)]
 pub fn rename(frame: &Frame<'_>, quote: Quote, end: End, to: Addr, port: Port) -> Option<Delta> {
     let ports: &Ports = frame.view_at(quote.transport_at())?;
-    let field = match end {
-        End::Source => &ports.source,
-        End::Destination => &ports.destination,
-    };
+    let field = end.of(&ports.source, &ports.destination);
     let (address, header) = match quote.family() {
         Family::V4 => frame.view_at::<Ipv4>(quote.header_at())?.readdress(end, to),
         Family::V6 => frame.view_at::<Ipv6>(quote.header_at())?.readdress(end, to),

@@ -12,7 +12,7 @@ use crate::{
     director::{Chosen, Director},
     egress::{self, Way},
     frame::{Field, Frame},
-    ip::{self, Change},
+    ip::{self, End},
     parse::{Packet, Transport},
     tables::Tables,
 };
@@ -34,15 +34,15 @@ pub fn towards_server<T: Tables>(
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
         let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
-        let change = Change::Destination(server.server.address.load());
-        let delta = ip::forward(frame, packet, change).ok_or(Verdict::Aborted)?;
+        let change = (End::Destination, server.server.address.load());
+        let delta = ip::forward(frame, packet, Some(change)).ok_or(Verdict::Aborted)?;
         transport.ports.destination.set(port.to_wire());
         change_checksum(&transport.checksum.value, transport.signal.is_datagram(), {
             delta.half(transport.destination.raw(), port.raw())
         });
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
-    ip::forward(frame, packet, Change::Nothing).ok_or(Verdict::Aborted)?;
+    ip::forward(frame, packet, None).ok_or(Verdict::Aborted)?;
     Ok(send(packet, way, Verdict::ForwardedDr))
 }
 
@@ -62,7 +62,7 @@ pub fn towards_client<T: Tables>(
     has_hops_left(frame, packet)?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, vip, director)?;
-    let delta = ip::forward(frame, packet, Change::Source(vip)).ok_or(Verdict::Aborted)?;
+    let delta = ip::forward(frame, packet, Some((End::Source, vip))).ok_or(Verdict::Aborted)?;
     transport.ports.source.set(vip_port.to_wire());
     change_checksum(&transport.checksum.value, transport.signal.is_datagram(), {
         delta.half(transport.source.raw(), vip_port.raw())

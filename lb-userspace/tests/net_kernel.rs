@@ -5,111 +5,23 @@
 //! Each test stands in a director's namespace with two veth pairs to a server's: d0 10.91.0.1/24 – s0 10.91.0.2/24 and
 //! d1 10.92.0.1/24 – s1 10.92.0.2/24.
 
+#[path = "net_kernel/lab.rs"]
+mod lab;
+#[path = "net_kernel/watcher.rs"]
+mod watcher;
+
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::net::IpAddr;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use lb_userspace::net::{Mac, Netlink, NextHop, Tracker, View};
-use nix::sched::{CloneFlags, setns};
-use tokio::sync::watch;
+use lab::Lab;
+use lb_userspace::net::{Mac, Netlink, NextHop, View};
+use watcher::Watcher;
 
 const ON_LINK: &str = "10.91.0.2";
 const OTHER_WAY: &str = "10.92.0.2";
 const BEHIND: &str = "10.99.0.9";
 const ON_LINK_V6: &str = "fd91::2";
-
-/// Two namespaces that are deleted when this is dropped, also when a test fails.
-struct Lab {
-    director: String,
-    server: String,
-}
-
-impl Lab {
-    fn new() -> Self {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let suffix = format!("{}-{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
-        let lab = Self { director: format!("nk-d-{suffix}"), server: format!("nk-s-{suffix}") };
-        let Self { director, server } = &lab;
-        for namespace in [director, server] {
-            output("ip", &["netns", "add", namespace]);
-            ip_in(namespace, &["link", "set", "lo", "up"]);
-        }
-        for pair in 0..2 {
-            let subnet = 91 + pair;
-            lab.director(&format!("link add d{pair} type veth peer name s{pair} netns {server}"));
-            lab.director(&format!("addr add 10.{subnet}.0.1/24 dev d{pair}"));
-            lab.server(&format!("addr add 10.{subnet}.0.2/24 dev s{pair}"));
-            lab.director(&format!("addr add fd{subnet}::1/64 dev d{pair} nodad"));
-            lab.server(&format!("addr add fd{subnet}::2/64 dev s{pair} nodad"));
-            lab.director(&format!("link set d{pair} up"));
-            lab.server(&format!("link set s{pair} up"));
-        }
-        lab
-    }
-
-    fn director(&self, line: &str) {
-        ip_in(&self.director, &line.split_whitespace().collect::<Vec<_>>());
-    }
-
-    fn server(&self, line: &str) {
-        ip_in(&self.server, &line.split_whitespace().collect::<Vec<_>>());
-    }
-
-    fn neighbours(&self) -> String {
-        ip_in(&self.director, &["neigh", "show"])
-    }
-
-    /// The MAC address of one of the server's interfaces.
-    fn server_mac(&self, interface: &str) -> Mac {
-        let text = ip_in(&self.server, &["-brief", "link", "show", interface]);
-        let mac = text.split_whitespace().nth(2).expect("name, state, address");
-        parse_mac(mac)
-    }
-
-    /// Runs a test in the director's namespace, on a runtime of its own.
-    fn run<T: Send>(&self, test: impl AsyncFnOnce() -> T + Send) -> T {
-        let namespace = File::open(format!("/run/netns/{}", self.director)).expect("namespace");
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(namespace, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-                runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test()).await })
-            });
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).expect("within a minute")
-        })
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for namespace in [&self.director, &self.server] {
-            let _ = Command::new("ip").args(["netns", "del", namespace]).status();
-        }
-    }
-}
-
-/// By nsenter: `ip -n` cannot enter where / is no mount point, as in a plain chroot.
-fn ip_in(namespace: &str, arguments: &[&str]) -> String {
-    let enter = format!("--net=/run/netns/{namespace}");
-    output("nsenter", &[&[enter.as_str(), "--", "ip"], arguments].concat())
-}
-
-fn output(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().expect("run");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {}: {errors}", arguments.join(" "));
-    String::from_utf8(output.stdout).expect("text")
-}
-
-fn parse_mac(text: &str) -> Mac {
-    let bytes: Vec<u8> = text.split(':').map(|part| u8::from_str_radix(part, 16).expect("hex")).collect();
-    bytes.try_into().expect("six bytes")
-}
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("address")
@@ -117,55 +29,6 @@ fn address(text: &str) -> IpAddr {
 
 fn targets(list: &[&str]) -> BTreeSet<IpAddr> {
     list.iter().map(|target| address(target)).collect()
-}
-
-/// Follows the published views, and fails as soon as a next hop that was there is gone.
-struct Watcher {
-    views: watch::Receiver<Arc<View>>,
-    hops_ever: BTreeSet<IpAddr>,
-    no_longer_wanted: BTreeSet<IpAddr>,
-}
-
-impl Watcher {
-    fn new(views: watch::Receiver<Arc<View>>) -> Self {
-        Self { views, hops_ever: BTreeSet::new(), no_longer_wanted: BTreeSet::new() }
-    }
-
-    fn look(&mut self) -> Arc<View> {
-        let view = self.views.borrow_and_update().clone();
-        for known in self.hops_ever.difference(&self.no_longer_wanted) {
-            assert!(view.hops.contains_key(known), "the next hop of {known} disappeared");
-        }
-        self.hops_ever.extend(view.hops.keys());
-        view
-    }
-
-    /// Waits until a view pleases, and tells how long that took.
-    async fn until(&mut self, what: &str, limit: Duration, pleases: impl Fn(&View) -> bool) -> Duration {
-        let began = Instant::now();
-        loop {
-            let view = self.look();
-            if pleases(&view) {
-                println!("{what}: {:?}", began.elapsed());
-                return began.elapsed();
-            }
-            let left = limit.checked_sub(began.elapsed()).unwrap_or_default();
-            match tokio::time::timeout(left, self.views.changed()).await {
-                Ok(changed) => changed.expect("the tracker lives"),
-                Err(_) => panic!("{what}: not within {limit:?}; last view: {view:#?}"),
-            }
-        }
-    }
-
-    async fn during(&mut self, time: Duration) {
-        let end = Instant::now() + time;
-        while let Ok(changed) =
-            tokio::time::timeout(end - Instant::now().min(end), self.views.changed()).await
-        {
-            changed.expect("the tracker lives");
-            self.look();
-        }
-    }
 }
 
 fn has(target: &str, mac: Mac) -> impl Fn(&View) -> bool {
@@ -181,8 +44,7 @@ fn next_hops_are_found_on_the_link_and_behind_a_gateway() {
     lab.director(&format!("route add default via {OTHER_WAY}"));
     let (mac0, mac1) = (lab.server_mac("s0"), lab.server_mac("s1"));
     lab.run(async || {
-        let (_tracker, views) = Tracker::start(targets(&[ON_LINK, BEHIND, ON_LINK_V6])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&[ON_LINK, BEHIND, ON_LINK_V6])).await;
         let first = watcher.look();
         assert!(first.addresses.contains(address("10.91.0.1")), "the first view has the addresses");
         let link =
@@ -211,8 +73,7 @@ fn flushed_neighbours_come_back_and_no_hop_is_lost_meanwhile() {
     let lab = Lab::new();
     let mac = lab.server_mac("s0");
     lab.run(async || {
-        let (_tracker, views) = Tracker::start(targets(&[ON_LINK, OTHER_WAY])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&[ON_LINK, OTHER_WAY])).await;
         watcher.until("resolve", SOON, |view| view.hops.len() == 2).await;
         let in_table =
             || lab.neighbours().lines().any(|line| line.starts_with(ON_LINK) && line.contains("lladdr"));
@@ -236,8 +97,7 @@ fn a_peer_that_changes_its_mac_silently_is_found_again() {
     let lab = Lab::new();
     let before = lab.server_mac("s0");
     lab.run(async || {
-        let (_tracker, views) = Tracker::start(targets(&[ON_LINK])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&[ON_LINK])).await;
         watcher.until("resolve", SOON, has(ON_LINK, before)).await;
         for last in 1..=5u8 {
             watcher.during(Duration::from_millis(u64::from(last) * 170)).await; // at another phase of the rhythm
@@ -253,8 +113,7 @@ fn a_replaced_route_is_followed_and_a_vanished_one_is_not() {
     lab.director(&format!("route add 10.99.0.0/24 via {ON_LINK}"));
     let (mac0, mac1) = (lab.server_mac("s0"), lab.server_mac("s1"));
     lab.run(async || {
-        let (_tracker, views) = Tracker::start(targets(&[BEHIND])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&[BEHIND])).await;
         watcher.until("resolve", SOON, has(BEHIND, mac0)).await;
 
         lab.director(&format!("route replace 10.99.0.0/24 via {OTHER_WAY}"));
@@ -283,8 +142,7 @@ fn next_hop_objects_and_rules_are_followed() {
     lab.director(&format!("route add 10.99.0.0/24 via {OTHER_WAY} table 77"));
     let (mac0, mac1) = (lab.server_mac("s0"), lab.server_mac("s1"));
     lab.run(async || {
-        let (_tracker, views) = Tracker::start(targets(&[BEHIND])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&[BEHIND])).await;
         watcher.until("resolve through the object", SOON, has(BEHIND, mac0)).await;
         lab.director(&format!("nexthop replace id 7 via {OTHER_WAY} dev d1"));
         watcher.until("follow the object", SOON, has(BEHIND, mac1)).await;
@@ -305,8 +163,7 @@ fn a_link_that_goes_down_or_away_is_told_and_its_hops_are_kept() {
     let lab = Lab::new();
     let mac = lab.server_mac("s0");
     lab.run(async || {
-        let (_tracker, views) = Tracker::start(targets(&[ON_LINK])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&[ON_LINK])).await;
         watcher.until("resolve", SOON, has(ON_LINK, mac)).await;
         let link = |view: &View| view.links.values().find(|link| link.name == "d0").cloned();
 
@@ -335,8 +192,7 @@ fn static_entries_are_used_and_stay_static() {
     let lab = Lab::new();
     lab.director("neigh add 10.91.0.50 lladdr 02:00:00:00:00:50 nud permanent dev d0");
     lab.run(async || {
-        let (_tracker, views) = Tracker::start(targets(&["10.91.0.50"])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&["10.91.0.50"])).await;
         watcher.until("take it", SOON, has("10.91.0.50", [2, 0, 0, 0, 0, 0x50])).await;
         watcher.during(Duration::from_secs(3)).await;
         let table = lab.neighbours();
@@ -349,8 +205,7 @@ fn static_entries_are_used_and_stay_static() {
 fn targets_come_and_go_at_run_time() {
     let lab = Lab::new();
     lab.run(async || {
-        let (tracker, views) = Tracker::start(targets(&[ON_LINK])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (tracker, mut watcher) = Watcher::start(targets(&[ON_LINK])).await;
         watcher.until("resolve the first", SOON, |view| view.hops.contains_key(&address(ON_LINK))).await;
         tracker.set_targets(targets(&[ON_LINK, OTHER_WAY]));
         watcher.until("resolve the second", SOON, |view| view.hops.contains_key(&address(OTHER_WAY))).await;
@@ -370,8 +225,7 @@ fn a_silent_target_is_a_trouble_and_no_hop() {
     let lab = Lab::new();
     lab.run(async || {
         let silent = "10.91.0.77";
-        let (_tracker, views) = Tracker::start(targets(&[silent, "10.200.0.1"])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&[silent, "10.200.0.1"])).await;
         let says = |view: &View, target, text: &str| {
             view.troubles.get(&address(target)).is_some_and(|trouble| trouble.contains(text))
         };
@@ -390,8 +244,7 @@ fn notices_lost_in_a_flood_are_made_up_for() {
     lab.director(&format!("route add 10.99.0.0/24 via {ON_LINK}"));
     let (mac0, mac1) = (lab.server_mac("s0"), lab.server_mac("s1"));
     lab.run(async || {
-        let (_tracker, views) = Tracker::start(targets(&[BEHIND])).await.expect("start");
-        let mut watcher = Watcher::new(views);
+        let (_tracker, mut watcher) = Watcher::start(targets(&[BEHIND])).await;
         watcher.until("resolve", SOON, has(BEHIND, mac0)).await;
         // 100,000 notices while this thread, which is the tracker's too, does not read: its receive buffer overflows,
         // and those of the last two lines are lost.
@@ -404,7 +257,7 @@ fn notices_lost_in_a_flood_are_made_up_for() {
         lines += &format!("route replace 10.99.0.0/24 via {OTHER_WAY}\naddr add 10.91.0.200/32 dev d0\n");
         let batch = tempfile::NamedTempFile::new().expect("file");
         std::fs::write(batch.path(), lines).expect("write");
-        ip_in(&lab.director, &["-batch", batch.path().to_str().expect("path")]);
+        lab.director(&format!("-batch {}", batch.path().display()));
         let has_address = |view: &View| view.addresses.contains(address("10.91.0.200"));
         watcher.until("catch up", SOON, |view| has(BEHIND, mac1)(view) && has_address(view)).await;
     });

@@ -15,6 +15,7 @@ mod dead_server;
 mod flood;
 mod icmp;
 mod length;
+mod lists;
 mod load;
 mod neighbours;
 mod orders;

@@ -1,7 +1,7 @@
 //! The TOML of a service, for the topologies of this rig.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::family::Family;
 use crate::topology::{Delivery, Server, vip};
@@ -10,7 +10,9 @@ use crate::topology::{Delivery, Server, vip};
 #[derive(Clone, Debug)]
 pub struct ServiceText {
     pub name: String,
-    pub vip: SocketAddr,
+    pub vips: Vec<IpAddr>,
+    /// As the file writes them: `80`, `[80, "8000-8099"]`, `"any"`.
+    pub ports: String,
     /// `tcp` or `udp`.
     pub protocol: String,
     /// `nat` or `dr`.
@@ -26,7 +28,8 @@ pub struct ServiceText {
 #[derive(Clone, Debug)]
 pub struct ServerText {
     pub name: String,
-    pub address: IpAddr,
+    /// Of either family; written are those of the VIPs' families.
+    pub addresses: [IpAddr; 2],
     pub weight: u32,
     /// More lines of the server's table.
     pub lines: String,
@@ -46,7 +49,8 @@ impl ServiceText {
         };
         Self {
             name: name.to_owned(),
-            vip: SocketAddr::new(vip(family), port),
+            vips: vec![vip(family)],
+            ports: port.to_string(),
             protocol: "tcp".to_owned(),
             mode: mode.to_owned(),
             lines: String::new(),
@@ -55,12 +59,18 @@ impl ServiceText {
         }
     }
 
-    /// Adds a server of the topology, by its address of the VIP's family.
+    /// Adds a server of the topology, by its addresses of the VIPs' families.
     #[must_use]
     pub fn server(mut self, server: &Server, weight: u32) -> Self {
-        let (name, address) = (server.name.clone(), server.address_in(Family::of(self.vip.ip())));
-        self.servers.push(ServerText { name, address, weight, lines: String::new() });
+        let addresses = Family::BOTH.map(|family| server.address_in(family));
+        self.servers.push(ServerText { name: server.name.clone(), addresses, weight, lines: String::new() });
         self
+    }
+
+    /// Listens on these instead.
+    #[must_use]
+    pub fn at(self, vips: &[IpAddr], ports: &str) -> Self {
+        Self { vips: vips.to_vec(), ports: ports.to_owned(), ..self }
     }
 
     /// Replaces the health check's lines.
@@ -78,20 +88,27 @@ impl ServiceText {
 
 impl fmt::Display for ServiceText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, vip, protocol, mode, lines, health, servers } = self;
+        let Self { name, vips, ports, protocol, mode, lines, health, servers } = self;
         writeln!(
             formatter,
-            "[[service]]\nname = \"{name}\"\nvip = \"{}\"\nport = {}\nprotocol = \"{protocol}\"\nmode = \"{mode}\"\n{lines}",
-            vip.ip(),
-            vip.port()
+            "[[service]]\nname = \"{name}\"\nvip = {}\nport = {ports}\nprotocol = \"{protocol}\"\nmode = \"{mode}\"\n{lines}",
+            list(vips.iter())
         )?;
         writeln!(formatter, "[service.health]\n{health}")?;
-        for ServerText { name, address, weight, lines } in servers {
+        let reachable = |address: &&IpAddr| vips.iter().any(|vip| vip.is_ipv4() == address.is_ipv4());
+        for ServerText { name, addresses, weight, lines } in servers {
+            let address = list(addresses.iter().filter(reachable));
             writeln!(
                 formatter,
-                "[[service.server]]\nname = \"{name}\"\naddress = \"{address}\"\nweight = {weight}\n{lines}"
+                "[[service.server]]\nname = \"{name}\"\naddress = {address}\nweight = {weight}\n{lines}"
             )?;
         }
         Ok(())
     }
+}
+
+/// One address as it is, more in brackets.
+fn list<'a>(addresses: impl Iterator<Item = &'a IpAddr>) -> String {
+    let quoted: Vec<_> = addresses.map(|address| format!("\"{address}\"")).collect();
+    if let [one] = &quoted[..] { one.clone() } else { format!("[{}]", quoted.join(", ")) }
 }

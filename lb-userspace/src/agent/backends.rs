@@ -17,15 +17,21 @@ impl Installation {
     /// If not, with the remedy.
     pub(super) fn plan_backends(ledger: &Ledger) -> Result<()> {
         for (endpoint, ids) in sharers(ledger) {
-            if ids.len() > Sharers::LIMIT {
-                bail!(
-                    "{} listeners, those still leaving included, lead to the real server {} and one port by NAT, {} are \
-                     possible; give some of them another port or address at the server",
-                    ids.len(),
-                    IpAddr::from(endpoint.addr),
-                    Sharers::LIMIT
-                );
+            if ids.len() <= Sharers::LIMIT {
+                continue;
             }
+            let leaving = ledger.pairs().filter(|(id, pair)| pair.leaving && ids.contains(id)).count();
+            let (lanes, server, limit) = (ids.len(), IpAddr::from(endpoint.addr), Sharers::LIMIT);
+            let what = format!(
+                "{lanes} listeners lead to the real server {server} and one port by NAT, {limit} are possible"
+            );
+            if leaving == 0 {
+                bail!("{what}; give some of them another port or address at the server");
+            }
+            bail!(
+                "{what}, and {leaving} of them are leaving: their connections still need them; replace fewer at once, and the \
+                 others when those connections have ended"
+            );
         }
         Ok(())
     }
@@ -131,5 +137,20 @@ mod tests {
         let key = |port| EndpointKey::new(Addr::v4([10, 0, 0, 1]), Port::from_host(port), Protocol::Tcp);
         assert_eq!(lists[&key(80)], [web, all]);
         assert_eq!(lists[&key(0)], [all]);
+    }
+
+    #[test]
+    fn too_many_that_lead_to_one_port_are_told_with_those_that_only_wait_for_their_connections() {
+        let mut ledger = Ledger::empty(32, 32);
+        let at = |vip_ports: std::ops::Range<u16>| -> Vec<DesiredService> {
+            vip_ports.map(|port| service("web", port, 80)).collect()
+        };
+        ledger.assign(&at(1..6)).unwrap();
+        Installation::plan_backends(&ledger).unwrap();
+        ledger.assign(&at(6..9)).unwrap();
+        Installation::plan_backends(&ledger).unwrap();
+        ledger.assign(&at(6..11)).unwrap();
+        let refused = Installation::plan_backends(&ledger).unwrap_err().to_string();
+        assert!(refused.contains("10 listeners") && refused.contains("5 of them are leaving"), "{refused}");
     }
 }

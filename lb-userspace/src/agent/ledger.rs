@@ -242,7 +242,8 @@ impl std::fmt::Display for Full {
             Self::Services(room) => write!(
                 f,
                 "the maps have room for {room} listeners (a service has one for each VIP, port and protocol, ranges of ports \
-                 counting once); 'xlvs down' and 'xlvs up' make them anew, larger"
+                 counting once), those still leaving included; replace fewer at once, or 'xlvs down' and 'xlvs up' make them \
+                 anew, larger"
             ),
             Self::Pairs(room) => write!(
                 f,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::api::{Failure, FailureKind};
-use crate::config::{ListenPort, Model, VipOwner};
+use crate::config::{ListenPort, Model, Protocol, VipOwner};
 use crate::dataplane::foreign_program;
 use crate::net::{Addresses, Link};
 
@@ -91,28 +91,42 @@ fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Find
     Ok(link.clone())
 }
 
-/// Refuses what would cut the operator off: every port of an address by which the host itself is reached.
+/// Where operators come in.
+const SSH: u16 = 22;
+
+/// Refuses what would cut the operator off: every port of an address by which the host itself is reached, or a range in
+/// which ssh's is not noticed. Who names that port by itself means it.
 ///
 /// # Errors
 /// The first service that would.
 pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<(), Finding> {
+    let interface_of = |ip: IpAddr| {
+        let is_its =
+            |link: &&Link| addresses.primary(link.index, ip.is_ipv6()).is_some_and(|its| its.ip == ip);
+        links.iter().filter(|link| link.name != "lo").find(is_its)
+    };
     for service in &model.services {
-        let any = service.listening.listeners().filter(|listener| listener.port == ListenPort::Any);
-        for vip in any.map(|listener| listener.vip.ip()) {
-            let primary_of = links.iter().find(|link| {
-                addresses
-                    .primary(link.index, vip.is_ipv6())
-                    .is_some_and(|primary| primary.ip == vip && link.name != "lo")
-            });
-            if let Some(link) = primary_of {
-                return Err(Finding::new(
-                    format!(
-                        "service {}: every port of {vip} would be balanced, which is the host's own primary address on {}, so ssh \
-                         and everything else to it would be cut off",
-                        service.name, link.name
-                    ),
-                    "give the service an address of its own, or name its ports",
-                ));
+        for listener in service.listening.listeners() {
+            let vip = listener.vip.ip();
+            let (ports, remedy) = match listener.port {
+                ListenPort::Any => ("every port".to_owned(), "or name its ports"),
+                ListenPort::Range(_)
+                    if listener.protocol == Protocol::Tcp && listener.port.each().contains(&SSH) =>
+                {
+                    (
+                        format!("the ports {}", listener.port),
+                        "or leave 22 out of the range, or name 22 by itself",
+                    )
+                }
+                ListenPort::Range(_) | ListenPort::Fixed(_) => continue,
+            };
+            if let Some(link) = interface_of(vip) {
+                let what = format!(
+                    "service {}: {ports} of {vip} would be balanced, which is the host's own primary address on {}, so ssh \
+                     and everything else there would be cut off",
+                    service.name, link.name
+                );
+                return Err(Finding::new(what, format!("give the service an address of its own, {remedy}")));
             }
         }
     }
@@ -225,6 +239,21 @@ mod tests {
         assert!(refused("\"any\"", "2001:db8::1", 64));
         assert!(!refused("[80, \"8000-8099\"]", "2001:db8::1", 64));
         assert!(!refused("\"any\"", "2001:db8::2", 64));
+    }
+
+    #[test]
+    fn a_range_with_the_port_of_ssh_in_it_locks_the_operator_out_but_not_that_port_by_itself() {
+        let told = |port: &str| {
+            let found = lock_out(&model(port), &on_eth0("192.0.2.1", 24), &[eth0()]);
+            found.err().map(|finding| finding.to_string())
+        };
+        let refused = told("[\"8000-8099\", \"1-1024\"]").expect("22 is in the second range");
+        assert!(refused.contains("ports 1-1024 of 192.0.2.1"), "{refused}");
+        assert!(refused.contains("name 22 by itself"), "{refused}");
+        assert_eq!(told("[\"1-21\", 22, \"23-1024\"]"), None, "who names it means it");
+        assert_eq!(told("\"23-1024\""), None);
+        let over_udp = model("\"1-1024\"\nprotocol = \"udp\"");
+        assert_eq!(lock_out(&over_udp, &on_eth0("192.0.2.1", 24), &[eth0()]), Ok(()), "ssh has no UDP");
     }
 
     #[test]

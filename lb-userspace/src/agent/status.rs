@@ -118,7 +118,7 @@ impl Agent {
         Verdict::ALL.iter().map(|verdict| (*verdict, maps.verdict(*verdict).map_or(0, |tally| tally.packets)))
     }
 
-    /// What the drivers lost since the data path was made, by interface and the driver's own name for it.
+    /// What the drivers lost, by interface and the driver's own name for it.
     fn losses(&self) -> BTreeMap<String, u64> {
         let of_interface = |interface: &InterfaceStatus| {
             let losses = driver_losses(&interface.name).unwrap_or_default();

@@ -16,7 +16,8 @@ pub struct DropsReport {
     pub received: u64,
     /// Packets that were dropped or rejected, by verdict; reasons that never occurred are at 0.
     pub drops: Vec<Counted>,
-    /// What failed after the verdict: redirect and driver transmit errors.
+    /// What failed after the verdict: redirect and driver transmit errors, as in `status`; not counted from `since`, but as
+    /// long as there is the interface.
     pub losses: Vec<Counted>,
 }
 

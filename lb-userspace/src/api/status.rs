@@ -41,7 +41,8 @@ pub struct StatusReport {
     pub verdicts: BTreeMap<String, u64>,
     /// Things worth counting that are not the end of a packet: connections stored, evicted, homeless, ...
     pub events: BTreeMap<String, u64>,
-    /// What failed after the verdict, by reason.
+    /// What failed after the verdict, by interface and the driver's own name for it. The driver's count, which is older than
+    /// the data path: it began with the interface, and holds what other XDP programs lost there.
     pub losses: BTreeMap<String, u64>,
 }
 

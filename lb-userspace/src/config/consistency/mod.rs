@@ -1,56 +1,56 @@
 //! What is wrong between services or servers, though each is right by itself.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use super::model::Datapath;
 use super::service::Draft;
-use super::source::Spot;
+use super::source::{Placed, Reported, Spot};
 use super::table::quoted;
 
 mod families;
 mod listeners;
 mod room;
+mod stateless;
 
 /// Compares all services with each other and with the sizes of the data path.
 pub(super) fn check(services: &[Draft<'_>], datapath: Option<&Datapath>) {
-    check_service_names(services);
+    let names = services.iter().map(|service| &service.name);
+    check_names("service", names, "give each service a name of its own");
     listeners::check(services);
     for service in services {
-        check_server_names(service);
+        let names = service.servers.iter().map(|server| &server.name);
+        check_names("server", names, "give each server of the service a name of its own");
         check_targets(service);
         families::check(service);
     }
     check_servers_against_vips(services);
     room::check(services, datapath);
-}
-
-fn check_service_names(services: &[Draft<'_>]) {
-    let mut names = Seen::default();
-    for name in services.iter().filter_map(|service| service.name.as_ref().ok()) {
-        if let Some(first) = names.insert(&name.value, name.spot) {
-            let what = format!(
-                "a service named {} is already at {}",
-                quoted(name.value.as_str()),
-                near(first, name.spot)
-            );
-            name.spot.problem(what, "give each service a name of its own");
-        }
+    if datapath.is_some_and(|datapath| datapath.flow_table_size == 0) {
+        stateless::check(services);
     }
 }
 
-fn check_server_names(service: &Draft<'_>) {
-    let mut names = Seen::default();
-    for name in service.servers.iter().filter_map(|server| server.name.as_ref().ok()) {
-        if let Some(first) = names.insert(&name.value, name.spot) {
-            let what = format!(
-                "a server named {} is already at {}",
-                quoted(name.value.as_str()),
-                near(first, name.spot)
-            );
-            name.spot.problem(what, "give each server of the service a name of its own");
+/// No two things of a kind share a name; `apart` is what to do if they do.
+fn check_names<'a, N: Display + Hash + Eq + 'a>(
+    kind: &str,
+    names: impl Iterator<Item = &'a Result<Placed<'a, N>, Reported>>,
+    apart: &str,
+) {
+    let mut seen = HashMap::new();
+    for Placed { value, spot } in names.flatten() {
+        match seen.entry(value) {
+            Entry::Vacant(place) => {
+                place.insert(*spot);
+            }
+            Entry::Occupied(first) => {
+                let (name, place) = (quoted(&value.to_string()), near(*first.get(), *spot));
+                spot.problem(format!("a {kind} named {name} is already at {place}"), apart);
+            }
         }
     }
 }
@@ -91,24 +91,6 @@ fn check_servers_against_vips(services: &[Draft<'_>]) {
             let what = format!("the server's address {} is the VIP{of}", address.value);
             address.spot.problem(what, "write the address the server has to itself");
         }
-    }
-}
-
-/// Where each of several things that should be unique was met first.
-struct Seen<'a, K>(HashMap<K, Spot<'a>>);
-
-impl<K> Default for Seen<'_, K> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<'a, K: Hash + Eq> Seen<'a, K> {
-    /// The first place, if this is not it.
-    fn insert(&mut self, key: K, spot: Spot<'a>) -> Option<Spot<'a>> {
-        let mut first = None;
-        self.0.entry(key).and_modify(|spot| first = Some(*spot)).or_insert(spot);
-        first
     }
 }
 

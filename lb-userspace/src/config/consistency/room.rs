@@ -15,7 +15,7 @@ use crate::config::source::Spot;
 const MOST_PAIRS: usize = 65_535;
 
 pub(super) fn check(services: &[Draft<'_>], datapath: Option<&Datapath>) {
-    check_sharers(services);
+    check_sharers(services, datapath.is_none_or(|datapath| datapath.flow_table_size > 0));
     if let Some(datapath) = datapath {
         check_server_slots(services, datapath.server_slots);
         check_maglev_size(services, datapath.maglev_table_size);
@@ -28,8 +28,9 @@ struct Leading<'a> {
     last: Spot<'a>,
 }
 
-/// A reply is looked up under each lane that leads to the server and port it comes from. They are few.
-fn check_sharers(services: &[Draft<'_>]) {
+/// A reply is looked up under each lane that leads to the server and port it comes from. They are few. With nothing to be
+/// looked up in, there is but one.
+fn check_sharers(services: &[Draft<'_>], flow_table: bool) {
     let mut leading: BTreeMap<(IpAddr, Protocol, Option<NonZeroU16>), Leading<'_>> = BTreeMap::new();
     for service in services.iter().filter(|service| matches!(service.mode, Ok(Mode::Nat))) {
         let Some(listening) = service.listening() else { continue };
@@ -56,13 +57,18 @@ fn check_sharers(services: &[Draft<'_>]) {
             *worst = Leading { lanes, last: *last };
         }
     }
-    too_many.retain(|_, worst| worst.lanes > Sharers::LIMIT);
+    let limit = if flow_table { Sharers::LIMIT } else { 1 };
+    too_many.retain(|_, worst| worst.lanes > limit);
     for ((server, _), Leading { lanes, last }) in too_many {
-        let what = format!(
-            "{lanes} listeners lead to one port of the server {server} by NAT, and at most {} can be told apart by its replies",
-            Sharers::LIMIT
-        );
-        last.problem(what, "give some of them another port or address at the server, or write fewer VIPs");
+        let what = format!("{lanes} listeners lead to one port of the server {server} by NAT, and");
+        let remedy = "give some of them another port or address at the server,";
+        if flow_table {
+            let what = format!("{what} at most {limit} can be told apart by its replies");
+            last.problem(what, format!("{remedy} or write fewer VIPs"));
+        } else {
+            let what = format!("{what} without a flow table they cannot be told apart by its replies");
+            last.problem(what, format!("{remedy} or {}", super::stateless::REMEDY));
+        }
     }
 }
 

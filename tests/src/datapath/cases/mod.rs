@@ -141,3 +141,23 @@ pub fn run_all(engine: &mut impl Engine) -> Result<()> {
     anyhow::ensure!(failed == 0, "{failed} of {} cases failed:\n{}", cases.len(), failures.join("\n"));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Step, all};
+    use crate::fixture::Output;
+    use crate::packet::faults;
+
+    /// What must come out is sound by itself, as is what comes in; but for a wrong checksum, which stays wrong.
+    #[test]
+    fn what_is_expected_is_sound() {
+        for case in all().iter().filter(|case| !case.name.contains("stays wrong")) {
+            for step in &case.steps {
+                let Step::Frame(_, fixture) = step else { continue };
+                let (Output::Back(frame) | Output::Through(frame)) = &fixture.output else { continue };
+                assert_eq!(faults(&fixture.input), Vec::<String>::new(), "{}", case.name);
+                assert_eq!(faults(frame), Vec::<String>::new(), "{}", case.name);
+            }
+        }
+    }
+}

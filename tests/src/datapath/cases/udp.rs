@@ -55,7 +55,7 @@ pub(super) fn cases() -> Vec<Case> {
             "forwarded_nat",
             Through(all_ones),
         ),
-        Case::new("a checksum of all ones is one", world()).front(
+        Case::new("a checksum of all ones is one, and stays wrong", world()).front(
             &from_client(VIP, Udp::new(PORT, 53, *b"x").checksum(Checksum::Value(0xffff))),
             "forwarded_nat",
             Through({

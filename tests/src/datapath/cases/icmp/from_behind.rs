@@ -2,7 +2,7 @@
 
 use super::super::Case;
 use super::super::people::*;
-use super::{People, V4, about, cut_off, from_router_behind, ip, quoted};
+use super::{People, V4, V6, about, cut_off, from_router_behind, ip, quoted};
 use crate::datapath::world::{Hop, Server, Service, Side, World, mac_of};
 use crate::fixture::Output::{Dropped, Passed, Through};
 use crate::packet::{Icmp, Ipv4, Udp};
@@ -138,4 +138,18 @@ pub(super) fn cases_of_ipv4() -> Vec<Case> {
             .front(&syn_in, "forwarded_nat", Through(syn_out))
             .back(&from_server(fragment.fragment(0, true)), "passed_unexplained", Passed),
     ]
+}
+
+/// What IPv4 does not have: addresses of the other family.
+pub(super) fn cases_of_ipv6() -> Vec<Case> {
+    let people = &V6;
+    let world = V4.web().with(|world| {
+        world.route(people.client, Hop { side: Side::Front, mac: mac_of(people.client) });
+    });
+    let quote = quoted(people.client, RS1.to_ipv6_mapped().into(), data(8080));
+    vec![people.case("a quoted mapped IPv4 address is not that of a server", world).back(
+        &from_router_behind(ip(people.router, people.client, 64, people.unreachable(&quote))),
+        "passed_not_ours",
+        Passed,
+    )]
 }

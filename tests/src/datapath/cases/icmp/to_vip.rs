@@ -2,7 +2,7 @@
 
 use super::super::Case;
 use super::super::people::*;
-use super::{People, V4, about, cut_off, from_router, ip, quoted};
+use super::{People, V4, V6, about, cut_off, from_router, ip, quoted};
 use crate::datapath::world::{Number, Server, Service, Side, World, mac_of};
 use crate::fixture::Output::{Back, Dropped, Passed, Through};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Tcp, Transport, Udp};
@@ -226,4 +226,15 @@ pub(super) fn cases_of_ipv4() -> Vec<Case> {
             Passed,
         ),
     ]
+}
+
+/// What IPv4 does not have: addresses of the other family.
+pub(super) fn cases_of_ipv6() -> Vec<Case> {
+    let people = &V6;
+    let quote = quoted(people.vip, CLIENT.to_ipv6_mapped().into(), answer(80));
+    vec![people.case("a quoted mapped IPv4 address is no client", people.web()).front(
+        &client_frame(ip(people.client, people.vip, 64, people.unreachable(&quote))),
+        "passed_icmp_unmatched",
+        Passed,
+    )]
 }

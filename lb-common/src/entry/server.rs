@@ -1,0 +1,108 @@
+//! A pair of service and real server: where it is, and whether it may be used.
+
+use super::SharedAddr;
+use crate::{
+    net::{Port, Protocol},
+    word::Word,
+};
+
+/// The part of a server entry that changes whole: what it is and whether it may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerState {
+    pub flags: u16,
+    pub service: u16,
+    /// [`Port::ANY`]: the port that was hit.
+    pub port: Port,
+    /// [`Port::ANY`]: the service listens on several ports, and the VIP's is the one that was hit.
+    pub vip_port: Port,
+}
+
+impl ServerState {
+    pub const IN_USE: u16 = 1;
+    /// Failed its check.
+    pub const DOWN: u16 = 2;
+    /// Takes no new connections: drained, disabled or of weight 0.
+    pub const DRAINED: u16 = 4;
+    pub const NAT: u16 = 8;
+    pub const UDP: u16 = 16;
+    /// Another service leads to the same address and port.
+    pub const SHARED: u16 = 32;
+    /// No longer configured; kept until its connections have ended.
+    pub const REMOVED: u16 = 64;
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        self.flags as u64
+            | ((self.service as u64) << 16)
+            | ((self.port.raw() as u64) << 32)
+            | ((self.vip_port.raw() as u64) << 48)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            flags: word as u16,
+            service: (word >> 16) as u16,
+            port: Port::from_raw((word >> 32) as u16),
+            vip_port: Port::from_raw((word >> 48) as u16),
+        }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn protocol(self) -> Protocol {
+        if self.has(Self::UDP) { Protocol::Udp } else { Protocol::Tcp }
+    }
+
+    /// Whether it is there and passes its checks.
+    #[must_use]
+    #[inline(always)]
+    pub const fn alive(self) -> bool {
+        self.flags & (Self::IN_USE | Self::DOWN) == Self::IN_USE
+    }
+
+    /// Whether it may be given new connections.
+    #[must_use]
+    #[inline(always)]
+    pub const fn takes_new(self) -> bool {
+        self.flags & (Self::IN_USE | Self::DOWN | Self::DRAINED | Self::REMOVED) == Self::IN_USE
+    }
+}
+
+/// Entry of `servers`, by server number: one cache line.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Server {
+    /// [`NextHop`](crate::net::NextHop); 0 while unknown.
+    pub next_hop: Word,
+    /// [`ServerState`].
+    pub state: Word,
+    pub address: SharedAddr,
+    pub vip: SharedAddr,
+    /// Cluster identity: hash of service and server name.
+    pub name_hash: Word,
+    /// What the agent wants to find again after a restart: [`Memo`](super::Memo).
+    pub memo: Word,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_state_is_its_word(word: u64) {
+            prop_assert_eq!(ServerState::from_word(word).to_word(), word);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! A service: from which tables it picks, and what it has counted.
+
+use super::{Counters, SharedAddr};
+use crate::word::Word;
+
+/// Entry of `services`, by service number.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Service {
+    /// [`Extent`](crate::pick::Extent) that picks for a SYN.
+    pub select: Word,
+    /// [`Extent`](crate::pick::Extent) that picks for a packet amid a connection without an entry.
+    pub miss: Word,
+    pub flags: Word,
+    /// Listener: VIP port (upper 16 bits of the low half), protocol (lowest byte).
+    pub listener: Word,
+    pub vip: SharedAddr,
+    pub name_hash: Word,
+    /// What servers that are no longer there had counted, so that a service's totals only grow.
+    pub retired: [Word; Counters::FIELDS],
+}
+
+impl Service {
+    pub const IN_USE: u64 = 1;
+    /// Without a usable server, a SYN is answered with RST.
+    pub const REJECT: u64 = 2;
+}

@@ -1,0 +1,69 @@
+//! What the whole data path goes by, and what the identity of a connection depends on.
+
+use crate::{
+    identity::{FlowId, HashKey, KEY_WORDS},
+    net::Tuple,
+    slot::{Geometry, Limits},
+    word::Word,
+};
+
+/// What the whole data path goes by: the only entry of `settings`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Settings {
+    key: [Word; KEY_WORDS],
+    pub flags: Word,
+    limits: Word,
+    bucket_bits: Word,
+}
+
+impl Settings {
+    /// Connections are looked up and stored. Off: every packet goes by the tables alone.
+    pub const FLOWS: u64 = 1;
+    /// This director answers for its VIPs.
+    pub const SERVING: u64 = 2;
+    /// Unexplained UDP packets of a real server may be derived, as TCP's are.
+    pub const DERIVE_UDP: u64 = 4;
+    /// A stored connection's client is noted in `addresses`.
+    pub const ADDRESSES: u64 = 8;
+
+    /// Sets everything that is fixed for the life of the maps.
+    pub fn found(&self, key: &HashKey, geometry: Geometry) {
+        for (word, value) in self.key.iter().zip(key.0) {
+            word.store(value);
+        }
+        self.bucket_bits.store(u64::from(geometry.bucket_bits()));
+    }
+
+    pub fn set_limits(&self, limits: Limits) {
+        let (new, closing, established) =
+            (u64::from(limits.new), u64::from(limits.closing), u64::from(limits.established));
+        self.limits.store(new | closing << 8 | established << 16);
+    }
+
+    /// The identity of the connection with this tuple, under the data path's key.
+    #[must_use]
+    #[inline(always)]
+    pub fn flow_id(&self, tuple: &Tuple) -> FlowId {
+        FlowId::of(tuple, |i| self.key[i].load())
+    }
+
+    /// The key itself, for the agent to keep in its state folder.
+    #[must_use]
+    pub fn key(&self) -> HashKey {
+        HashKey(core::array::from_fn(|i| self.key[i].load()))
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub fn limits(&self) -> Limits {
+        let word = self.limits.load();
+        Limits { new: word as u8, closing: (word >> 8) as u8, established: (word >> 16) as u8 }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub fn geometry(&self) -> Geometry {
+        Geometry::nearest(self.bucket_bits.load() as u32)
+    }
+}
