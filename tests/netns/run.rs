@@ -1,6 +1,7 @@
 //! xlvs at work on a site, and its books: every frame that the program was given has exactly one verdict.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,12 @@ impl<'a> Run<'a> {
         self.site.installation.ok(&["down"]).unwrap();
         self.agent = None;
         self.meter = meter(self.site);
+    }
+
+    /// The pinned arrays of programs: one while nothing is being exchanged.
+    pub fn stages(&self) -> Vec<PathBuf> {
+        let pins = fs::read_dir(self.site.installation.pins().join("stages")).unwrap();
+        pins.map(|pin| pin.unwrap().path()).collect()
     }
 
     pub fn status(&self) -> Value {
