@@ -12,6 +12,7 @@ use xlvs_tests::datapath::script::{
 use xlvs_tests::datapath::world::World;
 use xlvs_tests::datapath::{Engine as _, Native};
 use xlvs_tests::fixture::Observation;
+use xlvs_tests::oracle::trial::{Reached, run, sequences};
 use xlvs_tests::packet::{difference, faults};
 use xlvs_tests::random::{Random, fresh_seed};
 
@@ -62,6 +63,20 @@ fn program_and_library_agree_on_random_traffic() -> Result<()> {
 #[test]
 fn program_and_library_agree_on_random_traffic_of_both_families() -> Result<()> {
     agree(&Scene { world: busy_world_of_both_families(), traffic: random_of_both_families })
+}
+
+/// The plain model of the balancer has nothing against what either of them does.
+#[test]
+fn program_library_and_oracle_agree() -> Result<()> {
+    let seed = fresh_seed();
+    println!("XLVS_SEED={seed}");
+    let mut seeds = Random::from_seed(seed);
+    let (mut program, mut library, mut reached) = (Program::load()?, Native::new()?, Reached::new());
+    for _ in 0..sequences(SEQUENCES) {
+        run(seeds.next(), &mut [&mut program, &mut library], &mut reached)?;
+    }
+    println!("{reached:?}");
+    Ok(())
 }
 
 fn agree(scene: &Scene) -> Result<()> {

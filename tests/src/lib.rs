@@ -28,6 +28,7 @@ pub mod folder;
 pub mod namespace;
 pub mod nginx;
 pub mod offload;
+pub mod oracle;
 pub mod packet;
 pub mod packet_socket;
 pub mod random;

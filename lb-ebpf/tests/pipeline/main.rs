@@ -1,5 +1,6 @@
 //! The pipeline as a library, run over ordinary memory: nothing here needs the kernel.
 
+mod against_the_oracle;
 mod bytes;
 mod callers;
 mod cases;

@@ -150,7 +150,10 @@ fn change(random: &mut Random, world: &mut World) {
 }
 
 fn frame(random: &mut Random, address: Addresses) -> Act {
-    let client = address(1, 1 + random.below(4) as u8);
+    let client = match random.below(60) {
+        0 => impossible(random, address),
+        _ => address(1, 1 + random.below(4) as u8),
+    };
     let client_port = 40_000 + random.below(6) as u16;
     let from_client = random.below(5) < 3;
     let (source, destination, transport, side, port) = if from_client {
@@ -211,6 +214,18 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
         _ => side,
     };
     Act::Frame(side, bytes)
+}
+
+/// Who cannot be a client: a VIP, or nobody at all.
+fn impossible(random: &mut Random, address: Addresses) -> IpAddr {
+    let vip = address(1, VIPS[random.below(3) as usize]);
+    match (vip, random.below(3)) {
+        (_, 0) => vip,
+        (IpAddr::V4(_), 1) => Ipv4Addr::LOCALHOST.into(),
+        (IpAddr::V4(_), _) => Ipv4Addr::BROADCAST.into(),
+        (IpAddr::V6(_), 1) => Ipv6Addr::LOCALHOST.into(),
+        (IpAddr::V6(_), _) => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
+    }
 }
 
 /// Now and then what a packet may be as well.
