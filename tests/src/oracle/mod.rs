@@ -13,6 +13,7 @@ mod life;
 mod outbound;
 mod reading;
 mod rewriting;
+pub mod soundness;
 mod tables;
 pub mod trial;
 
