@@ -10,6 +10,7 @@ mod demo;
 mod fuzz;
 mod guest;
 mod lint;
+mod mutants;
 mod outcome;
 mod packages;
 mod privilege;
@@ -67,6 +68,8 @@ enum Task {
     },
     /// Put arbitrary frames through the data path, guided by coverage, under the address sanitizer
     Fuzz(fuzz::Wish),
+    /// Change one thing at a time in the data path and see whether the native tests notice
+    Mutants(mutants::Wish),
     /// Check format, lints and documentation
     Lint,
     /// All a change must pass: lint, a short fuzz, then test
@@ -93,6 +96,7 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Guest { suite, arguments } => guest::run(&workspace, suite.as_deref(), &arguments),
         Task::Fuzz(wish) => fuzz::run(&workspace, &wish),
+        Task::Mutants(wish) => mutants::run(&workspace, &wish),
         Task::Lint => lint::run(&workspace),
         Task::Ci => lint::ci(&workspace),
     }

@@ -5,6 +5,7 @@ mod bytes;
 mod callers;
 mod cases;
 mod collisions;
+mod corpus;
 mod conformance;
 mod day_one;
 mod flood;
