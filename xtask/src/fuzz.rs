@@ -144,7 +144,12 @@ fn keep(place: &Place, programs: &Path, grown: &Path) -> Result<()> {
     }
     step::run_openly("writing seeds", Command::new(programs.join("seeds")).arg(&seeds))?;
     let mut merge = place.fuzzer(programs);
-    merge.args(["-set_cover_merge=1", "-use_counters=0", GROWN]).args([&merged, &place.corpus, grown, &seeds]);
+    merge.args(["-set_cover_merge=1", "-use_counters=0", GROWN]).args([
+        &merged,
+        &place.corpus,
+        grown,
+        &seeds,
+    ]);
     let output = merge.output().with_context(|| format!("starting {}", step::shown(&merge)))?;
     ensure!(output.status.success(), "merging failed:\n{}", String::from_utf8_lossy(&output.stderr));
     make(&place.corpus)?;

@@ -236,9 +236,10 @@ fn a_blind_clear_would_be_found() {
         let memory = OneBucket::of(&[entry(3, Class::Established, true, LONG_AGO)]);
         let agent = memory.clone();
         let agent = thread::spawn(move || {
-            if Slot::from_word(agent.0[0].load()).is_some_and(|slot| slot.expired(Now::at_tick(NOW), LIMITS))
-            {
-                agent.0[0].store(0);
+            let Checked::Shared(cell) = &agent.0[0] else { return };
+            let slot = Slot::from_word(cell.load(SeqCst));
+            if slot.is_some_and(|slot| slot.expired(Now::at_tick(NOW), LIMITS)) {
+                cell.store(0, SeqCst);
             }
         });
         let newcomer = memory.admit(2);

@@ -176,7 +176,7 @@ impl Oracle {
         if self.is_vip(packet.destination) {
             self.to_vip(from, frame, &packet)
         } else {
-            self.from_behind(frame, &packet)
+            self.not_to_vip(frame, &packet)
         }
     }
 

@@ -28,7 +28,7 @@ struct Explanation {
 }
 
 impl Oracle {
-    pub(super) fn from_behind(&self, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
+    pub(super) fn not_to_vip(&self, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
         if !self.is_nat_server(packet.source) {
             let mut all = self.error_from_behind(frame, packet, "passed_not_ours");
             // The gate may take a stranger for a server; where there are no ports to ask about, it stays so.

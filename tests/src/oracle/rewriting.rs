@@ -77,7 +77,7 @@ impl Expected {
         let at = addresses(quote.ip, v6);
         let mut expected = self.address_at(at.clone(), end, address).port(quote.at, end, port);
         if !v6 {
-            expected.sums.push(Sum::of(quote.ip + 10, vec![quote.ip..quote.at]));
+            expected.sums.push(Sum::of_header(quote.ip..quote.at));
         }
         if quote.summed {
             let field = quote.at + checksum_offset(quote.protocol);
@@ -107,7 +107,8 @@ impl Expected {
         let field = message.start + 2;
         // RFC 792: the message alone. RFC 4443 section 2.3: the addresses, too.
         let about = packet.source.is_ipv6().then(|| packet.addresses());
-        self.sums.push(Sum::of(field, about.into_iter().chain([message]).collect()));
+        let covers = about.into_iter().chain([message]).collect();
+        self.sums.push(Sum { field, covers, may_be_absent: false });
         self
     }
 
@@ -126,7 +127,7 @@ impl Expected {
     /// The checksum of the IPv4 header follows.
     fn header(mut self, packet: &Reading) -> Self {
         if packet.source.is_ipv4() {
-            self.sums.push(Sum::of(packet.ip + 10, vec![packet.ip..packet.ip + packet.header]));
+            self.sums.push(Sum::of_header(packet.ip..packet.ip + packet.header));
         }
         self
     }
@@ -142,8 +143,9 @@ impl Expected {
 }
 
 impl Sum {
-    const fn of(field: usize, covers: Vec<Range<usize>>) -> Self {
-        Self { field, covers, may_be_absent: false }
+    /// Of an IPv4 header.
+    fn of_header(header: Range<usize>) -> Self {
+        Self { field: header.start + 10, covers: [header].into(), may_be_absent: false }
     }
 
     fn deviation(&self, input: &[u8], output: &[u8]) -> Option<String> {

@@ -37,5 +37,5 @@ fn sum(bytes: &[u8]) -> u64 {
 
 /// Right checksums make every sum a multiple of all ones.
 const fn folds_to_nothing(sum: u64) -> bool {
-    sum % 0xffff == 0
+    sum.is_multiple_of(0xffff)
 }
