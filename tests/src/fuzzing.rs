@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use lb_common::verdict::Action;
 
-use crate::datapath::script::{Act, busy_world_of_both_families};
+use crate::datapath::script::{Act, busy_world_of_both_families, crowd};
 use crate::datapath::world::{Side, World};
 use crate::datapath::{Engine as _, Native};
 use crate::oracle::soundness::is_sound;
@@ -131,5 +131,12 @@ fn worlds() -> Vec<Native> {
         lagging(busy()).with(|world| (world.flows, world.agent_lives) = (false, false)),
         empty(busy()).with(|world| world.serving = false),
     ];
-    all.iter().map(|world| Native::with(world).expect("memory for a world")).collect()
+    let mut worlds: Vec<Native> =
+        all.iter().map(|world| Native::with(world).expect("memory for a world")).collect();
+    // Where each newcomer must find somebody to give way.
+    let mut crowded = Native::with(&lagging(busy())).expect("memory for a world");
+    crowd(1, busy().servers.len() as u64, crowded.arrays.flows.words());
+    crowded.rest();
+    worlds.push(crowded);
+    worlds
 }

@@ -49,6 +49,8 @@ pub struct Native {
     touched: Touched,
     /// States of servers before they were disturbed.
     undisturbed: Vec<(u32, u64)>,
+    /// What stands in the flow table when everything is forgotten, word by word; nothing, if it is empty.
+    resting: Vec<u64>,
 }
 
 /// What may hold anything, so that it can be forgotten without a look at all of it.
@@ -132,6 +134,7 @@ impl Native {
             buckets_seen: Cell::default(),
             touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
             undisturbed: Vec::new(),
+            resting: Vec::new(),
         };
         native.reset()?;
         Ok(native)
@@ -152,7 +155,10 @@ impl Native {
     /// Forgets connections, paths and what happened to servers, at the cost of what there is to be forgotten.
     pub fn forget(&mut self) {
         for number in self.touched.buckets.take() {
-            self.arrays.flows.get(number).into_iter().flatten().for_each(|word| word.store(0));
+            let first = number as usize * BUCKET_SLOTS;
+            for (word, at) in self.arrays.flows.get(number).into_iter().flatten().zip(first..) {
+                word.store(self.resting.get(at).copied().unwrap_or(0));
+            }
         }
         for number in self.touched.paths.take() {
             self.arrays.paths.get(number).into_iter().flatten().for_each(Path::clear);
@@ -163,6 +169,11 @@ impl Native {
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         self.servers.get_mut().clear();
         self.forwarded.set(0);
+    }
+
+    /// Whoever is stored now is still there when everything is forgotten.
+    pub fn rest(&mut self) {
+        self.resting = self.arrays.flows.words().iter().map(Word::load).collect();
     }
 
     /// Turns some of a server's flags over until everything is forgotten; whoever there is not, is not disturbed.

@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
+use lb_common::slot::Slot;
+use lb_common::word::Word;
+
 use super::world::{Hop, Server, Service, Side, World, mac_of};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Transport, Udp};
 use crate::random::Random;
@@ -87,6 +90,23 @@ fn world_of(address: Addresses) -> World {
         }
         world.route(rs(2), Hop { side: Side::Back, mac: mac_of(rs(2)) });
     })
+}
+
+/// Fills every place, so that each newcomer must find one to give way. Half the buckets are of one class each, for a
+/// bucket of everything always has somebody who has expired.
+pub fn crowd(seed: u64, servers: u64, slots: &[Word]) {
+    let mut random = Random::from_seed(seed);
+    // Class and age as the tick at which engines begin has them: nobody is old.
+    let young = [(0_u64, 1000 & 0x7f), (1, 1000 / 64), (2, 1000 / 64), (3, 1000 & 0xff)];
+    for bucket in slots.chunks(8) {
+        let (class, age) = young[random.below(4) as usize];
+        let mixed = random.below(2) == 0;
+        for slot in bucket {
+            let word = (1 + random.below(servers)) << Slot::SERVER_SHIFT | random.next() >> 16;
+            let (kept, parts) = (!(0x3ff << 38), class << 46 | age << 38);
+            slot.store(if mixed { word } else { word & kept | parts });
+        }
+    }
 }
 
 /// So many acts in the busy world. Clients and ports are few, so that connections are met again.

@@ -73,6 +73,27 @@ pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) ->
     Ok(())
 }
 
+/// Everything that happens in such a sequence of so many acts, answers included, if nobody changes the world.
+///
+/// # Errors
+/// The engine could not be run.
+pub fn story(seed: u64, acts: usize, engine: &mut dyn Engine) -> Result<Vec<Act>> {
+    engine.reset()?;
+    engine.install(&busy_world_of_both_families())?;
+    let mut answers = Answers { random: Random::from_seed(!seed), left: VecDeque::new() };
+    let mut script = random_of_both_families(seed, acts).into_iter();
+    let mut told = Vec::new();
+    while let Some(act) = answers.next().or_else(|| script.next()) {
+        match &act {
+            Act::Pass(ticks) => engine.pass(*ticks)?,
+            Act::Change(_) => continue,
+            Act::Frame(side, frame) => answers.heard(*side, &engine.run(*side, frame)?),
+        }
+        told.push(act);
+    }
+    Ok(told)
+}
+
 /// What all engines do with a frame.
 fn agreed(side: Side, frame: &[u8], engines: &mut [&mut dyn Engine]) -> Result<Observation> {
     let mut first: Option<Observation> = None;
