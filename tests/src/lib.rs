@@ -1,4 +1,5 @@
-//! The rig: everything the tests and the demo need around xlvs. Only [`datapath`] knows anything of xlvs itself.
+//! The rig: everything the tests and the demo need around xlvs. Only [`datapath`] and [`fuzzing`] know
+//! anything of xlvs itself.
 //!
 //! | to | use |
 //! | --- | --- |
@@ -7,6 +8,8 @@
 //! | flood the VIP with frames from random sources, or send single ones | [`flood`], [`packet_socket`] |
 //! | write, read and compare frames without the code under test | [`packet`], [`fixture`] |
 //! | run frames through the data path, as a library and as the kernel runs it | [`datapath`] |
+//! | say of each frame what may be done with it | [`oracle`] |
+//! | put any bytes at all through the data path | [`fuzzing`] |
 //! | judge a spread over weighted servers | [`chi_square`] |
 //! | count what the program received, from outside its own counters | [`accounting`] |
 //! | run the agent, its command line, nginx, wrk and curl | [`agent`], [`nginx`], [`wrk`], [`curl`] |
@@ -25,9 +28,11 @@ pub mod family;
 pub mod fixture;
 pub mod flood;
 pub mod folder;
+pub mod fuzzing;
 pub mod namespace;
 pub mod nginx;
 pub mod offload;
+pub mod oracle;
 pub mod packet;
 pub mod packet_socket;
 pub mod random;

@@ -1,10 +1,12 @@
 //! The pipeline as a library, run over ordinary memory: nothing here needs the kernel.
 
+mod against_the_oracle;
 mod bytes;
 mod callers;
 mod cases;
 mod collisions;
 mod conformance;
+mod corpus;
 mod day_one;
 mod flood;
 mod one_server;

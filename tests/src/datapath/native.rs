@@ -6,7 +6,9 @@ use std::io;
 
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
-use lb_common::entry::{Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers};
+use lb_common::entry::{
+    Caller, Counters, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+};
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::gate;
 use lb_common::identity::FlowId;
@@ -43,6 +45,46 @@ pub struct Native {
     forwarded: Cell<u64>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
+    /// Which of them, and which sets of paths, since everything was last forgotten.
+    touched: Touched,
+    /// States of servers before they were disturbed.
+    undisturbed: Vec<(u32, u64)>,
+    /// What stands in the flow table when everything is forgotten, word by word; nothing, if it is empty.
+    resting: Vec<u64>,
+}
+
+/// What may hold anything, so that it can be forgotten without a look at all of it.
+struct Touched {
+    buckets: Noted,
+    paths: Noted,
+}
+
+/// A set of numbers below a limit.
+struct Noted {
+    bits: Vec<Cell<u64>>,
+    numbers: RefCell<Vec<u32>>,
+}
+
+impl Noted {
+    fn below(limit: u32) -> Self {
+        Self { bits: vec![Cell::new(0); limit.div_ceil(64) as usize], numbers: RefCell::default() }
+    }
+
+    fn note(&self, number: u32) {
+        let Some(word) = self.bits.get(number as usize / 64) else { return };
+        let (before, bit) = (word.get(), 1 << (number % 64));
+        if before & bit == 0 {
+            word.set(before | bit);
+            self.numbers.borrow_mut().push(number);
+        }
+    }
+
+    /// All of them, which are forgotten by it.
+    fn take(&self) -> impl Iterator<Item = u32> {
+        let numbers = self.numbers.take();
+        numbers.iter().for_each(|number| self.bits[*number as usize / 64].set(0));
+        numbers.into_iter()
+    }
 }
 
 #[derive(Default)]
@@ -90,6 +132,9 @@ impl Native {
             servers: RefCell::default(),
             forwarded: Cell::default(),
             buckets_seen: Cell::default(),
+            touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
+            undisturbed: Vec::new(),
+            resting: Vec::new(),
         };
         native.reset()?;
         Ok(native)
@@ -105,6 +150,41 @@ impl Native {
     #[must_use]
     pub fn flows(&self) -> FlowTable<'_, Self> {
         FlowTable { memory: self, geometry: geometry() }
+    }
+
+    /// Forgets connections, paths and what happened to servers, at the cost of what there is to be forgotten.
+    pub fn forget(&mut self) {
+        for number in self.touched.buckets.take() {
+            let first = number as usize * BUCKET_SLOTS;
+            for (word, at) in self.arrays.flows.get(number).into_iter().flatten().zip(first..) {
+                word.store(self.resting.get(at).copied().unwrap_or(0));
+            }
+        }
+        for number in self.touched.paths.take() {
+            self.arrays.paths.get(number).into_iter().flatten().for_each(Path::clear);
+        }
+        for (number, state) in self.undisturbed.drain(..).rev() {
+            self.arrays.servers.all()[number as usize].state.store(state);
+        }
+        self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
+        self.servers.get_mut().clear();
+        self.forwarded.set(0);
+    }
+
+    /// Whoever is stored now is still there when everything is forgotten.
+    pub fn rest(&mut self) {
+        self.resting = self.arrays.flows.words().iter().map(Word::load).collect();
+    }
+
+    /// Turns some of a server's flags over until everything is forgotten; whoever there is not, is not disturbed.
+    pub fn disturb(&mut self, number: u8, flags: u8) {
+        const CHANGING: u64 =
+            (ServerState::IN_USE | ServerState::DOWN | ServerState::DRAINED | ServerState::REMOVED) as u64;
+        let number = 1 + u32::from(number) % self.names.len().max(1) as u32;
+        let Some(server) = self.arrays.servers.get(number) else { return };
+        let state = server.state.load();
+        self.undisturbed.push((number, state));
+        server.state.store(state ^ u64::from(flags) & CHANGING);
     }
 
     /// Every stored connection.
@@ -211,6 +291,7 @@ impl Memory for Native {
     type Cell = Word;
     fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.buckets_seen.set(self.buckets_seen.get() + 1);
+        self.touched.buckets.note(number);
         self.arrays.flows.get(number)
     }
 }
@@ -259,6 +340,7 @@ impl Tables for Native {
     }
 
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
+        self.touched.paths.note(set);
         self.arrays.paths.get(set)
     }
 

@@ -31,7 +31,7 @@ pub struct Hop {
     pub mac: Mac,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Protocol {
     Tcp,
     Udp,
