@@ -229,3 +229,20 @@ impl PortNumber {
         self.0 as u32 % Self::LIMIT
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_equal_if_all_their_words_are(words: [u32; 4], at in 0_usize..4, bit in 0_u32..32) {
+            let mut other = words;
+            other[at] ^= 1 << bit;
+            prop_assert!(Addr::from_words(words) == Addr::from_words(words));
+            prop_assert!(Addr::from_words(words) != Addr::from_words(other));
+        }
+    }
+}
