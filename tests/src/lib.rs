@@ -17,28 +17,45 @@
 //! Everything a module creates is removed when its guard is dropped, on a panic too, and by
 //! [`cleanup::on_signals`] on SIGINT and SIGTERM.
 
+#[cfg(feature = "rig")]
 pub mod accounting;
+#[cfg(feature = "rig")]
 pub mod agent;
 pub mod chi_square;
+#[cfg(feature = "rig")]
 pub mod cleanup;
+#[cfg(feature = "rig")]
 pub mod curl;
+#[cfg(feature = "rig")]
 pub mod daemon;
 pub mod datapath;
 pub mod family;
 pub mod fixture;
+#[cfg(feature = "rig")]
 pub mod flood;
+#[cfg(feature = "rig")]
 pub mod folder;
 pub mod fuzzing;
+#[cfg(feature = "rig")]
 pub mod namespace;
+#[cfg(feature = "rig")]
 pub mod nginx;
+#[cfg(feature = "rig")]
 pub mod offload;
 pub mod oracle;
 pub mod packet;
+#[cfg(feature = "rig")]
 pub mod packet_socket;
 pub mod random;
+#[cfg(feature = "rig")]
 pub mod service_text;
+#[cfg(feature = "rig")]
 pub mod stub;
+#[cfg(feature = "rig")]
 pub mod tools;
+#[cfg(feature = "rig")]
 pub mod topology;
+#[cfg(feature = "rig")]
 pub mod traffic;
+#[cfg(feature = "rig")]
 pub mod wrk;

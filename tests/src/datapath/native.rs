@@ -224,7 +224,7 @@ impl Native {
         let mut servers = self.servers.take();
         for (index, name) in self.names.iter().enumerate() {
             let counters = ServerId::new(index as u16 + 1).and_then(|id| servers.remove(&id));
-            growth.extend(super::program::named(name, counters.unwrap_or_default()));
+            growth.extend(super::named(name, counters.unwrap_or_default()));
         }
         growth
     }

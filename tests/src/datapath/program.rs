@@ -23,7 +23,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry};
 use super::region::{Region, Value};
 use super::world::{Side, World};
-use super::{Engine, FIRST_TICK};
+use super::{Engine, FIRST_TICK, named};
 use crate::family::Family;
 use crate::fixture::Observation;
 use crate::namespace::{Group, Namespace};
@@ -227,12 +227,6 @@ const fn name_of(side: Side) -> &'static str {
         Side::Front => "front",
         Side::Back => "back",
     }
-}
-
-/// A server's counters under the names that fixtures use.
-pub(super) fn named(server: &str, counters: Counters) -> impl Iterator<Item = (String, i64)> {
-    let fields = ["connections", "packets_in", "bytes_in", "packets_out", "bytes_out"];
-    fields.into_iter().zip(counters.to_array()).map(move |(field, n)| (format!("{server}.{field}"), n as i64))
 }
 
 fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
