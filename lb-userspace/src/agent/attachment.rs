@@ -3,6 +3,8 @@
 //! A VLAN is a part of what its device carries, so the program is attached to the device; a bond's traffic is the bond's,
 //! whichever member it comes through.
 
+use std::collections::BTreeSet;
+
 use lb_common::wire::Wire;
 
 use super::preflight::Finding;
@@ -146,7 +148,7 @@ fn stripping(nic: &Link, on: &[String]) -> Option<Finding> {
 
 /// What a user of these interfaces had better know.
 #[must_use]
-pub fn hints(attachments: &[Attachment]) -> Vec<String> {
+pub fn hints(attachments: &[Attachment]) -> BTreeSet<String> {
     attachments.iter().flat_map(of_kind).collect()
 }
 
