@@ -35,7 +35,7 @@ const _: () = {
     assert!(size_of::<Service>() == 96);
     assert!(size_of::<Server>() == 64);
     assert!(size_of::<Counters>() == 40);
-    assert!(size_of::<Interface>() == 16);
+    assert!(size_of::<Interface>() == 24);
     assert!(size_of::<Path>() == 16);
     assert!(size_of::<About>() == 64);
     assert!(core::mem::offset_of!(Server, address) == 16);

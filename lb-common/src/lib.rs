@@ -1,7 +1,7 @@
 //! What the data path, the agent and the tests share.
 //!
 //! Two kinds of things live here, both without I/O and without the standard library:
-//! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`]) and the
+//! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`], [`wire`]) and the
 //! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`lifecycle`], [`pick`], [`maglev`]).
 //!
 //! Invariants:
@@ -37,7 +37,8 @@ mod pod;
 pub mod slot;
 pub mod stage;
 pub mod verdict;
+pub mod wire;
 pub mod word;
 
 /// Version of everything in the pinned maps. Stored in the pins; compared before anything in them is believed.
-pub const ABI_VERSION: u64 = 1;
+pub const ABI_VERSION: u64 = 2;

@@ -4,6 +4,7 @@
 use crate::{
     entry::{Counters, EndpointKey, Sharers, Tally},
     net::Addr,
+    wire::Wire,
 };
 
 // SAFETY: for all of these, `repr(C)`, integers only, padding spelled out as fields, any bit pattern valid.
@@ -16,3 +17,5 @@ unsafe impl aya::Pod for Sharers {}
 unsafe impl aya::Pod for Counters {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Tally {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Wire {}

@@ -68,6 +68,9 @@ verdicts! {
     19 ForwardedIcmpReply "forwarded_icmp_reply" Send "An ICMP error about a packet to a real server, to the client of the connection it quotes.";
     20 RepliedEcho "replied_echo" Send "A ping of a VIP that has a usable server was answered.";
     21 PassedIcmpUnmatched "passed_icmp_unmatched" Pass "An ICMP error to a VIP that quotes no connection of its services.";
+    22 PassedSctp "passed_sctp" Pass "SCTP to a VIP: its associations have several addresses, so the kernel gets it.";
+    23 PassedVlan "passed_vlan" Pass "Carries VLAN tags that none of the configured interfaces has.";
+    24 DroppedNoHeadroom "dropped_no_headroom" Drop "The driver left no room in front of the frame for one more VLAN tag.";
 }
 
 /// Room in the counters for verdicts to come.

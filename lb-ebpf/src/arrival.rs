@@ -146,6 +146,7 @@ fn without_ports<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>, why
     let vip = packet.destination;
     match why {
         NoTransport::Fragment => if_vip(director, vip, Verdict::DroppedFragment),
+        NoTransport::Sctp => if_vip(director, vip, Verdict::PassedSctp),
         NoTransport::Other => if_vip(director, vip, Verdict::PassedNotBalanced),
         NoTransport::Malformed => if_vip(director, vip, Verdict::PassedMalformed),
     }

@@ -39,6 +39,7 @@ pub mod select;
 pub mod sharing;
 pub mod stages;
 pub mod tables;
+pub mod tags;
 
-pub use outcome::{Exit, Outcome};
+pub use outcome::{Door, Exit, Outcome};
 pub use stages::process;

@@ -14,25 +14,25 @@ use lb_common::{
     stage::Stage,
     verdict::{Action, Verdict},
 };
-use lb_ebpf::{Exit, Outcome, frame::Frame, stages};
+use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tables::Tables, tags};
 use maps::{DEVICES, KernelTables, jump};
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs(context: XdpContext) -> u32 {
     run(&context, stages::entry)
 }
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs_reply(context: XdpContext) -> u32 {
     run(&context, stages::reply)
 }
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs_arrival(context: XdpContext) -> u32 {
     run(&context, stages::arrival)
 }
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs_icmp(context: XdpContext) -> u32 {
     run(&context, stages::icmp)
 }
@@ -41,15 +41,14 @@ pub fn xlvs_icmp(context: XdpContext) -> u32 {
 #[inline(always)]
 fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
     let tables = KernelTables::new(context.ctx);
-    let length = (context.data_end() - context.data()) as u64;
+    let frame = tables.frame();
+    let length = tables.frame_length();
     // No frame is empty: the comparison alone makes another program of it.
     if cfg!(feature = "variant") && length == 0 {
         return xdp_action::XDP_ABORTED;
     }
-    // SAFETY: the kernel gives this frame to this run alone.
-    let frame = unsafe { Frame::of_range(context.data() as *mut u8, context.data_end() as *mut u8) };
     let outcome = hand_over(context, stage(&frame, &tables));
-    let (action, verdict) = execute(outcome);
+    let (action, verdict) = execute(tags::finish(outcome, &tables));
     tables.conclude(verdict, length);
     if verdict == Verdict::Aborted as u32 && tables.may_log() {
         complain(context);

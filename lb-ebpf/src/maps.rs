@@ -7,7 +7,10 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
     btf_maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray},
-    helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail},
+    helpers::{
+        bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+        bpf_xdp_get_buff_len,
+    },
     macros::btf_map,
 };
 use lb_common::{
@@ -22,6 +25,7 @@ use lb_common::{
     slot::ServerId,
     stage::STAGE_LIMIT,
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
+    wire::Wire,
     word::Word,
 };
 use lb_ebpf::{
@@ -30,6 +34,7 @@ use lb_ebpf::{
     frame::Frame,
     sharing::Tie,
     tables::{Direction, Tables},
+    tags::{self, Head},
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -63,6 +68,8 @@ static PATHS: Array<[Path; Path::WAYS], { Path::SETS as usize }, MMAPABLE> = Arr
 #[btf_map]
 static INTERFACES: Array<Interface, { PortNumber::LIMIT as usize }, MMAPABLE> = Array::new();
 #[btf_map]
+static VLANS: HashMap<Wire, u32, { PortNumber::LIMIT as usize }> = HashMap::new();
+#[btf_map]
 pub(crate) static DEVICES: DevMap<{ PortNumber::LIMIT as usize }> = DevMap::new();
 /// The programs that this one hands over to: each loading of the object has its own.
 #[btf_map]
@@ -83,6 +90,18 @@ impl KernelTables {
     #[inline(always)]
     pub(crate) fn new(context: *mut xdp_md) -> Self {
         Self { context }
+    }
+
+    /// The frame as it is now.
+    #[inline(always)]
+    pub(crate) fn frame(&self) -> Frame<'_> {
+        // SAFETY: the context is valid for the whole run, and the kernel gives its frame to this run alone.
+        unsafe {
+            Frame::of_range(
+                (*self.context).data as usize as *mut u8,
+                (*self.context).data_end as usize as *mut u8,
+            )
+        }
     }
 
     /// Counts the frame's verdict: the only place that does.
@@ -193,14 +212,35 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn route(&self, from: Addr, to: Addr) -> Option<NextHop> {
-        NextHop::from_word(fib_lookup(self.context, &from, &to))
+    fn vlan(&self, wire: &Wire) -> Option<u32> {
+        // SAFETY: the value is copied out at once.
+        unsafe { VLANS.get(wire) }.copied()
+    }
+
+    #[inline(always)]
+    fn route(&self, by: u32, from: &Addr, to: &Addr) -> Option<NextHop> {
+        NextHop::from_word(fib_lookup(self.context, by, from, to))
+    }
+
+    #[inline(always)]
+    fn frame_length(&self) -> u64 {
+        // SAFETY: the context is valid for the whole run.
+        unsafe { bpf_xdp_get_buff_len(self.context) }
     }
 
     #[inline(always)]
     fn trim(&self, bytes: usize) {
         // SAFETY: the context is valid; no view into the frame is used afterwards.
         unsafe { bpf_xdp_adjust_tail(self.context, -(bytes as i32)) };
+    }
+
+    #[inline(always)]
+    fn moved(&self, bytes: i32) -> Option<Frame<'_>> {
+        // SAFETY: the context is valid; no view into the frame is used afterwards.
+        if bytes != 0 && unsafe { bpf_xdp_adjust_head(self.context, -bytes) } != 0 {
+            return None;
+        }
+        Some(self.frame())
     }
 
     #[inline(always)]
@@ -232,6 +272,16 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn behind_extensions(&self, _: &Frame<'_>, at: u64, number: u8) -> Upper {
         Upper::from_word(xlvs_behind_extensions(self.context, at as u32, u32::from(number)))
+    }
+
+    #[inline(always)]
+    fn head(&self, _: &Frame<'_>) -> Head {
+        Head::from_word(xlvs_head(self.context))
+    }
+
+    #[inline(always)]
+    fn dress(&self, port: PortNumber) -> bool {
+        xlvs_dress(self.context, port.index()) != 0
     }
 
     #[inline(always)]
@@ -294,10 +344,9 @@ pub(crate) fn jump<const STAGE: u32>(context: *mut xdp_md) {
     }
 }
 
-/// The kernel's next hop from one address to another, as a word; 0 if it knows none. A subprogram, because its 64
-/// bytes of parameters would lie on the stack of every packet.
-#[inline(never)]
-fn fib_lookup(context: *mut xdp_md, from: &Addr, to: &Addr) -> u64 {
+/// The kernel's next hop from one address to another, as a word; 0 if it knows none.
+#[inline(always)]
+fn fib_lookup(context: *mut xdp_md, by: u32, from: &Addr, to: &Addr) -> u64 {
     const AF_INET: u64 = 2;
     const AF_INET6: u64 = 10;
     // `struct bpf_fib_lookup` as eight words, because the verifier wants the stack accessed aligned: family; ifindex;
@@ -305,8 +354,7 @@ fn fib_lookup(context: *mut xdp_md, from: &Addr, to: &Addr) -> u64 {
     let params: [Word; 8] = [const { Word::new(0) }; 8];
     let in_ipv4 = to.as_v4().is_some();
     params[0].store(if in_ipv4 { AF_INET } else { AF_INET6 });
-    // SAFETY: the context is valid for the whole run.
-    params[1].store(u64::from(unsafe { (*context).ingress_ifindex }));
+    params[1].store(u64::from(by));
     for (place, addr) in [(2, from), (4, to)] {
         let [a, b, c, d] = addr.words().map(u64::from);
         params[place].store(if in_ipv4 { d } else { a | b << 32 });
@@ -392,9 +440,21 @@ extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn xlvs_behind_extensions(context: *mut xdp_md, at: u32, number: u32) -> u64 {
-    // SAFETY: the context is valid for the whole run, and the kernel gives its frame to this run alone.
-    let frame = unsafe {
-        Frame::of_range((*context).data as usize as *mut u8, (*context).data_end as usize as *mut u8)
-    };
-    extensions::skip(&frame, u64::from(at), number as u8).word()
+    let tables = KernelTables::new(context);
+    extensions::skip(&tables.frame(), u64::from(at), number as u8).word()
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_head(context: *mut xdp_md) -> u64 {
+    let tables = KernelTables::new(context);
+    tags::read(&tables.frame(), &tables).word()
+}
+
+/// Likewise. Moves the frame's start, so the kernel forgets what it knew of the frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_dress(context: *mut xdp_md, port: u32) -> u64 {
+    u64::from(tags::dress(&KernelTables::new(context), PortNumber::of_interface(port)))
 }

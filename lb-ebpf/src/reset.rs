@@ -30,7 +30,8 @@ pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> 
             let (from, to) = (packet.link.source.mac(), packet.link.destination.mac());
             packet.link.source.set_mac(to);
             packet.link.destination.set_mac(from);
-            tables.trim(frame.len() - (packet.shape.link_length() + length) as usize);
+            let kept = packet.shape.link_length() + length;
+            tables.trim((tables.frame_length() - kept) as usize);
             Outcome::sent(Verdict::RepliedReset, Exit::Back)
         }
         None => Verdict::DroppedNoServer.into(),

@@ -99,5 +99,5 @@ pub fn send(packet: &Packet<'_>, way: Way, verdict: Verdict) -> Outcome {
     let NextHop { mac, .. } = way.next_hop;
     packet.link.destination.set_mac(mac);
     packet.link.source.set_mac(way.own_mac);
-    Outcome::sent(verdict, way.exit)
+    Outcome::sent_by(verdict, way.door)
 }

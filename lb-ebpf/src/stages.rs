@@ -15,6 +15,7 @@ use crate::{
     parse::{self, Packet},
     reset,
     tables::Tables,
+    tags,
 };
 
 /// The whole way of one frame, as the kernel's tail calls make it.
@@ -27,13 +28,13 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Icmp => icmp(frame, tables),
         };
     }
-    outcome
+    tags::finish(outcome, tables)
 }
 
 /// What came to a VIP and belongs to a stored connection; and what is none of ours.
 #[inline(always)]
 pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame) {
+    let packet = match parse::network(frame, tables) {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };
@@ -49,7 +50,7 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// What came from a NAT server.
 #[inline(always)]
 pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame) {
+    let packet = match parse::network(frame, tables) {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };
@@ -63,7 +64,7 @@ pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// What came to a VIP and belongs to no connection that is stored.
 #[inline(always)]
 pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame) {
+    let packet = match parse::network(frame, tables) {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };
@@ -83,15 +84,17 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// Errors about what was sent to or from a VIP, and pings of one.
 #[inline(always)]
 pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame) {
+    let parsed = parse::network_apart(frame, tables);
+    // Where it lies: a copy would not fit the stack.
+    let packet = match &parsed {
         Ok(packet) => packet,
-        Err(outcome) => return outcome,
+        Err(outcome) => return *outcome,
     };
     if arrival::is_vip(tables, packet.destination) {
-        return icmp::to_vip(frame, &packet, tables);
+        return icmp::to_vip(frame, packet, tables);
     }
     // Also from a router between director and servers, which no gate knows.
-    match icmp::from_behind(frame, &packet, tables) {
+    match icmp::from_behind(frame, packet, tables) {
         // Whoever it may be from: the kernel's.
         Outcome::OPEN if may_be(tables, packet.source, Role::NatServer) => Verdict::PassedUnexplained.into(),
         Outcome::OPEN => Verdict::PassedNotOurs.into(),

@@ -8,6 +8,7 @@ use lb_common::{
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     slot::ServerId,
     verdict::Event,
+    wire::Wire,
 };
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     extensions::{self, Upper},
     frame::Frame,
     sharing::Tie,
+    tags::{self, Head},
 };
 
 /// Which way a packet went, seen from the VIP.
@@ -47,10 +49,17 @@ pub trait Tables: Memory {
     fn monotonic_ns(&self) -> u64;
     /// Whether this packet is one of those that look at the machine's clock although they need not.
     fn is_time_to_look(&self) -> bool;
-    /// The kernel's routing for a packet to this address.
-    fn route(&self, from: Addr, to: Addr) -> Option<NextHop>;
+    /// The index of the interface with these tags on this device.
+    fn vlan(&self, wire: &Wire) -> Option<u32>;
+    /// The kernel's routing for a packet to this address that came by the interface with this index.
+    fn route(&self, by: u32, from: &Addr, to: &Addr) -> Option<NextHop>;
+    /// Of the frame at hand, bytes, with what lies beyond its first buffer. Costs a helper call.
+    fn frame_length(&self) -> u64;
     /// Cuts so many bytes off the frame's end; views into it are void afterwards.
     fn trim(&self, bytes: usize);
+    /// The frame with so many bytes more in front, of any content, or fewer; `None` if there is no room. Views into the
+    /// frame as it was are void afterwards.
+    fn moved(&self, bytes: i32) -> Option<Frame<'_>>;
     /// Where the flow's entry stands, for ways that ask about several flows: in the kernel a subprogram that is verified
     /// once, not once for each way that leads to it.
     fn locate(&self, flow: FlowId) -> Option<Place>;
@@ -74,6 +83,20 @@ pub trait Tables: Memory {
     }
     /// Where the caller of the connection at this place is noted.
     fn caller(&self, place: Place) -> Option<&Caller>;
+    /// [`tags::read`]; likewise.
+    fn head(&self, frame: &Frame<'_>) -> Head
+    where
+        Self: Sized,
+    {
+        tags::read(frame, self)
+    }
+    /// [`tags::dress`]; likewise.
+    fn dress(&self, port: PortNumber) -> bool
+    where
+        Self: Sized,
+    {
+        tags::dress(self, port)
+    }
     /// [`extensions::skip`]; likewise.
     fn behind_extensions(&self, frame: &Frame<'_>, at: u64, number: u8) -> Upper {
         extensions::skip(frame, at, number)

@@ -14,6 +14,7 @@ mod crowd;
 mod dead_server;
 mod flood;
 mod icmp;
+mod interfaces;
 mod length;
 mod lists;
 mod load;

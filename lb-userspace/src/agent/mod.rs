@@ -7,6 +7,7 @@
 
 mod actor;
 mod arena;
+mod attachment;
 mod backends;
 mod connections;
 mod desired;
@@ -23,6 +24,7 @@ mod netns;
 mod options;
 mod orders;
 mod pinned;
+mod ports;
 mod preflight;
 mod privileges;
 mod services;

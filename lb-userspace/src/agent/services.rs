@@ -175,7 +175,7 @@ impl Agent {
     fn next_hop(&self, id: ServerId) -> Option<api::NextHop> {
         let word = self.installation.maps.servers.get(id.index())?.next_hop.load();
         let hop = NextHop::from_word(word)?;
-        let index = self.installation.maps.interfaces.get(hop.port.index())?.ifindex.load() as u32;
+        let index = self.installation.maps.interfaces.get(hop.port.index())?.index.load() as u32;
         let view = self.view.borrow();
         let interface =
             view.links.get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone());

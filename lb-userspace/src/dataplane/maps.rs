@@ -11,6 +11,7 @@ use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
 use lb_common::net::Addr;
 use lb_common::slot::{Geometry, ServerId};
 use lb_common::verdict::{Event, Verdict};
+use lb_common::wire::Wire;
 use lb_common::word::Word;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -52,6 +53,8 @@ pub struct Maps {
     pub listener_room: u32,
     pub backends: HashMap<MapData, EndpointKey, Sharers>,
     pub locals: HashMap<MapData, Addr, u32>,
+    /// The interface with these tags on this device, by index.
+    pub vlans: HashMap<MapData, Wire, u32>,
     pub devices: DevMap<MapData>,
     verdicts: PerCpuArray<MapData, Tally>,
     events: PerCpuArray<MapData, u64>,
@@ -100,6 +103,7 @@ impl Maps {
             listener_room,
             backends: typed(ebpf, "BACKENDS")?,
             locals: typed(ebpf, "LOCALS")?,
+            vlans: typed(ebpf, "VLANS")?,
             devices: typed(ebpf, "DEVICES")?,
             verdicts: typed(ebpf, "VERDICTS")?,
             events: typed(ebpf, "EVENTS")?,

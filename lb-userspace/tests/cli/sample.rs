@@ -156,6 +156,7 @@ pub(crate) fn status() -> StatusReport {
         interfaces: vec![InterfaceStatus {
             name: "eth0".to_owned(),
             index: Some(2),
+            device: "eth0".to_owned(),
             mode: Some(XdpMode::Native),
             reason: None,
         }],

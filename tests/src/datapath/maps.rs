@@ -14,6 +14,7 @@ use lb_common::maglev::{Share, table};
 use lb_common::net::{Addr, NextHop, Port, PortNumber};
 use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
 use lb_common::slot::{Geometry, Limits, MIN_BUCKET_BITS};
+use lb_common::wire::{Tags, Wire};
 use lb_common::word::Word;
 use lb_common::{net, slot::ServerId};
 
@@ -51,6 +52,8 @@ pub trait Keyed {
     fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()>;
     fn add_backend(&mut self, key: EndpointKey, sharers: Sharers) -> Result<()>;
     fn add_local(&mut self, addr: Addr) -> Result<()>;
+    /// The VLAN interface with this index has this wire.
+    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()>;
     fn clear(&mut self) -> Result<()>;
 }
 
@@ -129,6 +132,11 @@ impl Arrays {
         for (key, sharers) in backends {
             keyed.add_backend(key, sharers)?;
         }
+        for (number, (side, tags)) in world.vlans.iter().enumerate() {
+            let wire = Wire { device: indices[*side as usize], tags: *tags };
+            self.write_interface(vlan_index(number), wire, *side);
+            keyed.add_vlan(wire, vlan_index(number))?;
+        }
         for local in &world.locals {
             keyed.add_local(Addr::from(*local))?;
         }
@@ -159,10 +167,13 @@ impl Arrays {
         let silence = if world.agent_lives { 0 } else { 1000 * TICK_NS };
         self.clock.all()[0].beat(machine_ns.saturating_sub(silence), 1_700_000_000);
         for (side, index) in Side::BOTH.into_iter().zip(indices) {
-            let interface = &self.interfaces.all()[PortNumber::of_interface(index).index() as usize];
-            interface.ifindex.store(u64::from(index));
-            interface.set_mac(side.mac());
+            self.write_interface(index, Wire { device: index, tags: Tags::NONE }, side);
         }
+    }
+
+    fn write_interface(&self, index: u32, wire: Wire, side: Side) {
+        let interface = &self.interfaces.all()[PortNumber::of_interface(index).index() as usize];
+        interface.set(index, wire, side.mac());
     }
 
     fn admit(&self, addr: Addr, role: Role) {
@@ -235,9 +246,20 @@ impl Arrays {
         entry.address.store(Addr::from(server.address));
         entry.vip.store(Addr::from(service.vip));
         entry.name_hash.store(name_hash(name_hash(0, service.name.as_bytes()), server.name.as_bytes()));
-        entry.next_hop.store(server.next_hop.map_or(0, |hop| next_hop(hop, indices).to_word()));
+        let way = |hop: Hop| {
+            let vlan = world.vlans.iter().position(|vlan| *vlan == (hop.side, server.tags));
+            let mut way = next_hop(hop, indices);
+            way.port = vlan.map_or(way.port, |number| PortNumber::of_interface(vlan_index(number)));
+            way.to_word()
+        };
+        entry.next_hop.store(server.next_hop.map_or(0, way));
         entry.state.store(state.to_word());
     }
+}
+
+/// The kernel index of a world's VLAN interface, beyond those that devices of a test have.
+pub const fn vlan_index(number: usize) -> u32 {
+    3000 + number as u32
 }
 
 /// A neighbour as the data path writes it.

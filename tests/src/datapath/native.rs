@@ -15,6 +15,7 @@ use lb_common::identity::FlowId;
 use lb_common::net::{Addr, NextHop, PortNumber};
 use lb_common::slot::{ServerId, Slot};
 use lb_common::verdict::{Action, Event, Verdict};
+use lb_common::wire::Wire;
 use lb_common::word::Word;
 use lb_ebpf::director::Director;
 use lb_ebpf::frame::Frame;
@@ -27,6 +28,12 @@ use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
 use crate::fixture::Observation;
 
+/// The room in front of a frame that drivers leave.
+const HEADROOM: usize = 256;
+
+/// What the first buffer of a frame holds: a page less what the kernel puts around it.
+const FIRST_BUFFER: usize = 3520;
+
 /// The kernel indices of the two sides.
 const INDICES: [u32; 2] = [3, 4];
 
@@ -38,7 +45,9 @@ pub struct Native {
     names: Vec<String>,
     machine_ns: u64,
     ingress: Cell<u32>,
-    trimmed: Cell<usize>,
+    /// Where the frame at hand lies, with room in front of it, and which part of it is left.
+    memory: Vec<Cell<u8>>,
+    left: Cell<(usize, usize)>,
     verdicts: Cell<[i64; Verdict::ALL.len()]>,
     events: Cell<[i64; Event::ALL.len()]>,
     servers: RefCell<HashMap<ServerId, Counters>>,
@@ -92,6 +101,7 @@ struct HashMaps {
     listeners: HashMap<EndpointKey, u32>,
     backends: HashMap<EndpointKey, Sharers>,
     locals: HashSet<Addr>,
+    vlans: HashMap<Wire, u32>,
 }
 
 impl Keyed for HashMaps {
@@ -107,6 +117,11 @@ impl Keyed for HashMaps {
 
     fn add_local(&mut self, addr: Addr) -> Result<()> {
         self.locals.insert(addr);
+        Ok(())
+    }
+
+    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()> {
+        self.vlans.insert(wire, index);
         Ok(())
     }
 
@@ -126,7 +141,8 @@ impl Native {
             names: Vec::new(),
             machine_ns: 5_000_000 * TICK_NS,
             ingress: Cell::new(0),
-            trimmed: Cell::new(0),
+            memory: Vec::new(),
+            left: Cell::new((0, 0)),
             verdicts: Cell::default(),
             events: Cell::default(),
             servers: RefCell::default(),
@@ -195,12 +211,17 @@ impl Native {
     /// Runs a frame whose fate nobody wants to know in detail: the verdict and the frame that is left.
     pub fn push(&mut self, from: Side, frame: &[u8]) -> (Verdict, Exit, Vec<u8>) {
         self.ingress.set(INDICES[from as usize]);
-        self.trimmed.set(0);
-        let mut bytes = frame.to_vec();
-        let outcome = process(&Frame::of_bytes(&mut bytes), self);
-        bytes.truncate(bytes.len() - self.trimmed.get());
+        self.memory.clear();
+        self.memory.extend([0; HEADROOM].into_iter().chain(frame.iter().copied()).map(Cell::new));
+        self.left.set((HEADROOM, self.memory.len()));
+        let outcome = process(&self.frame(), self);
+        let (start, end) = self.left.get();
+        let bytes = self.memory[start..end].iter().map(Cell::get).collect();
         // What the program does with an outcome: a redirect to nowhere is a drop.
-        let known = |port: PortNumber| INDICES.iter().any(|i| PortNumber::of_interface(*i) == port);
+        let known = |port: PortNumber| {
+            let entry = self.arrays.interfaces.get(port.index());
+            entry.is_some_and(|interface| interface.index.load() != 0)
+        };
         let verdict = match (outcome.verdict().unwrap_or(Verdict::Aborted), outcome.exit()) {
             (verdict, Exit::Through(port)) if verdict.action() == Action::Send && !known(port) => {
                 Verdict::DroppedNoNextHop
@@ -214,6 +235,12 @@ impl Native {
         verdicts[verdict as usize] += 1;
         self.verdicts.set(verdicts);
         (verdict, outcome.exit(), bytes)
+    }
+
+    /// What is left of the frame at hand.
+    fn frame(&self) -> Frame<'_> {
+        let (start, end) = self.left.get();
+        Frame::of_cells(&self.memory[start..end.min(start + FIRST_BUFFER)])
     }
 
     /// Growth since the last call, which is forgotten by it.
@@ -360,12 +387,29 @@ impl Tables for Native {
         self.forwarded.get().is_multiple_of(LOOK_EVERY)
     }
 
-    fn route(&self, _: Addr, to: Addr) -> Option<NextHop> {
-        self.routes.get(&to).map(|hop| next_hop(*hop, INDICES))
+    fn vlan(&self, wire: &Wire) -> Option<u32> {
+        self.keyed.vlans.get(wire).copied()
+    }
+
+    fn route(&self, _: u32, _: &Addr, to: &Addr) -> Option<NextHop> {
+        self.routes.get(to).map(|hop| next_hop(*hop, INDICES))
+    }
+
+    fn frame_length(&self) -> u64 {
+        let (start, end) = self.left.get();
+        (end - start) as u64
     }
 
     fn trim(&self, bytes: usize) {
-        self.trimmed.set(bytes);
+        let (start, end) = self.left.get();
+        self.left.set((start, end - bytes));
+    }
+
+    fn moved(&self, bytes: i32) -> Option<Frame<'_>> {
+        let (start, end) = self.left.get();
+        let start = start.checked_add_signed(-(bytes as isize))?;
+        self.left.set((start, end));
+        Some(self.frame())
     }
 
     fn locate(&self, flow: FlowId) -> Option<Place> {

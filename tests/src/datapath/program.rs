@@ -18,6 +18,7 @@ use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::stage::{ENTRY, Stage};
 use lb_common::verdict::{Event, Verdict};
+use lb_common::wire::Wire;
 use nix::time::{ClockId, clock_gettime};
 
 use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry};
@@ -58,6 +59,8 @@ struct HashMaps {
     listeners: HashMap<MapData, EndpointKey, u32>,
     backends: HashMap<MapData, EndpointKey, Sharers>,
     locals: HashMap<MapData, Addr, u32>,
+    vlans: HashMap<MapData, Wire, u32>,
+    devices: DevMap<MapData>,
 }
 
 /// The bytes of the object under test.
@@ -142,6 +145,8 @@ impl Program {
                 listeners: take(&mut ebpf, "LISTENERS")?,
                 backends: take(&mut ebpf, "BACKENDS")?,
                 locals: take(&mut ebpf, "LOCALS")?,
+                vlans: take(&mut ebpf, "VLANS")?,
+                devices,
             },
             verdicts: take(&mut ebpf, "VERDICTS")?,
             events: take(&mut ebpf, "EVENTS")?,
@@ -182,7 +187,8 @@ impl Program {
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, self.indices[from as usize], 0, 0];
         let context: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
-        let mut output = vec![0; frame.len()];
+        // A frame may grow.
+        let mut output = vec![0; frame.len() + 128];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut output),
@@ -270,6 +276,11 @@ impl Keyed for HashMaps {
         self.locals.insert(addr, 1, 0).context("cannot add a local address")
     }
 
+    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()> {
+        self.devices.set(PortNumber::of_interface(index).index(), wire.device, None, 0)?;
+        self.vlans.insert(wire, index, 0).context("cannot add a VLAN interface")
+    }
+
     fn clear(&mut self) -> Result<()> {
         for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
             self.listeners.remove(&key)?;
@@ -279,6 +290,9 @@ impl Keyed for HashMaps {
         }
         for key in self.locals.keys().collect::<Result<Vec<_>, _>>()? {
             self.locals.remove(&key)?;
+        }
+        for key in self.vlans.keys().collect::<Result<Vec<_>, _>>()? {
+            self.vlans.remove(&key)?;
         }
         Ok(())
     }

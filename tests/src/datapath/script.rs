@@ -222,7 +222,8 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     };
     let mut frame = Frame::new(mac_of(source), side.mac(), packet);
     if random.below(10) == 0 {
-        frame = frame.vlan(random.below(4096) as u16);
+        // A priority alone, or a VLAN that the director has not.
+        frame = frame.vlan([random.below(8) << 13, random.below(4096)][random.below(2) as usize] as u16);
     }
     let mut bytes = frame.bytes();
     if random.below(10) == 0 {

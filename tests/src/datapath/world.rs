@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use lb_common::wire::Tags;
+
 use crate::packet::Mac;
 
 /// The client's side or the servers'. A one-arm director has only the front.
@@ -91,6 +93,8 @@ pub struct Server {
     /// In the miss table, if that still has an older one.
     pub miss_weight: Option<u32>,
     pub next_hop: Option<Hop>,
+    /// The VLAN in which the next hop is; one of the world's.
+    pub tags: Tags,
     pub down: bool,
     pub drained: bool,
     pub removed: bool,
@@ -110,6 +114,7 @@ impl Server {
             weight: 1,
             miss_weight: None,
             next_hop,
+            tags: Tags::NONE,
             down: false,
             drained: false,
             removed: false,
@@ -125,6 +130,12 @@ impl Server {
     #[must_use]
     pub fn by(self, next_hop: Option<Hop>) -> Self {
         Self { next_hop, ..self }
+    }
+
+    /// In a VLAN, which the world must have.
+    #[must_use]
+    pub fn in_vlan(self, tags: Tags) -> Self {
+        Self { tags, ..self }
     }
 
     /// In the same network as the clients.
@@ -165,6 +176,8 @@ pub struct World {
     pub locals: Vec<IpAddr>,
     /// Addresses the kernel's routing knows a neighbour for.
     pub routes: Vec<(IpAddr, Hop)>,
+    /// The director's VLAN interfaces: on which side, and with which tags.
+    pub vlans: Vec<(Side, Tags)>,
     pub flows: bool,
     pub serving: bool,
     pub derive_udp: bool,
@@ -182,6 +195,7 @@ impl Default for World {
             servers: Vec::new(),
             locals: Vec::new(),
             routes: Vec::new(),
+            vlans: Vec::new(),
             flows: true,
             serving: true,
             derive_udp: false,
@@ -227,6 +241,7 @@ impl World {
         self.servers.extend(servers);
         self.locals.extend(other.locals);
         self.routes.extend(other.routes);
+        self.vlans.extend(other.vlans);
         self
     }
 
@@ -238,6 +253,13 @@ impl World {
     /// The kernel's routing knows this neighbour for the address.
     pub fn route(&mut self, address: impl Into<IpAddr>, hop: Hop) {
         self.routes.push((address.into(), hop));
+    }
+
+    /// The director has VLAN interfaces with these tags on this side.
+    #[must_use]
+    pub fn with_vlans(mut self, side: Side, all: &[Tags]) -> Self {
+        self.vlans.extend(all.iter().map(|tags| (side, *tags)));
+        self
     }
 
     /// The same with something else.

@@ -15,6 +15,7 @@ impl Oracle {
         match &packet.body {
             Body::Fragment => vec![Alternative::dropped("dropped_fragment")],
             Body::Cut => vec![Alternative::passed("passed_malformed")],
+            Body::Sctp => vec![Alternative::passed("passed_sctp")],
             Body::Other => self.message_to_vip(from, frame, packet),
             Body::Segment(segment) => {
                 let arrival = Arrival { from, frame, packet, segment };
@@ -257,8 +258,8 @@ impl Arrival<'_> {
         };
         let mac = |at: usize| std::array::from_fn(|i| frame[at + i]);
         let mut answer = Frame::new(mac(0), mac(6), network);
-        if packet.ip == 18 {
-            answer = answer.vlan(number(frame, 14)?);
+        for tag in (12..packet.ip - 2).step_by(4) {
+            answer.vlans.push((number(frame, tag)?, number(frame, tag + 2)?));
         }
         Some(Expected::same(&answer.bytes()))
     }

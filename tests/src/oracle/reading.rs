@@ -9,6 +9,7 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
+const SCTP: u8 = 132;
 /// More extension headers than so many are left to the kernel.
 const EXTENSIONS: usize = 4;
 
@@ -35,6 +36,7 @@ pub(super) struct Reading {
 pub(super) enum Body {
     Segment(Segment),
     Fragment,
+    Sctp,
     /// A protocol without ports, or one that we do not read.
     Other,
     /// It ends before its ports and checksum do.
@@ -87,8 +89,17 @@ pub(super) enum Message {
 /// The packet in this frame, or the verdict on one that has none.
 pub(super) fn read(frame: &[u8]) -> Result<Reading, &'static str> {
     const MALFORMED: &str = "passed_malformed";
-    let tagged = number(frame, 12).ok_or(MALFORMED)? == 0x8100;
-    let ip = if tagged { 18 } else { 14 };
+    let mut ip = 14;
+    let mut in_vlan = false;
+    while ip < 22 && matches!(number(frame, ip - 2).ok_or(MALFORMED)?, 0x8100 | 0x88a8) {
+        in_vlan |= number(frame, ip).ok_or(MALFORMED)? & 0x0fff != 0;
+        ip += 4;
+        number(frame, ip - 2).ok_or(MALFORMED)?;
+    }
+    // No world of the oracle's has VLANs.
+    if in_vlan {
+        return Err("passed_vlan");
+    }
     match number(frame, ip - 2).ok_or(MALFORMED)? {
         0x0800 => read_v4(frame, ip).ok_or(MALFORMED),
         0x86dd => {
@@ -157,6 +168,7 @@ fn body(frame: &[u8], at: usize, end: usize, protocol: u8) -> Body {
     let (protocol, least) = match protocol {
         TCP => (Protocol::Tcp, 20),
         UDP => (Protocol::Udp, 8),
+        SCTP => return Body::Sctp,
         _ => return Body::Other,
     };
     match frame.get(at..end).filter(|bytes| bytes.len() >= least) {

@@ -10,7 +10,9 @@ pub mod people;
 mod refusals;
 mod replies;
 mod strangers;
+pub mod tagged;
 mod udp;
+mod vlan;
 
 use anyhow::{Context as _, Result};
 
@@ -114,7 +116,7 @@ impl Case {
 /// All cases. Their names differ.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [
+    let mut all = [
         nat::cases(),
         direct::cases(),
         udp::cases(),
@@ -125,15 +127,22 @@ pub fn all() -> Vec<Case> {
         ipv6::cases(),
         icmp::cases(),
         martians::cases(),
+        vlan::cases(),
     ]
-    .concat()
+    .concat();
+    all.extend(tagged::representatives(&all));
+    all
 }
 
 /// Runs all cases; the error tells every one that failed.
 pub fn run_all(engine: &mut impl Engine) -> Result<()> {
-    let cases = all();
+    run(&all(), engine)
+}
+
+/// The same for these cases.
+pub fn run(cases: &[Case], engine: &mut impl Engine) -> Result<()> {
     let mut failures = Vec::new();
-    for case in &cases {
+    for case in cases {
         failures.extend(case.run(engine)?);
     }
     println!("{} cases, {} frames", cases.len(), cases.iter().map(Case::frames).sum::<usize>());

@@ -128,20 +128,11 @@ pub(super) fn cases(people: &People) -> Vec<Case> {
             .front(&from_router(ip(router, vip, 64, error(&sent))), "forwarded_icmp", Back(at_direct(63)))
             .counting(NOTHING_STORED)
             .front(&from_router(ip(router, vip, 1, error(&sent))), "dropped_ttl", Dropped),
-        people
-            .case("through a VLAN, and with its last hop", people.web())
-            .front(
-                &Frame::new(mac_of(client), Side::Front.mac(), ip(client, vip, 64, error(&sent)))
-                    .vlan(9)
-                    .bytes(),
-                "forwarded_icmp",
-                Through(
-                    Frame::new(Side::Back.mac(), mac_of(rs1), ip(client, rs1, 63, error(&held)))
-                        .vlan(9)
-                        .bytes(),
-                ),
-            )
-            .front(&client_frame(ip(client, vip, 1, error(&sent))), "dropped_ttl", Dropped),
+        people.case("its last hop is spent", people.web()).front(
+            &client_frame(ip(client, vip, 1, error(&sent))),
+            "dropped_ttl",
+            Dropped,
+        ),
         people
             .case("without a way to the server the error is dropped by name", {
                 people.web().with(|world| world.named("rs1").next_hop = None)
