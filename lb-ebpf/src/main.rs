@@ -42,7 +42,7 @@ pub fn xlvs_icmp(context: XdpContext) -> u32 {
 fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
     let tables = KernelTables::new(context.ctx);
     let frame = tables.frame();
-    let length = tables.frame_length();
+    let length = tables.bytes_of(&frame);
     // No frame is empty: the comparison alone makes another program of it.
     if cfg!(feature = "variant") && length == 0 {
         return xdp_action::XDP_ABORTED;

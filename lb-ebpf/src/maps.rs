@@ -37,6 +37,9 @@ use lb_ebpf::{
     tags::{self, Head},
 };
 
+/// No driver has smaller first buffers of frames that go on in others; no frame of the ordinary MTU is so long.
+const LEAST_FULL_BUFFER: u64 = 1_536;
+
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
 #[btf_map]
@@ -102,6 +105,14 @@ impl KernelTables {
                 (*self.context).data_end as usize as *mut u8,
             )
         }
+    }
+
+    /// What the books are given. The kernel is asked only of frames that may have more than one buffer, because asking costs
+    /// as much as a look-up. (Of a driver that splits payload from headers, the headers alone are counted.)
+    #[inline(always)]
+    pub(crate) fn bytes_of(&self, frame: &Frame<'_>) -> u64 {
+        let first = frame.len() as u64;
+        if first < LEAST_FULL_BUFFER { first } else { self.frame_length() }
     }
 
     /// Counts the frame's verdict: the only place that does.

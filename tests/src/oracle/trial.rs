@@ -31,11 +31,12 @@ pub fn sequences(usual: u64) -> u64 {
 }
 
 /// One sequence of frames and changes through all engines, each of which must do the same as the others, and the oracle
-/// must have nothing against it.
+/// must have nothing against it. The answer is how many connections are stored in the end: few, if the world was one
+/// without a flow table.
 ///
 /// # Errors
 /// What was done wrong, and in which sequence.
-pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) -> Result<()> {
+pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) -> Result<usize> {
     let world = busy_world_of_both_families();
     for engine in engines.iter_mut() {
         engine.reset()?;
@@ -69,8 +70,7 @@ pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) ->
             }
         }
     }
-    ensure!(oracle.connections() > 0, "sequence {seed}: no connection was ever stored");
-    Ok(())
+    Ok(oracle.connections())
 }
 
 /// Everything that happens in such a sequence of so many acts, answers included, if nobody changes the world.

@@ -272,7 +272,7 @@ impl Topology {
             Layout::TwoArm => {
                 match self.wiring {
                     Wiring::Plain => {
-                        self.plug_in(director, "eth1", "dir1", self.inside_bridge(), Pair::INSIDE)?
+                        self.plug_in(director, "eth1", "dir1", self.inside_bridge(), Pair::INSIDE)?;
                     }
                     Wiring::Vlan | Wiring::VlanInVlan => {
                         director.ip(&vlan_interface(self.wiring, "eth1", Pair::INSIDE))?;
