@@ -10,7 +10,7 @@ use xlvs_tests::datapath::script::{
 use xlvs_tests::datapath::world::World;
 use xlvs_tests::datapath::{Engine as _, Native};
 use xlvs_tests::fixture::Observation;
-use xlvs_tests::oracle::trial::{Reached, run, sequences};
+use xlvs_tests::oracle::trial::{Reached, first_seed, run, sequences};
 use xlvs_tests::packet::{difference, faults};
 use xlvs_tests::random::{Random, fresh_seed};
 
@@ -66,7 +66,7 @@ fn program_and_library_agree_on_random_traffic_of_both_families() -> Result<()> 
 /// The plain model of the balancer has nothing against what either of them does.
 #[test]
 fn program_library_and_oracle_agree() -> Result<()> {
-    let seed = fresh_seed();
+    let seed = first_seed();
     println!("XLVS_SEED={seed}");
     let mut seeds = Random::from_seed(seed);
     let (mut program, mut library, mut reached) = (Program::load()?, Native::new()?, Reached::new());

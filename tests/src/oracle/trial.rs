@@ -12,7 +12,7 @@ use crate::datapath::script::{Act, busy_world_of_both_families, random_of_both_f
 use crate::datapath::world::{Protocol, Side};
 use crate::fixture::Observation;
 use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Mac, Network, Tcp, TcpFlags, Transport, Udp, difference};
-use crate::random::Random;
+use crate::random::{Random, fresh_seed};
 
 /// How many sequences a test runs if nobody asks for more by this variable.
 pub const SEQUENCES_VARIABLE: &str = "XLVS_SEQUENCES";
@@ -28,6 +28,14 @@ pub type Reached = BTreeMap<String, u64>;
 #[must_use]
 pub fn sequences(usual: u64) -> u64 {
     std::env::var(SEQUENCES_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Where a run's seeds begin: at the same place each time, so that a change is judged by what it changes, and at a fresh one
+/// where somebody explores, by asking for a number of sequences.
+#[must_use]
+pub fn first_seed() -> u64 {
+    let explores = [SEQUENCES_VARIABLE, "XLVS_SEED"].iter().any(|name| std::env::var_os(name).is_some());
+    if explores { fresh_seed() } else { 2026 }
 }
 
 /// One sequence of frames and changes through all engines, each of which must do the same as the others, and the oracle
