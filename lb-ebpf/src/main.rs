@@ -14,7 +14,7 @@ use lb_common::{
     stage::Stage,
     verdict::{Action, Verdict},
 };
-use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tables::Tables, tags};
+use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tags};
 use maps::{DEVICES, KernelTables, jump};
 
 #[xdp(frags)]

@@ -193,6 +193,10 @@ impl Oracle {
                 beliefs.push(belief);
             }
         }
+        // Switched off, the table keeps what it has for the time it is switched on again.
+        if !self.world.flows {
+            touched.clear();
+        }
         for (flow, mut beliefs) in touched {
             if !fitting.iter().all(|one| one.stored.is_some_and(|(other, _)| other == flow)) {
                 beliefs.extend(self.beliefs(&flow));
