@@ -26,8 +26,20 @@ pub struct Given(u32);
 
 impl Given {
     const ENDS: u32 = 1 << 31;
+    /// Nobody has decided.
+    pub const NOTHING: Self = Self(0);
     /// No server, and the client is to be told.
-    pub const RESET: Self = Self(Verdict::RepliedReset as u32 | Self::ENDS);
+    pub const RESET: Self = Self::ended(Verdict::RepliedReset);
+
+    #[inline(always)]
+    pub const fn to(server: ServerId) -> Self {
+        Self(server.index())
+    }
+
+    #[inline(always)]
+    pub const fn ended(verdict: Verdict) -> Self {
+        Self(verdict as u32 | Self::ENDS)
+    }
 
     /// The server, or the outcome of a packet that gets none.
     #[inline(always)]
@@ -42,14 +54,14 @@ impl Given {
 /// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
 #[inline(never)]
 pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
-    let Some(director) = Director::again(tables) else { return Given(Verdict::Aborted as u32 | Given::ENDS) };
+    let Some(director) = Director::again(tables) else { return Given::ended(Verdict::Aborted) };
     let given = match parse::transport(frame, packet, tables) {
         Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal),
         Err(why) => Err(without_ports(packet, &director, why)),
     };
     match given {
         Ok(number) => Given(number),
-        Err(verdict) => Given(verdict as u32 | Given::ENDS),
+        Err(verdict) => Given::ended(verdict),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The cases: what comes in and everything that must be true afterwards, as data for both engines.
 
 mod direct;
+mod fragments;
 mod headers;
 mod icmp;
 pub mod ipv6;
@@ -126,6 +127,7 @@ pub fn all() -> Vec<Case> {
         refusals::cases(),
         ipv6::cases(),
         icmp::cases(),
+        fragments::cases(),
         martians::cases(),
         vlan::cases(),
     ]
