@@ -50,7 +50,7 @@ verdicts! {
     1 ForwardedNat "forwarded_nat" Send "Client to real server, destination rewritten.";
     2 ForwardedNatReply "forwarded_nat_reply" Send "Real server to client, source rewritten to the VIP.";
     3 ForwardedDr "forwarded_dr" Send "Client to real server by its MAC address, nothing rewritten above layer 2.";
-    4 RepliedReset "replied_reset" Send "A SYN for a service without a usable server was answered with RST.";
+    4 RepliedReset "replied_reset" Send "A SYN for a service without a usable server, or a segment to a lost one, was answered with RST.";
     5 PassedNotIp "passed_not_ip" Pass "Not IP (ARP, LLDP, ...).";
     6 DroppedMartian "dropped_martian" Drop "To a service from an address that no client can have (the VIP itself, loopback, multicast, none).";
     7 PassedNotOurs "passed_not_ours" Pass "Neither to a VIP nor from a real server.";

@@ -129,8 +129,9 @@ fn kept<'t, T: Tables>(
     Some(server)
 }
 
-/// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961); UDP has no
-/// connection to lose and leaves a dead server.
+/// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961), unless its server is
+/// lost and the policy is to end what it had: then only a RST still goes there. UDP has no connection to lose and leaves a
+/// dead server.
 #[inline(always)]
 fn keeps<T: Tables, C: Cell>(
     director: &Director<'_, T>,
@@ -144,8 +145,9 @@ fn keeps<T: Tables, C: Cell>(
         Segment::Syn => match entry.slot().class() {
             Class::New | Class::Answered => server.state.alive(),
             Class::Closing => server.state.takes_new(),
-            Class::Established | Class::HalfClosed => true,
+            Class::Established | Class::HalfClosed => !server.state.has(ServerState::RESETS),
         },
-        _ => true,
+        Segment::Rst => true,
+        _ => !server.state.has(ServerState::RESETS),
     }
 }

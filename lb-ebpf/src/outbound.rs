@@ -5,8 +5,9 @@
 
 use lb_common::{
     checksum::Delta,
+    clock::Now,
     entry::{EndpointKey, Settings, Sharers},
-    flow_table::Entry,
+    flow_table::{Cell, Entry},
     lifecycle::{Segment, after_server},
     net::{Addr, Port, Protocol, Tuple},
     slot::ServerId,
@@ -37,7 +38,7 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
         Err(_) => return Outcome::OPEN,
     };
     let Some(question) = question(packet, &transport, director) else { return Verdict::PassedNotOurs.into() };
-    let answered = explain(&question, |entry| question.hear(entry));
+    let answered = explain(&question, |entry| hear(entry, question.signal, director.now));
     let Some(server) = answered.and_then(|id| director.server(id)) else {
         return unexplained(packet, director).into();
     };
@@ -54,7 +55,7 @@ pub fn whose<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
     let Some(question) = question(packet, &transport, &director) else {
         return Given::ended(Verdict::PassedNotOurs);
     };
-    match explain(&question, |entry| question.hear(entry)) {
+    match explain(&question, |entry| hear(entry, question.signal, director.now)) {
         Some(id) => Given::to(id),
         None => Given::ended(unexplained(packet, &director)),
     }
@@ -144,14 +145,11 @@ pub struct Question<'d, 't, T: Tables> {
     pub signal: Signal,
 }
 
-impl<T: Tables> Question<'_, '_, T> {
-    /// The connection's entry learns that the server spoke.
-    #[inline(always)]
-    fn hear(&self, entry: &Entry<'_, T::Cell>) {
-        let now = self.director.now;
-        let later = entry.slot().idle(now) > 0;
-        entry.refresh(after_server(entry.slot().class(), self.signal.segment(), later), now);
-    }
+/// The connection's entry learns that the server spoke.
+#[inline(always)]
+fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
+    let later = entry.slot().idle(now) > 0;
+    entry.refresh(after_server(entry.slot().class(), signal.segment(), later), now);
 }
 
 /// The pair whose connection it is. What becomes of its entry is up to `seen`.

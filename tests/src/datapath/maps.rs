@@ -238,6 +238,7 @@ impl Arrays {
         let state = ServerState {
             flags: flag(!server.freed, ServerState::IN_USE)
                 | flag(server.down, ServerState::DOWN)
+                | flag(server.down && service.resets, ServerState::RESETS)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)

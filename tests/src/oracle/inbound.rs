@@ -54,19 +54,26 @@ impl Oracle {
     /// Whether a stored connection stays at its server. A live one does, whatever is sent.
     fn stays(&self, connection: &Connection, segment: &Segment) -> Vec<bool> {
         let server = self.server(connection.server);
+        let ended = self.ends(connection.server);
         match (segment.protocol, segment.word) {
             _ if server.freed => vec![false],
             (Protocol::Udp, _) => vec![is_alive(server)],
             (Protocol::Tcp, Word::Syn) => {
                 let welcome = match connection.stage {
                     Stage::Asked | Stage::Answered => is_alive(server),
-                    Stage::Open | Stage::HalfClosed => true,
+                    Stage::Open | Stage::HalfClosed => !ended,
                     Stage::Closed => takes_new(server),
                 };
                 connection.is_over(self.now).into_iter().map(|over| !over && welcome).collect()
             }
-            (Protocol::Tcp, _) => vec![true],
+            (Protocol::Tcp, Word::Rst) => vec![true],
+            (Protocol::Tcp, _) => vec![!ended],
         }
+    }
+
+    /// Whether whoever speaks to this server is told that its connection has ended.
+    fn ends(&self, server: usize) -> bool {
+        self.server(server).down && self.service_of(server).resets
     }
 
     /// A packet without a server (any more): `old` still stands in the flow table.

@@ -5,6 +5,7 @@ mod fragments;
 mod headers;
 mod icmp;
 pub mod ipv6;
+mod lost;
 mod martians;
 mod nat;
 pub mod people;
@@ -125,6 +126,7 @@ pub fn all() -> Vec<Case> {
         headers::cases(),
         strangers::cases(),
         refusals::cases(),
+        lost::cases(),
         ipv6::cases(),
         icmp::cases(),
         fragments::cases(),

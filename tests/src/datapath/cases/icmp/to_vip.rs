@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::super::Case;
 use super::super::people::*;
-use super::{People, V4, V6, about, cut_off, from_router, ip, quoted};
+use super::{People, V4, V6, about, cut_off, from_router, quoted};
 use crate::datapath::world::{Number, Server, Service, Side, World, mac_of};
 use crate::fixture::Output::{Back, Dropped, Passed, Through};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Tcp, Transport, Udp};
