@@ -16,7 +16,7 @@ use crate::{
     frame::Frame,
     headers::{Extension, Ipv4},
     inbound, outbound,
-    parse::{Family, Packet},
+    parse::{Family, Packet, SCTP},
     tables::Tables,
 };
 
@@ -99,6 +99,7 @@ pub fn to_vip<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables: &T)
     let part = read(frame, packet, tables);
     match part.which() {
         Which::Unreadable => Verdict::DroppedFragment.into(),
+        _ if part.number() == SCTP => Verdict::PassedSctp.into(),
         _ if !part.may_have_ports(packet.shape.family()) => Verdict::PassedNotBalanced.into(),
         Which::First => lead_to_server(frame, packet, tables, part),
         Which::Later => follow_to_server(frame, packet, tables, part),

@@ -180,7 +180,7 @@ pub enum NoTransport {
 }
 
 /// RFC 9260.
-const SCTP: u8 = IpProto::Sctp as u8;
+pub const SCTP: u8 = IpProto::Sctp as u8;
 
 /// RFC 791: the flag "more fragments" and the offset.
 const FRAGMENT_MASK: u16 = 0x3fff;

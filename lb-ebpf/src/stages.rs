@@ -108,7 +108,7 @@ pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// Parts of datagrams, to a VIP or from a NAT server.
 #[inline(always)]
 pub fn fragment<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let mut packet = match parse::network(frame) {
+    let mut packet = match parse::network(frame, tables) {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };

@@ -133,8 +133,7 @@ fn read_v4(frame: &[u8], ip: usize) -> Option<Reading> {
     let body = match (part & 0x1fff, part & 0x2000) {
         (0, 0) => body(frame, ip + header, end, fixed[9]),
         (0, _) => body(frame, ip + header, end, fixed[9]).of_first(),
-        _ if matches!(fixed[9], TCP | UDP) => Body::Later,
-        _ => Body::Other,
+        _ => later(fixed[9], matches!(fixed[9], TCP | UDP)),
     };
     let (source, destination) = ends(frame, ip, false)?;
     let id = number(packet, 4)?.into();
@@ -175,7 +174,7 @@ fn upper(frame: &[u8], mut at: usize, mut protocol: u8, id: &mut Option<u32>) ->
                 *id = Some(u32::from_be_bytes([header[4], header[5], header[6], header[7]]));
                 if header[2] != 0 || header[3] & 0xf8 != 0 {
                     let may_have_ports = matches!(header[0], 0 | TCP | UDP | 43 | 44 | 60);
-                    return Err(if may_have_ports { Body::Later } else { Body::Other });
+                    return Err(later(header[0], may_have_ports));
                 }
             }
             43 if header[3] != 0 => return Err(Body::Other),
@@ -215,6 +214,15 @@ fn word(flags: u8) -> Word {
         (_, true, false, _) => Word::Syn,
         (_, _, _, true) => Word::Fin,
         _ => Word::Speech,
+    }
+}
+
+/// A later part.
+const fn later(protocol: u8, may_have_ports: bool) -> Body {
+    match protocol {
+        SCTP => Body::Sctp,
+        _ if may_have_ports => Body::Later,
+        _ => Body::Other,
     }
 }
 
