@@ -2,7 +2,7 @@
 //!
 //! Two kinds of things live here, both without I/O and without the standard library:
 //! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`], [`wire`]) and the
-//! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`lifecycle`], [`pick`], [`maglev`]).
+//! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`fragments`], [`lifecycle`], [`pick`], [`maglev`]).
 //!
 //! Invariants:
 //! - Every word that one side changes while the other reads it is one aligned `u64` ([`word::Word`]), so it changes whole.
@@ -25,6 +25,7 @@ pub mod checksum;
 pub mod clock;
 pub mod entry;
 pub mod flow_table;
+pub mod fragments;
 pub mod gate;
 pub mod identity;
 pub mod lifecycle;

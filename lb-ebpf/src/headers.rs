@@ -85,6 +85,7 @@ pub struct Extension {
     pub length: Field<1>,
     /// Fragment: offset and flags. Routing: type and segments left.
     pub control: Field<2>,
+    /// Fragment: the datagram's id.
     pub rest: Field<4>,
 }
 

@@ -2,6 +2,7 @@
 //! [`arrival`](crate::arrival).
 
 use lb_common::{
+    checksum::Delta,
     entry::{ServerState, Settings},
     flow_table::{Cell, Entry},
     lifecycle::{Segment, Sight, after_client},
@@ -12,8 +13,10 @@ use lb_common::{
 
 use crate::{
     Outcome,
+    arrival::Given,
     director::{Chosen, Director},
     frame::Frame,
+    ip::End,
     parse::{self, Packet, Signal, Transport},
     rewrite,
     tables::{Direction, Tables},
@@ -31,7 +34,7 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) ->
     let tuple = tuple(packet, &transport);
     let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
     match kept(director, &tuple, &entry, transport.signal) {
-        Some(server) => deliver(frame, packet, &transport, &server, director),
+        Some(server) => deliver_whole(frame, packet, &transport, &server, director),
         None => Outcome::OPEN,
     }
 }
@@ -42,7 +45,24 @@ pub fn forward_to<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T,
     let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
     let Ok(transport) = parse::transport(frame, packet, tables) else { return Verdict::Aborted.into() };
     let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
-    deliver(frame, packet, &transport, &server, &director)
+    deliver_whole(frame, packet, &transport, &server, &director)
+}
+
+/// The server of a packet's entry, if it may keep the packet, for those whose way does not begin with the entry;
+/// [`Given::NOTHING`] if there is none.
+#[inline(never)]
+pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+    let Some(director) = Director::again(tables) else { return Given::NOTHING };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return Given::NOTHING };
+    let tuple = tuple(packet, &transport);
+    if director.is(Settings::FLOWS)
+        && let Some(place) = tables.locate(director.settings.flow_id(&tuple))
+        && let Some(entry) = director.flows().at(place)
+        && let Some(server) = kept(&director, &tuple, &entry, transport.signal)
+    {
+        return Given::to(server.id);
+    }
+    Given::NOTHING
 }
 
 /// What identifies a packet to a VIP.
@@ -57,16 +77,30 @@ pub fn tuple(packet: &Packet<'_>, transport: &Transport<'_>) -> Tuple {
     }
 }
 
-/// Sends a packet to its server, and counts it there.
 #[inline(always)]
-fn deliver<T: Tables>(
+fn deliver_whole<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
     transport: &Transport<'_>,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Outcome {
-    match rewrite::towards_server(frame, packet, transport, server, director) {
+    deliver(frame, packet, server, director, |address| {
+        let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
+        rewrite::change_port(transport, End::Destination, port, address);
+    })
+}
+
+/// Sends a packet to its server, and counts it there. `change_port`: see [`rewrite::towards_server`].
+#[inline(always)]
+pub fn deliver<T: Tables>(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    server: &Chosen<'_>,
+    director: &Director<'_, T>,
+    change_port: impl FnOnce(Delta),
+) -> Outcome {
+    match rewrite::towards_server(frame, packet, server, director, change_port) {
         Ok(outcome) => {
             director.tables.count_packet(server.id, Direction::In, packet.shape.length());
             outcome
@@ -95,8 +129,9 @@ fn kept<'t, T: Tables>(
     Some(server)
 }
 
-/// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961); UDP has no
-/// connection to lose and leaves a dead server.
+/// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961), unless its server is
+/// lost and the policy is to end what it had: then only a RST still goes there. UDP has no connection to lose and leaves a
+/// dead server.
 #[inline(always)]
 fn keeps<T: Tables, C: Cell>(
     director: &Director<'_, T>,
@@ -110,8 +145,9 @@ fn keeps<T: Tables, C: Cell>(
         Segment::Syn => match entry.slot().class() {
             Class::New | Class::Answered => server.state.alive(),
             Class::Closing => server.state.takes_new(),
-            Class::Established | Class::HalfClosed => true,
+            Class::Established | Class::HalfClosed => !server.state.has(ServerState::RESETS),
         },
-        _ => true,
+        Segment::Rst => true,
+        _ => !server.state.has(ServerState::RESETS),
     }
 }

@@ -5,9 +5,10 @@
 //!                           ├─ from a NAT server: reply
 //!                           ├─ ICMP: icmp
 //!                           └─ neither: passed to the kernel, untouched
-//! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp
-//! arrival:  service ── select ── flow (store) ── rewrite ── egress; no ports: icmp
+//! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp, fragment
+//! arrival:  service ── select ── flow (store) ── rewrite ── egress; no ports: icmp, fragment
 //! icmp:     errors by the packet they quote, pings of a VIP
+//! fragment: the first as a whole packet, the others after it
 //! ```
 //! Everything here is plain Rust over [`frame::Frame`] and the questions of [`tables::Tables`]: no aya, no I/O. The same
 //! source is tested natively and compiled into the XDP programs by `main.rs`, one for each [stage](stages).
@@ -24,6 +25,7 @@ pub mod arrival;
 pub mod director;
 pub mod egress;
 pub mod extensions;
+pub mod fragments;
 pub mod frame;
 pub mod headers;
 pub mod icmp;

@@ -19,6 +19,7 @@ use lb_common::{
         About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
+    fragments::{self, SET_NOTES},
     gate,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
@@ -68,6 +69,8 @@ static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
 static TABLES: Array<Word, 1048576, MMAPABLE> = Array::new();
 #[btf_map]
 static PATHS: Array<[Path; Path::WAYS], { Path::SETS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static FRAGMENTS: Array<[Word; SET_NOTES], { fragments::SETS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 static INTERFACES: Array<Interface, { PortNumber::LIMIT as usize }, MMAPABLE> = Array::new();
 #[btf_map]
@@ -193,6 +196,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
         PATHS.get(set)
+    }
+
+    #[inline(always)]
+    fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]> {
+        FRAGMENTS.get(set)
     }
 
     #[inline(always)]

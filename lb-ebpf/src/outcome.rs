@@ -42,6 +42,7 @@ impl Outcome {
     pub const TO_REPLY: Self = Self::onward(Stage::Reply);
     pub const TO_ARRIVAL: Self = Self::onward(Stage::Arrival);
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
+    pub const TO_FRAGMENT: Self = Self::onward(Stage::Fragment);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {

@@ -53,10 +53,23 @@ impl Shape {
     const IPV6: u64 = 1 << 40;
     const FRAGMENT: u64 = 1 << 41;
     const TAGGED: u64 = 1 << 42;
+    /// The IP header's length stands there in units of four bytes.
+    const HEADER_SHIFT: u32 = 8;
+    const NEXT_SHIFT: u32 = 32;
 
     #[inline(always)]
     const fn new(link_length: u64, header_length: u64, length: u16, next_header: u8, flags: u64) -> Self {
-        Self(link_length | header_length << 8 | (length as u64) << 16 | (next_header as u64) << 32 | flags)
+        let header = (header_length / 4) << Self::HEADER_SHIFT | (next_header as u64) << Self::NEXT_SHIFT;
+        Self(link_length | header | (length as u64) << 16 | flags)
+    }
+
+    /// That of a first fragment, to be read as if it were whole: its headers end so many units of four bytes after the IP
+    /// header began, and this follows them.
+    #[inline(always)]
+    pub const fn as_whole(self, header_words: u8, next_header: u8) -> Self {
+        const KEPT: u64 = !(0xff << Shape::HEADER_SHIFT | 0xff << Shape::NEXT_SHIFT | Shape::FRAGMENT);
+        let header = (header_words as u64) << Self::HEADER_SHIFT | (next_header as u64) << Self::NEXT_SHIFT;
+        Self(self.0 & KEPT | header)
     }
 
     /// With what the tags say.
@@ -90,7 +103,7 @@ impl Shape {
     /// IPv4 header with options, or IPv6 header without extensions, bytes.
     #[inline(always)]
     pub const fn header_length(self) -> u64 {
-        self.0 >> 8 & 0xff
+        self.0 >> (Self::HEADER_SHIFT - 2) & 0x3fc
     }
 
     /// IP packet, bytes, as its own header says: what is counted.
@@ -102,7 +115,7 @@ impl Shape {
     /// IPv4: what the payload is. IPv6: that, or the first extension header.
     #[inline(always)]
     pub const fn next_header(self) -> u8 {
-        (self.0 >> 32) as u8
+        (self.0 >> Self::NEXT_SHIFT) as u8
     }
 
     /// IPv4: a part of a datagram (RFC 791: more fragments, or an offset).
@@ -157,7 +170,7 @@ impl Signal {
 /// Why there is no [`Transport`]; what follows from it depends on whose packet it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoTransport {
-    /// Part of a datagram: ports are missing or of no use.
+    /// Part of a datagram, which may have no ports; see [`fragments`](crate::fragments).
     Fragment,
     Sctp,
     /// None of these, or not for us to read.
@@ -167,7 +180,7 @@ pub enum NoTransport {
 }
 
 /// RFC 9260.
-const SCTP: u8 = IpProto::Sctp as u8;
+pub const SCTP: u8 = IpProto::Sctp as u8;
 
 /// RFC 791: the flag "more fragments" and the offset.
 const FRAGMENT_MASK: u16 = 0x3fff;

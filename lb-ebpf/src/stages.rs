@@ -10,6 +10,7 @@ use lb_common::{
 use crate::{
     Outcome,
     arrival::{self, Given},
+    fragments,
     frame::Frame,
     icmp, inbound, outbound,
     parse::{self, Packet},
@@ -26,6 +27,7 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Reply => reply(frame, tables),
             Stage::Arrival => arrival(frame, tables),
             Stage::Icmp => icmp(frame, tables),
+            Stage::Fragment => fragment(frame, tables),
         };
     }
     tags::finish(outcome, tables)
@@ -75,6 +77,7 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     match given.server() {
         Ok(id) => inbound::forward_to(frame, &packet, tables, id),
         Err(outcome) if outcome == Verdict::PassedNotBalanced.into() => Outcome::TO_ICMP,
+        Err(outcome) if outcome == Verdict::DroppedFragment.into() => Outcome::TO_FRAGMENT,
         // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
         Err(outcome) if outcome == Verdict::PassedNotOurs.into() => not_to_a_vip(&packet, tables),
         Err(outcome) => outcome,
@@ -99,6 +102,22 @@ pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Outcome::OPEN if may_be(tables, packet.source, Role::NatServer) => Verdict::PassedUnexplained.into(),
         Outcome::OPEN => Verdict::PassedNotOurs.into(),
         outcome => outcome,
+    }
+}
+
+/// Parts of datagrams, to a VIP or from a NAT server.
+#[inline(always)]
+pub fn fragment<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let mut packet = match parse::network(frame, tables) {
+        Ok(packet) => packet,
+        Err(outcome) => return outcome,
+    };
+    if arrival::is_vip(tables, packet.destination) {
+        fragments::to_vip(frame, &mut packet, tables)
+    } else if may_be(tables, packet.source, Role::NatServer) {
+        fragments::from_server(frame, &mut packet, tables)
+    } else {
+        Verdict::PassedNotOurs.into()
     }
 }
 

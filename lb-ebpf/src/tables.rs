@@ -4,11 +4,13 @@ use lb_common::{
     clock::Clock,
     entry::{Caller, EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
     flow_table::{Memory, Place},
+    fragments::SET_NOTES,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     slot::ServerId,
     verdict::Event,
     wire::Wire,
+    word::Word,
 };
 
 use crate::{
@@ -42,6 +44,8 @@ pub trait Tables: Memory {
     /// Whether this is an address of the director itself.
     fn is_local(&self, addr: Addr) -> bool;
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]>;
+    /// A set of notes about datagrams under way.
+    fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]>;
     fn interface(&self, port: PortNumber) -> Option<&Interface>;
     /// The index of the interface this frame came in through.
     fn ingress(&self) -> u32;

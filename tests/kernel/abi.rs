@@ -9,6 +9,7 @@ use lb_common::entry::{
     About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::fragments::{self, SET_NOTES};
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::verdict::{EVENT_LIMIT, VERDICT_LIMIT};
@@ -33,6 +34,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
         ("TABLES", (Array, INDEX, size_of::<Word>())),
         ("PATHS", (Array, INDEX, size_of::<[Path; Path::WAYS]>())),
+        ("FRAGMENTS", (Array, INDEX, size_of::<[Word; SET_NOTES]>())),
         ("INTERFACES", (Array, INDEX, size_of::<Interface>())),
         ("LISTENERS", (Hash, size_of::<EndpointKey>(), size_of::<u32>())),
         ("BACKENDS", (Hash, size_of::<EndpointKey>(), size_of::<Sharers>())),
@@ -86,6 +88,7 @@ fn maps_of_fixed_size_have_it() -> Result<()> {
         ("CLOCK", 1),
         ("GATE", gate::WORDS),
         ("PATHS", Path::SETS),
+        ("FRAGMENTS", fragments::SETS),
         ("INTERFACES", PortNumber::LIMIT),
         ("DEVICES", PortNumber::LIMIT),
         ("VERDICTS", VERDICT_LIMIT),

@@ -13,6 +13,7 @@ mod controls;
 mod crowd;
 mod dead_server;
 mod flood;
+mod fragments;
 mod icmp;
 mod interfaces;
 mod length;

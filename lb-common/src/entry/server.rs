@@ -29,6 +29,8 @@ impl ServerState {
     pub const SHARED: u16 = 32;
     /// No longer configured; kept until its connections have ended.
     pub const REMOVED: u16 = 64;
+    /// Its connections are ended: whoever speaks on one is told by a RST from the VIP.
+    pub const RESETS: u16 = 128;
 
     #[must_use]
     #[inline(always)]

@@ -123,6 +123,7 @@ mod tests {
                 address: Addr::v4([10, 0, 0, 1]),
                 port: Port::from_host(server_port),
                 weight: 1,
+                resets: false,
                 standing: Standing::default(),
             }],
         }

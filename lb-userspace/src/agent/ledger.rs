@@ -267,6 +267,7 @@ mod tests {
             address: Addr::v4([10, 0, 0, last]),
             port: Port::from_host(80),
             weight: 1,
+            resets: false,
             standing: Standing::default(),
         };
         vec![DesiredService {

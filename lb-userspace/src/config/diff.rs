@@ -228,7 +228,8 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
 }
 
 fn service_fields(service: &Service) -> Fields {
-    let Service { name: _, listening, mode, scheduler, on_no_server, health: _, servers: _ } = service;
+    let Service { name: _, listening, mode, scheduler, on_no_server, on_server_down, health: _, servers: _ } =
+        service;
     vec![
         ("vip", joined(&listening.vips)),
         ("port", joined(&listening.ports)),
@@ -236,6 +237,7 @@ fn service_fields(service: &Service) -> Fields {
         ("mode", mode.to_string()),
         ("scheduler", scheduler.to_string()),
         ("on_no_server", on_no_server.to_string()),
+        ("on_server_down", on_server_down.to_string()),
     ]
 }
 

@@ -132,6 +132,8 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// What a client is told when no server can take it.
     pub on_no_server: OnNoServer,
+    /// What becomes of the connections of a server that fails its check.
+    pub on_server_down: OnServerDown,
     /// How the servers are checked.
     pub health: Health,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
@@ -162,6 +164,15 @@ pub enum OnNoServer {
     Reject,
     /// Nothing.
     Drop,
+}
+
+/// What becomes of the connections of a server that fails its check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnServerDown {
+    /// They stay with it, and go on if it comes back in time. A datagram has no connection to lose and goes elsewhere.
+    Keep,
+    /// Whoever speaks on one gets a RST from the VIP.
+    Reset,
 }
 
 /// A real server.

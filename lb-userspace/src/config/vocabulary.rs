@@ -95,14 +95,35 @@ pub(super) const TIMEOUTS: Vocabulary = Vocabulary {
 
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {
     table: "[defaults]",
-    keys: &["vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    keys: &[
+        "vip",
+        "port",
+        "protocol",
+        "mode",
+        "scheduler",
+        "on_no_server",
+        "on_server_down",
+        "health",
+        "server",
+    ],
     later: SERVICE.later,
     foreign: SERVICE.foreign,
 };
 
 pub(super) const SERVICE: Vocabulary = Vocabulary {
     table: "[[service]]",
-    keys: &["name", "vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    keys: &[
+        "name",
+        "vip",
+        "port",
+        "protocol",
+        "mode",
+        "scheduler",
+        "on_no_server",
+        "on_server_down",
+        "health",
+        "server",
+    ],
     later: &[
         ("affinity", "remove it, a client's connections are spread one by one in this version"),
         ("tunnel", "remove it, the modes of this version are nat and dr"),

@@ -197,7 +197,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Every map of ours: name, type (`enum bpf_map_type`), key size, value size. What pins are checked against.
 const MAPS: &[(&str, u32, u32, u32)] = {
-    use lb_common::{clock, entry, flow_table, net, wire};
+    use lb_common::{clock, entry, flow_table, fragments, net, wire};
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
     const PERCPU_ARRAY: u32 = 6;
@@ -213,6 +213,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("SERVERS", ARRAY, 4, size_of::<entry::Server>() as u32),
         ("TABLES", ARRAY, 4, 8),
         ("PATHS", ARRAY, 4, (size_of::<entry::Path>() * entry::Path::WAYS) as u32),
+        ("FRAGMENTS", ARRAY, 4, 8 * fragments::SET_NOTES as u32),
         ("INTERFACES", ARRAY, 4, size_of::<entry::Interface>() as u32),
         ("LISTENERS", HASH, size_of::<entry::EndpointKey>() as u32, 4),
         ("BACKENDS", HASH, size_of::<entry::EndpointKey>() as u32, size_of::<entry::Sharers>() as u32),

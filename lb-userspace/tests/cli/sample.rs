@@ -246,7 +246,11 @@ pub(crate) fn drops() -> DropsReport {
         received: 32_793_148,
         drops: vec![
             counted("dropped_ttl", 0, "Time to live ran out at the director."),
-            counted("dropped_fragment", 4, "A fragment to a VIP, which cannot be balanced by ports."),
+            counted(
+                "dropped_fragment",
+                4,
+                "A fragment to a VIP whose datagram's first one was not seen, or is too small to tell its connection.",
+            ),
             counted("dropped_no_server", 13_017, "The service has no usable server."),
         ],
         losses: vec![counted("driver_tx_error", 3, "The driver's ring was full.")],

@@ -8,6 +8,7 @@ use lb_common::entry::{
     Caller, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::fragments::SET_NOTES;
 use lb_common::gate::{self, Position, Role};
 use lb_common::identity::{HashKey, mix, name_hash};
 use lb_common::maglev::{Share, table};
@@ -44,6 +45,8 @@ pub struct Arrays {
     pub servers: Region<Server>,
     pub tables: Region<Word>,
     pub paths: Region<[Path; Path::WAYS]>,
+    /// Sets of eight words, as buckets are.
+    pub fragments: Region<[Word; SET_NOTES]>,
     pub interfaces: Region<Interface>,
 }
 
@@ -79,6 +82,7 @@ impl Arrays {
         self.servers.clear();
         self.tables.clear();
         self.paths.clear();
+        self.fragments.clear();
         self.interfaces.clear();
     }
 
@@ -234,6 +238,7 @@ impl Arrays {
         let state = ServerState {
             flags: flag(!server.freed, ServerState::IN_USE)
                 | flag(server.down, ServerState::DOWN)
+                | flag(server.down && service.resets, ServerState::RESETS)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)

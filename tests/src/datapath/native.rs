@@ -10,6 +10,7 @@ use lb_common::entry::{
     Caller, Counters, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
+use lb_common::fragments::{self, SET_NOTES};
 use lb_common::gate;
 use lb_common::identity::FlowId;
 use lb_common::net::{Addr, NextHop, PortNumber};
@@ -268,6 +269,7 @@ fn arrays() -> io::Result<Arrays> {
         servers: Region::private(SERVERS)?,
         tables: Region::private(TABLE_WORDS)?,
         paths: Region::private(Path::SETS)?,
+        fragments: Region::private(fragments::SETS)?,
         interfaces: Region::private(PortNumber::LIMIT)?,
     })
 }
@@ -369,6 +371,10 @@ impl Tables for Native {
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
         self.touched.paths.note(set);
         self.arrays.paths.get(set)
+    }
+
+    fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]> {
+        self.arrays.fragments.get(set)
     }
 
     fn interface(&self, port: PortNumber) -> Option<&Interface> {

@@ -14,6 +14,7 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::clock::TICK_NS;
 use lb_common::entry::{Counters, EndpointKey, Path, Sharers, Tally};
+use lb_common::fragments;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::stage::{ENTRY, Stage};
@@ -246,6 +247,7 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         servers: array(ebpf, "SERVERS", SERVERS)?,
         tables: array(ebpf, "TABLES", TABLE_WORDS)?,
         paths: array(ebpf, "PATHS", Path::SETS)?,
+        fragments: array(ebpf, "FRAGMENTS", fragments::SETS)?,
         interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
     })
 }

@@ -254,7 +254,7 @@ fn unusual(random: &mut Random, packet: Ipv4) -> Ipv4 {
     match random.below(12) {
         0 => packet.ttl(random.below(3) as u8),
         1 => packet.options(vec![1; 4 * (1 + random.below(10) as usize)]),
-        2 if random.below(3) == 0 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
+        2 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
         _ => packet,
     }
 }

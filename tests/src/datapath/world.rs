@@ -56,12 +56,22 @@ pub struct Service {
     pub mode: Mode,
     /// Without a server, a SYN is answered with RST.
     pub reject: bool,
+    /// Whoever speaks to a server that is down is told by RST.
+    pub resets: bool,
 }
 
 impl Service {
     /// NAT over TCP; without a server, clients are told.
     pub fn tcp(name: &'static str, vip: impl Into<IpAddr>, port: u16) -> Self {
-        Self { name, vip: vip.into(), port, protocol: Protocol::Tcp, mode: Mode::Nat, reject: true }
+        Self {
+            name,
+            vip: vip.into(),
+            port,
+            protocol: Protocol::Tcp,
+            mode: Mode::Nat,
+            reject: true,
+            resets: false,
+        }
     }
 
     #[must_use]
@@ -72,6 +82,12 @@ impl Service {
     #[must_use]
     pub fn direct(self) -> Self {
         Self { mode: Mode::Dr, ..self }
+    }
+
+    /// Connections of a server that is down are ended.
+    #[must_use]
+    pub fn resetting(self) -> Self {
+        Self { resets: true, ..self }
     }
 
     /// Without a server, packets are dropped in silence.

@@ -92,11 +92,6 @@ pub(super) fn cases() -> Vec<Case> {
                 Ipv4 { traffic_class: 0xb9, ..Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63) },
             )),
         ),
-        Case::new("a first fragment to a VIP is dropped by name", one_server()).front(
-            &client_frame(Ipv4::new(CLIENT, VIP, data(80)).fragment(0, true)),
-            "dropped_fragment",
-            Dropped,
-        ),
         Case::new("a later fragment to a VIP is dropped by name", one_server()).front(
             &client_frame(Ipv4::new(CLIENT, VIP, data(80)).fragment(3, false)),
             "dropped_fragment",

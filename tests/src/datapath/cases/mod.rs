@@ -1,9 +1,11 @@
 //! The cases: what comes in and everything that must be true afterwards, as data for both engines.
 
 mod direct;
+mod fragments;
 mod headers;
 mod icmp;
 pub mod ipv6;
+mod lost;
 mod martians;
 mod nat;
 pub mod people;
@@ -124,8 +126,10 @@ pub fn all() -> Vec<Case> {
         headers::cases(),
         strangers::cases(),
         refusals::cases(),
+        lost::cases(),
         ipv6::cases(),
         icmp::cases(),
+        fragments::cases(),
         martians::cases(),
         vlan::cases(),
     ]

@@ -108,3 +108,16 @@ pub fn answer(from: u16) -> Tcp {
 pub fn flagged(from: u16, to: u16, flags: TcpFlags) -> Tcp {
     Tcp { sequence: 1019, acknowledgement: 5020, ..Tcp::new(from, to, flags) }
 }
+
+/// An IP packet of either family.
+pub fn ip(source: IpAddr, destination: IpAddr, hops: u8, transport: impl Into<Transport>) -> Network {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            Ipv4::new(source, destination, transport).ttl(hops).into()
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            Ipv6::new(source, destination, transport).hop_limit(hops).into()
+        }
+        _ => unreachable!("both ends are of one family"),
+    }
+}

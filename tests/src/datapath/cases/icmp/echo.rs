@@ -2,7 +2,7 @@
 
 use super::super::Case;
 use super::super::people::*;
-use super::{People, V4, from_router, ip};
+use super::{People, V4, from_router};
 use crate::datapath::world::{Server, Service, Side, World, mac_of};
 use crate::fixture::Output::{Back, Passed};
 use crate::packet::{Frame, Icmp, Ipv4};
