@@ -37,7 +37,7 @@ pub fn xlvs_icmp(context: XdpContext) -> u32 {
     run(&context, stages::icmp)
 }
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs_fragment(context: XdpContext) -> u32 {
     run(&context, stages::fragment)
 }

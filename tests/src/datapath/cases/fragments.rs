@@ -76,12 +76,8 @@ fn cut(
     }
 }
 
-fn frame(from: Mac, to: Mac, packet: Network, tag: Option<u16>) -> Vec<u8> {
-    let frame = Frame::new(from, to, packet);
-    match tag {
-        Some(tag) => frame.vlan(tag).bytes(),
-        None => frame.bytes(),
-    }
+fn frame(from: Mac, to: Mac, packet: Network) -> Vec<u8> {
+    Frame::new(from, to, packet).bytes()
 }
 
 /// A datagram and its answer in pieces, through NAT.
@@ -91,7 +87,6 @@ fn both_ways<A: Into<IpAddr> + Copy>(
     [client, vip, rs1]: [A; 3],
     [request, at_server]: [Transport; 2],
     [reply, at_client]: [Transport; 2],
-    tag: Option<u16>,
 ) -> Case {
     let mut case = Case::new(name, world);
     let (front, back) = (Side::Front.mac(), Side::Back.mac());
@@ -100,9 +95,9 @@ fn both_ways<A: Into<IpAddr> + Copy>(
     for (i, (input, output)) in cut(client, vip, request, 64, 7).into_iter().zip(outputs).enumerate() {
         case = case
             .front(
-                &frame(client_mac, front, input, tag),
+                &frame(client_mac, front, input),
                 "forwarded_nat",
-                Through(frame(back, server_mac, output, tag)),
+                Through(frame(back, server_mac, output)),
             )
             .counting(&[("rs1.packets_in", 1), ("fragment_unknown", 0)])
             .counting(&[("fragment_noted", i64::from(i == 0)), ("fragment_followed", i64::from(i > 0))]);
@@ -111,9 +106,9 @@ fn both_ways<A: Into<IpAddr> + Copy>(
     for (i, (input, output)) in cut(rs1, client, reply, 64, 9).into_iter().zip(outputs).enumerate() {
         case = case
             .back(
-                &frame(server_mac, back, input, tag),
+                &frame(server_mac, back, input),
                 "forwarded_nat_reply",
-                Through(frame(front, client_mac, output, tag)),
+                Through(frame(front, client_mac, output)),
             )
             .counting(&[("rs1.packets_out", 1), ("fragment_unknown", 0), ("derived_reply", 0)])
             .counting(&[("fragment_noted", i64::from(i == 0)), ("fragment_followed", i64::from(i > 0))]);
@@ -122,7 +117,7 @@ fn both_ways<A: Into<IpAddr> + Copy>(
 }
 
 /// By direct routing, all pieces to the server's MAC.
-fn direct<A: Into<IpAddr> + Copy>(name: &'static str, [client, vip, rs1]: [A; 3], tag: Option<u16>) -> Case {
+fn direct<A: Into<IpAddr> + Copy>(name: &'static str, [client, vip, rs1]: [A; 3]) -> Case {
     let service = Service::tcp("dns", vip, 53).udp().direct();
     let mut case = Case::new(name, World::of(service, [Server::at("rs1", rs1, 53).in_front()]));
     let front = Side::Front.mac();
@@ -130,9 +125,9 @@ fn direct<A: Into<IpAddr> + Copy>(name: &'static str, [client, vip, rs1]: [A; 3]
     for (input, output) in cut(client, vip, query(PORT, 53), 64, 7).into_iter().zip(outputs) {
         case = case
             .front(
-                &frame(mac_of(client), front, input, tag),
+                &frame(mac_of(client), front, input),
                 "forwarded_dr",
-                Back(frame(front, mac_of(rs1), output, tag)),
+                Back(frame(front, mac_of(rs1), output)),
             )
             .counting(&[("rs1.packets_in", 1)]);
     }
@@ -199,7 +194,6 @@ pub(super) fn cases() -> Vec<Case> {
             v4(),
             [udp(PORT, 53), udp(PORT, 5353)],
             [udp(5353, PORT), udp(53, PORT)],
-            None,
         ),
         both_ways(
             "IPv6: a datagram in pieces, both ways",
@@ -207,7 +201,6 @@ pub(super) fn cases() -> Vec<Case> {
             v6(),
             [udp(PORT, 53), udp(PORT, 5353)],
             [udp(5353, PORT), udp(53, PORT)],
-            None,
         ),
         both_ways(
             "a segment in pieces, both ways",
@@ -215,7 +208,6 @@ pub(super) fn cases() -> Vec<Case> {
             v4(),
             [tcp(PORT, 80), tcp(PORT, 8080)],
             [tcp(8080, PORT), tcp(80, PORT)],
-            None,
         ),
         both_ways(
             "IPv6: a segment in pieces, both ways",
@@ -223,27 +215,9 @@ pub(super) fn cases() -> Vec<Case> {
             v6(),
             [tcp(PORT, 80), tcp(PORT, 8080)],
             [tcp(8080, PORT), tcp(80, PORT)],
-            None,
         ),
-        both_ways(
-            "a datagram in pieces with a VLAN tag",
-            dns(),
-            v4(),
-            [udp(PORT, 53), udp(PORT, 5353)],
-            [udp(5353, PORT), udp(53, PORT)],
-            Some(42),
-        ),
-        both_ways(
-            "IPv6: a datagram in pieces with a VLAN tag",
-            dns6(),
-            v6(),
-            [udp(PORT, 53), udp(PORT, 5353)],
-            [udp(5353, PORT), udp(53, PORT)],
-            Some(42),
-        ),
-        direct("by direct routing, pieces go the same way", v4(), None),
-        direct("IPv6: by direct routing, pieces go the same way", v6(), None),
-        direct("by direct routing, pieces with a VLAN tag go the same way", v4(), Some(42)),
+        direct("by direct routing, pieces go the same way", v4()),
+        direct("IPv6: by direct routing, pieces go the same way", v6()),
         options,
         {
             let case =
