@@ -3,7 +3,7 @@
 
 use xlvs_tests::datapath::cases::people::*;
 use xlvs_tests::datapath::world::{Server, Service, Side, World};
-use xlvs_tests::datapath::{Engine as _, Native};
+use xlvs_tests::datapath::Native;
 use xlvs_tests::packet::{Extension, Icmp, Ipv4, Ipv6, Transport, Udp};
 
 use super::seen::run;
