@@ -4,6 +4,7 @@
 //! plain.
 
 mod about;
+mod access;
 mod address;
 mod caller;
 mod counters;
@@ -11,11 +12,13 @@ mod endpoint;
 mod interface;
 mod memo;
 mod path;
+mod refusals;
 mod server;
 mod service;
 mod settings;
 
 pub use about::About;
+pub use access::{AccessKey, Rule};
 pub use address::SharedAddr;
 pub use caller::Caller;
 pub use counters::{Counters, Tally};
@@ -23,6 +26,7 @@ pub use endpoint::{EndpointKey, Sharers};
 pub use interface::Interface;
 pub use memo::{Admin, HealthMemo, Memo};
 pub use path::Path;
+pub use refusals::{Refusal, Refusals};
 pub use server::{Server, ServerState};
 pub use service::Service;
 pub use settings::Settings;
@@ -32,7 +36,9 @@ const _: () = {
     assert!(size_of::<EndpointKey>() == 24);
     assert!(size_of::<Caller>() == 24);
     assert!(size_of::<Sharers>() == 16);
-    assert!(size_of::<Service>() == 96);
+    assert!(size_of::<Service>() == 128);
+    assert!(size_of::<AccessKey>() == 32);
+    assert!(size_of::<Refusals>() == 24);
     assert!(size_of::<Server>() == 64);
     assert!(size_of::<Counters>() == 40);
     assert!(size_of::<Interface>() == 16);

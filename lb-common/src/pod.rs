@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya asks for a promise about layout")]
 
 use crate::{
-    entry::{Counters, EndpointKey, Sharers, Tally},
+    entry::{Counters, EndpointKey, Refusals, Sharers, Tally},
     net::Addr,
 };
 
@@ -16,3 +16,5 @@ unsafe impl aya::Pod for Sharers {}
 unsafe impl aya::Pod for Counters {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Tally {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Refusals {}

@@ -68,6 +68,9 @@ verdicts! {
     19 ForwardedIcmpReply "forwarded_icmp_reply" Send "An ICMP error about a packet to a real server, to the client of the connection it quotes.";
     20 RepliedEcho "replied_echo" Send "A ping of a VIP that has a usable server was answered.";
     21 PassedIcmpUnmatched "passed_icmp_unmatched" Pass "An ICMP error to a VIP that quotes no connection of its services.";
+    22 DroppedDenied "dropped_denied" Drop "To a service whose lists do not admit the source.";
+    23 DroppedRateSource "dropped_rate_source" Drop "The source has used up what the service allows each source in a second.";
+    24 DroppedRateService "dropped_rate_service" Drop "A new connection beyond those that the service takes in a second.";
 }
 
 /// Room in the counters for verdicts to come.

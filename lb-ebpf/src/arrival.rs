@@ -11,7 +11,7 @@ use lb_common::{
 };
 
 use crate::{
-    Outcome,
+    Outcome, admission,
     director::Director,
     frame::Frame,
     inbound,
@@ -57,7 +57,9 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
 /// told so.
 #[inline(always)]
 fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
-    let service = director.tables.service(listening(director, tuple)?).ok_or(Verdict::Aborted)?;
+    let number = listening(director, tuple)?;
+    let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
+    admission::admit(director.tables, number, service, tuple.client)?;
     let flow = director.settings.flow_id(tuple);
     let segment = signal.segment();
     let Some(pick) = director.pick(service, tuple, flow, segment) else {

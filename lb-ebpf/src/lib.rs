@@ -6,7 +6,7 @@
 //!                           ├─ ICMP: icmp
 //!                           └─ neither: passed to the kernel, untouched
 //! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp
-//! arrival:  service ── select ── flow (store) ── rewrite ── egress; no ports: icmp
+//! arrival:  service ── lists ── select ── flow (store) ── rewrite ── egress; no ports: icmp
 //! icmp:     errors by the packet they quote, pings of a VIP
 //! ```
 //! Everything here is plain Rust over [`frame::Frame`] and the questions of [`tables::Tables`]: no aya, no I/O. The same
@@ -20,6 +20,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod arrival;
 pub mod director;
 pub mod egress;

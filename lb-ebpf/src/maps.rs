@@ -6,14 +6,15 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
-    btf_maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray},
+    btf_maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
     helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail},
     macros::btf_map,
 };
 use lb_common::{
     clock::{Clock, LOOK_EVERY},
     entry::{
-        About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Server, Service,
+        Settings, Sharers, Tally,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
     gate,
@@ -53,6 +54,8 @@ static BACKENDS: HashMap<EndpointKey, Sharers, 16384> = HashMap::new();
 #[btf_map]
 static LOCALS: HashMap<Addr, u32, 1024> = HashMap::new();
 #[btf_map]
+static LISTS: LpmTrie<[u32; AccessKey::DATA_WORDS], u32, 65536> = LpmTrie::new();
+#[btf_map]
 static SERVICES: Array<Service, 1024, MMAPABLE> = Array::new();
 #[btf_map]
 static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
@@ -73,6 +76,8 @@ static VERDICTS: PerCpuArray<Tally, { VERDICT_LIMIT as usize }> = PerCpuArray::n
 static EVENTS: PerCpuArray<u64, { EVENT_LIMIT as usize }> = PerCpuArray::new();
 #[btf_map]
 static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
+#[btf_map]
+static REFUSALS: PerCpuArray<Refusals, 1024> = PerCpuArray::new();
 
 /// The kernel's maps, seen from one run of the program on one frame.
 pub(crate) struct KernelTables {
@@ -161,6 +166,13 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn rule(&self, client: &AccessKey) -> Option<u32> {
+        // SAFETY: the same bytes; aya's type is packed, and a packed key would be written to the stack misaligned.
+        let key = unsafe { &*(&raw const *client).cast::<Key<[u32; AccessKey::DATA_WORDS]>>() };
+        LISTS.get(key).copied()
+    }
+
+    #[inline(always)]
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
         PATHS.get(set)
     }
@@ -244,6 +256,14 @@ impl Tables for KernelTables {
         if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: this CPU's own entry.
             unsafe { *count += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn count_refusal(&self, service: u32, why: Refusal) {
+        if let Some(refusals) = REFUSALS.get_ptr_mut(service) {
+            // SAFETY: this CPU's own entry.
+            unsafe { (*refusals).add(why) }
         }
     }
 

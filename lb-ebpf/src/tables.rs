@@ -2,7 +2,7 @@
 
 use lb_common::{
     clock::Clock,
-    entry::{Caller, EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
+    entry::{AccessKey, Caller, EndpointKey, Interface, Path, Refusal, Server, Service, Settings, Sharers},
     flow_table::{Memory, Place},
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
@@ -39,6 +39,8 @@ pub trait Tables: Memory {
     fn sharers(&self, key: &EndpointKey) -> Option<&Sharers>;
     /// Whether this is an address of the director itself.
     fn is_local(&self, addr: Addr) -> bool;
+    /// The [`Rule`](lb_common::entry::Rule) of the longest prefix that the client is in, as a number.
+    fn rule(&self, client: &AccessKey) -> Option<u32>;
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]>;
     fn interface(&self, port: PortNumber) -> Option<&Interface>;
     /// The index of the interface this frame came in through.
@@ -79,6 +81,8 @@ pub trait Tables: Memory {
         extensions::skip(frame, at, number)
     }
     fn count(&self, event: Event);
+    /// A service turned a packet away by its own rules.
+    fn count_refusal(&self, service: u32, why: Refusal);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
 }

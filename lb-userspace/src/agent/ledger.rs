@@ -280,6 +280,7 @@ mod tests {
             },
             ports: vec![Port::from_host(80)],
             reject: true,
+            access: std::sync::Arc::default(),
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

@@ -19,6 +19,7 @@ mod key;
 mod leaving;
 mod ledger;
 mod listeners;
+mod lists;
 mod netns;
 mod options;
 mod orders;

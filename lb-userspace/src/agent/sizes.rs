@@ -32,6 +32,7 @@ pub fn of(model: &Model) -> MapSizes {
         services: (services * 2).max(SPARE_SERVICES),
         // Each port, and a marker for each VIP; there is a lane at least for each.
         listeners: ((ports as u32 + services) * 2).max(SPARE_LISTENERS),
+        lists: model.datapath.list_slots,
         // Select and miss, and both once more while they are exchanged.
         table_words: (words * 4).max(SPARE_TABLE_WORDS),
     }
@@ -43,6 +44,7 @@ pub fn hold(maps: &Maps, sizes: &MapSizes) -> bool {
     maps.flows.all().len() == sizes.geometry.buckets() as usize
         && maps.addresses.all().len() == sizes.addresses as usize
         && maps.servers.all().len() == sizes.servers as usize
+        && maps.list_room == sizes.lists
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+mod access;
 mod address;
 mod agent;
 mod choice;
@@ -22,6 +23,7 @@ mod listener;
 mod model;
 mod name;
 mod port;
+mod prefix;
 mod problem;
 mod server;
 mod service;

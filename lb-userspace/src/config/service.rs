@@ -1,5 +1,8 @@
 //! `[[service]]` and `[defaults]`: listeners, their servers, and what all services share.
 
+use std::sync::Arc;
+
+use super::access::{self, Access};
 use super::address::Vip;
 use super::choice;
 use super::health::{self, Checked, PortToCheck};
@@ -31,6 +34,7 @@ pub(super) struct Draft<'a> {
     pub(super) mode: Result<Mode, Reported>,
     scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
+    access: Result<Access, Reported>,
     health: Result<Health, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
@@ -54,11 +58,12 @@ impl<'a> Defaults<'a> {
         let mode = table.read("mode", choice::read::<Mode>);
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
+        let access = access::read(&table);
         let health =
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
-        health.map(drop).and(server)
+        access.map(drop).and(health.map(drop)).and(server)
     }
 }
 
@@ -90,6 +95,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         mode,
         scheduler,
         on_no_server,
+        access: access::read(&table),
         health: read_health(own, defaults, checked),
         servers,
         has_servers,
@@ -133,6 +139,7 @@ impl<'a> Draft<'a> {
             mode: self.mode?,
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
+            access: Arc::new(self.access?),
             health: self.health?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })

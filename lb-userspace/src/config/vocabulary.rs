@@ -74,7 +74,14 @@ pub(super) const AGENT: Vocabulary = Vocabulary {
 
 pub(super) const DATAPATH: Vocabulary = Vocabulary {
     table: "[datapath]",
-    keys: &["flow_table_size", "client_addresses", "maglev_table_size", "server_slots", "timeouts"],
+    keys: &[
+        "flow_table_size",
+        "client_addresses",
+        "maglev_table_size",
+        "server_slots",
+        "list_slots",
+        "timeouts",
+    ],
     later: &[],
     foreign: &[
         ("conn_tab_bits", "write flow_table_size = 1048576, the number of connections held"),
@@ -95,14 +102,37 @@ pub(super) const TIMEOUTS: Vocabulary = Vocabulary {
 
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {
     table: "[defaults]",
-    keys: &["vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    keys: &[
+        "vip",
+        "port",
+        "protocol",
+        "mode",
+        "scheduler",
+        "on_no_server",
+        "allow",
+        "deny",
+        "health",
+        "server",
+    ],
     later: SERVICE.later,
     foreign: SERVICE.foreign,
 };
 
 pub(super) const SERVICE: Vocabulary = Vocabulary {
     table: "[[service]]",
-    keys: &["name", "vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    keys: &[
+        "name",
+        "vip",
+        "port",
+        "protocol",
+        "mode",
+        "scheduler",
+        "on_no_server",
+        "allow",
+        "deny",
+        "health",
+        "server",
+    ],
     later: &[
         ("affinity", "remove it, a client's connections are spread one by one in this version"),
         ("tunnel", "remove it, the modes of this version are nat and dr"),
@@ -129,6 +159,11 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("check", "write [service.health]"),
         ("healthcheck", "write [service.health]"),
         ("health_check", "write [service.health]"),
+        ("allow_from", "write allow = [\"192.0.2.0/24\"]"),
+        ("whitelist", "write allow = [\"192.0.2.0/24\"]"),
+        ("deny_from", "write deny = [\"192.0.2.0/24\"]"),
+        ("blacklist", "write deny = [\"192.0.2.0/24\"]"),
+        ("acl", "write allow = [\"192.0.2.0/24\"] or deny = [\"192.0.2.0/24\"]"),
         ("quorum", "remove it, on_no_server says what happens when no server is left"),
     ],
 };

@@ -207,6 +207,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
     const PERCPU_ARRAY: u32 = 6;
+    const LPM_TRIE: u32 = 11;
     const DEVMAP: u32 = 14;
     &[
         ("ABOUT", ARRAY, 4, size_of::<entry::About>() as u32),
@@ -223,9 +224,11 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("LISTENERS", HASH, size_of::<entry::EndpointKey>() as u32, 4),
         ("BACKENDS", HASH, size_of::<entry::EndpointKey>() as u32, size_of::<entry::Sharers>() as u32),
         ("LOCALS", HASH, size_of::<net::Addr>() as u32, 4),
+        ("LISTS", LPM_TRIE, size_of::<entry::AccessKey>() as u32, 4),
         ("DEVICES", DEVMAP, 4, 8),
         ("VERDICTS", PERCPU_ARRAY, 4, size_of::<entry::Tally>() as u32),
         ("EVENTS", PERCPU_ARRAY, 4, 8),
         ("SERVER_COUNTERS", PERCPU_ARRAY, 4, size_of::<entry::Counters>() as u32),
+        ("REFUSALS", PERCPU_ARRAY, 4, size_of::<entry::Refusals>() as u32),
     ]
 };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    Caller, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+    AccessKey, Caller, EndpointKey, Interface, Path, Rule, Server, ServerState, Service, Settings, Sharers,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::gate::{self, Position, Role};
@@ -51,6 +51,7 @@ pub trait Keyed {
     fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()>;
     fn add_backend(&mut self, key: EndpointKey, sharers: Sharers) -> Result<()>;
     fn add_local(&mut self, addr: Addr) -> Result<()>;
+    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()>;
     fn clear(&mut self) -> Result<()>;
 }
 
@@ -98,6 +99,7 @@ impl Arrays {
             let port = Port::from_host(service.port);
             keyed.add_listener(EndpointKey::new(vip, port, protocol(service.protocol)), number as u32)?;
             keyed.add_listener(EndpointKey::vip_marker(vip), echo_marker(world, service.vip))?;
+            add_rules(keyed, number, service)?;
         }
         ensure!(world.servers.len() < SERVERS as usize, "a world has at most {} servers", SERVERS - 1);
         let mut backends: Vec<(EndpointKey, Sharers)> = Vec::new();
@@ -176,6 +178,7 @@ impl Arrays {
             self.services.get(number as u32).with_context(|| format!("no room for service {number}"))?;
         entry.vip.store(Addr::from(service.vip));
         entry.name_hash.store(name_hash(0, service.name.as_bytes()));
+        entry.access.store(if service.rules.is_empty() { 0 } else { list(number) });
         entry.flags.store(Service::IN_USE | if service.reject { Service::REJECT } else { 0 });
         let now = shares(world, number, |server| server.weight);
         let before = shares(world, number, |server| server.miss_weight.unwrap_or(server.weight));
@@ -238,6 +241,24 @@ impl Arrays {
         entry.next_hop.store(server.next_hop.map_or(0, |hop| next_hop(hop, indices).to_word()));
         entry.state.store(state.to_word());
     }
+}
+
+/// The number of the list of the service with this number.
+const fn list(service: usize) -> u64 {
+    0x1157_0000_0000_0001 + service as u64
+}
+
+/// What the service says about its clients, and at the roots of both families what holds for the rest.
+fn add_rules(keyed: &mut impl Keyed, number: usize, service: &world::Service) -> Result<()> {
+    let rule = |admitted| if admitted { Rule::Allow } else { Rule::Deny };
+    let otherwise = rule(!service.rules.iter().any(|(.., admitted)| *admitted));
+    let roots = [(IpAddr::from([0; 4]), 0, otherwise), (IpAddr::from([0; 16]), 0, otherwise)];
+    let own = service.rules.iter().map(|(address, length, admitted)| (*address, *length, rule(*admitted)));
+    for (address, length, rule) in roots.into_iter().filter(|_| !service.rules.is_empty()).chain(own) {
+        let bits = if address.is_ipv4() { 96 + length } else { length };
+        keyed.add_rule(AccessKey::new(list(number), Addr::from(address), bits), rule)?;
+    }
+    Ok(())
 }
 
 /// A neighbour as the data path writes it.

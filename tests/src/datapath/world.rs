@@ -54,12 +54,22 @@ pub struct Service {
     pub mode: Mode,
     /// Without a server, a SYN is answered with RST.
     pub reject: bool,
+    /// Prefixes of clients: address, length, and whether they may come.
+    pub rules: Vec<(IpAddr, u32, bool)>,
 }
 
 impl Service {
     /// NAT over TCP; without a server, clients are told.
     pub fn tcp(name: &'static str, vip: impl Into<IpAddr>, port: u16) -> Self {
-        Self { name, vip: vip.into(), port, protocol: Protocol::Tcp, mode: Mode::Nat, reject: true }
+        Self {
+            name,
+            vip: vip.into(),
+            port,
+            protocol: Protocol::Tcp,
+            mode: Mode::Nat,
+            reject: true,
+            rules: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -70,6 +80,20 @@ impl Service {
     #[must_use]
     pub fn direct(self) -> Self {
         Self { mode: Mode::Dr, ..self }
+    }
+
+    /// Clients in this prefix do not come in, unless a longer one says otherwise.
+    #[must_use]
+    pub fn deny(mut self, prefix: impl Into<IpAddr>, length: u32) -> Self {
+        self.rules.push((prefix.into(), length, false));
+        self
+    }
+
+    /// Clients in this prefix come in, unless a longer one says otherwise; those in none do not.
+    #[must_use]
+    pub fn allow(mut self, prefix: impl Into<IpAddr>, length: u32) -> Self {
+        self.rules.push((prefix.into(), length, true));
+        self
     }
 
     /// Without a server, packets are dropped in silence.

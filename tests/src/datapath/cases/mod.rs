@@ -4,6 +4,7 @@ mod direct;
 mod headers;
 mod icmp;
 pub mod ipv6;
+mod lists;
 mod martians;
 mod nat;
 pub mod people;
@@ -125,6 +126,7 @@ pub fn all() -> Vec<Case> {
         ipv6::cases(),
         icmp::cases(),
         martians::cases(),
+        lists::cases(),
     ]
     .concat()
 }
