@@ -17,10 +17,12 @@ pub enum Stage {
     Arrival = 1,
     /// ICMP and ICMPv6.
     Icmp = 2,
+    /// Packets of stored connections of services that limit the packets of each source.
+    Meter = 3,
 }
 
 impl Stage {
-    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp];
+    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp, Self::Meter];
 
     /// The name of its program in the object.
     #[must_use]
@@ -29,6 +31,7 @@ impl Stage {
             Self::Reply => "xlvs_reply",
             Self::Arrival => "xlvs_arrival",
             Self::Icmp => "xlvs_icmp",
+            Self::Meter => "xlvs_meter",
         }
     }
 }

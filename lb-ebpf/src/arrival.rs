@@ -59,9 +59,9 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
 fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
     let number = listening(director, tuple)?;
     let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
-    admission::admit(director.tables, number, service, tuple.client)?;
-    let flow = director.settings.flow_id(tuple);
     let segment = signal.segment();
+    admission::admit(director, number, service, &tuple.client, segment)?;
+    let flow = director.settings.flow_id(tuple);
     let Some(pick) = director.pick(service, tuple, flow, segment) else {
         let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
         return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });

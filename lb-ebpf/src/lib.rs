@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! entry:    parse ── gate ──┬─ to a VIP:  inbound: flow ── rewrite ── egress; no entry: arrival
+//!                           │             (a service that limits packets: by way of meter)
 //!                           ├─ from a NAT server: reply
 //!                           ├─ ICMP: icmp
 //!                           └─ neither: passed to the kernel, untouched
 //! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp
-//! arrival:  service ── lists ── select ── flow (store) ── rewrite ── egress; no ports: icmp
+//! arrival:  service ── lists and limits ── select ── flow (store) ── rewrite ── egress; no ports: icmp
 //! icmp:     errors by the packet they quote, pings of a VIP
 //! ```
 //! Everything here is plain Rust over [`frame::Frame`] and the questions of [`tables::Tables`]: no aya, no I/O. The same

@@ -14,12 +14,13 @@ use lb_common::{
     clock::{Clock, LOOK_EVERY},
     entry::{
         About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Server, Service,
-        Settings, Sharers, Tally,
+        ServiceLimits, Settings, Sharers, Tally,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
     gate,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
+    rate,
     slot::ServerId,
     stage::STAGE_LIMIT,
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
@@ -57,6 +58,10 @@ static LOCALS: HashMap<Addr, u32, 1024> = HashMap::new();
 static LISTS: LpmTrie<[u32; AccessKey::DATA_WORDS], u32, 65536> = LpmTrie::new();
 #[btf_map]
 static SERVICES: Array<Service, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+static LIMITS: Array<ServiceLimits, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+static SOURCES: Array<[Word; rate::WAYS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
 #[btf_map]
@@ -170,6 +175,21 @@ impl Tables for KernelTables {
         // SAFETY: the same bytes; aya's type is packed, and a packed key would be written to the stack misaligned.
         let key = unsafe { &*(&raw const *client).cast::<Key<[u32; AccessKey::DATA_WORDS]>>() };
         LISTS.get(key).copied()
+    }
+
+    #[inline(always)]
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
+        LIMITS.get(entry)
+    }
+
+    #[inline(always)]
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        SOURCES.get(set)
+    }
+
+    #[inline(always)]
+    fn take(&self, set: u32, tag: u64, interval: u64, now: u64) -> bool {
+        xlvs_take(set, tag, interval, now) != 0
     }
 
     #[inline(always)]
@@ -406,6 +426,14 @@ extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
         (Some(director), Some(id)) => u64::from(director.store(FlowId::from_bits(flow), id, diverged != 0)),
         _ => 0,
     }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_take(set: u32, tag: u64, interval: u64, now: u64) -> u64 {
+    let Some(set) = SOURCES.get(set) else { return 1 };
+    u64::from(rate::take(&set[rate::place(set, tag, now) % rate::WAYS], tag, interval, now))
 }
 
 /// Likewise; the context may be handed over, too, and gives the frame anew.

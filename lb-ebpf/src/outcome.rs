@@ -24,6 +24,7 @@ impl Outcome {
     pub const TO_REPLY: Self = Self::onward(Stage::Reply);
     pub const TO_ARRIVAL: Self = Self::onward(Stage::Arrival);
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
+    pub const TO_METER: Self = Self::onward(Stage::Meter);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {

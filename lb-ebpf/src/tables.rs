@@ -2,12 +2,17 @@
 
 use lb_common::{
     clock::Clock,
-    entry::{AccessKey, Caller, EndpointKey, Interface, Path, Refusal, Server, Service, Settings, Sharers},
+    entry::{
+        AccessKey, Caller, EndpointKey, Interface, Path, Refusal, Server, Service, ServiceLimits, Settings,
+        Sharers,
+    },
     flow_table::{Memory, Place},
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
+    rate,
     slot::ServerId,
     verdict::Event,
+    word::Word,
 };
 
 use crate::{
@@ -41,6 +46,12 @@ pub trait Tables: Memory {
     fn is_local(&self, addr: Addr) -> bool;
     /// The [`Rule`](lb_common::entry::Rule) of the longest prefix that the client is in, as a number.
     fn rule(&self, client: &AccessKey) -> Option<u32>;
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits>;
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]>;
+    /// Takes one of a source's share, by its seat, interval and the machine's clock; likewise in a subprogram.
+    fn take(&self, set: u32, tag: u64, interval: u64, now: u64) -> bool {
+        self.sources(set).is_none_or(|set| rate::take(&set[rate::place(set, tag, now)], tag, interval, now))
+    }
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]>;
     fn interface(&self, port: PortNumber) -> Option<&Interface>;
     /// The index of the interface this frame came in through.

@@ -6,12 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service, Settings,
-    Sharers, Tally,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service,
+    ServiceLimits, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
+use lb_common::rate;
 use lb_common::verdict::{EVENT_LIMIT, VERDICT_LIMIT};
 use lb_common::word::Word;
 use xlvs_tests::datapath::program::open;
@@ -32,6 +33,8 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("ADDRESSES", (Array, INDEX, size_of::<Caller>())),
         ("SERVICES", (Array, INDEX, size_of::<Service>())),
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
+        ("LIMITS", (Array, INDEX, size_of::<ServiceLimits>())),
+        ("SOURCES", (Array, INDEX, size_of::<[Word; rate::WAYS]>())),
         ("TABLES", (Array, INDEX, size_of::<Word>())),
         ("PATHS", (Array, INDEX, size_of::<[Path; Path::WAYS]>())),
         ("INTERFACES", (Array, INDEX, size_of::<Interface>())),

@@ -29,6 +29,8 @@ impl ServerState {
     pub const SHARED: u16 = 32;
     /// No longer configured; kept until its connections have ended.
     pub const REMOVED: u16 = 64;
+    /// Its service limits the packets of each source.
+    pub const METERED: u16 = 128;
 
     #[must_use]
     #[inline(always)]

@@ -20,6 +20,8 @@ pub struct Service {
     pub retired: [Word; Counters::FIELDS],
     /// The number of the list that says who may come ([`AccessKey`](super::AccessKey)); 0: everybody may.
     pub access: Word,
+    /// The number of the entry of `limits` that it goes by, plus one; 0: none.
+    pub limits: Word,
     /// What lanes of the same service that are no longer there had refused; likewise.
     pub refused: [Word; Refusals::FIELDS],
 }

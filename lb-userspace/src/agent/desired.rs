@@ -13,7 +13,7 @@ use lb_common::net::{Addr, Port, Protocol};
 use lb_common::slot::Limits;
 
 use super::standing::{AddressName, PairName, Standing, Standings};
-use crate::config::{self, Access, Lane, MaglevTableSize, Mode, Model, OnNoServer};
+use crate::config::{self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer};
 
 /// A lane of a service as it ought to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct DesiredService {
     pub reject: bool,
     /// Whom the service admits.
     pub access: Arc<Access>,
+    /// How much the service takes in a second.
+    pub limits: ServiceLimits,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
 }
@@ -120,6 +122,7 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
         ports: service.listening.ports_of(lane).map(Port::from_host).collect(),
         reject: service.on_no_server == OnNoServer::Reject,
         access: service.access.clone(),
+        limits: service.limits,
         table_size: match model.datapath.maglev_table_size {
             MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,

@@ -110,6 +110,12 @@ impl Agent {
             }
             why.push(format!("the service's lists allow {prefix}"));
         }
+        if service.limits.load() != 0 {
+            why.push(
+                "the service has limits; whether a packet is within them depends on those before it"
+                    .to_owned(),
+            );
+        }
         let (select, miss) = (service.select.load(), service.miss.load());
         if select != miss {
             why.push("select and miss table differ at the moment; a SYN goes by the select table".to_owned());

@@ -101,6 +101,7 @@ impl Installation {
                 self.write_server(service, numbers.service, server, *id);
             }
         }
+        self.write_limits(wanted, &numbered);
         self.note_lists(wanted, &numbered, now);
         self.write_backends()?;
         self.write_gate();
@@ -150,8 +151,9 @@ impl Installation {
             entry.name_hash.store(server.name_hash);
         }
         entry.memo.store(server.memo().to_word());
+        let metered = if service.limits.source_packets.is_some() { ServerState::METERED } else { 0 };
         let state = ServerState {
-            flags: server.flags(&service.identity) | held.flags & ServerState::SHARED,
+            flags: server.flags(&service.identity) | metered | held.flags & ServerState::SHARED,
             service: number,
             port: server.port,
             vip_port: service.identity.port,

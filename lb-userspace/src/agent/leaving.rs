@@ -93,6 +93,7 @@ impl Installation {
             let (select, miss) = (entry.select.load(), entry.miss.load());
             entry.select.store(0);
             entry.miss.store(0);
+            entry.limits.store(0);
             for extent in [select, miss].into_iter().filter_map(Extent::from_word) {
                 self.arena.release(extent, now);
             }

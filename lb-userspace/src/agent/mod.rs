@@ -18,6 +18,7 @@ mod install;
 mod key;
 mod leaving;
 mod ledger;
+mod limits;
 mod listeners;
 mod lists;
 mod netns;

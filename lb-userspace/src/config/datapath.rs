@@ -15,6 +15,8 @@ const LARGEST_MAGLEV_TABLE: u32 = 65_537;
 const MOST_SLOTS: u32 = 65_536;
 /// About 100 MB of the kernel's memory once they are there.
 const MOST_PREFIXES: u32 = 1_048_576;
+/// 128 MiB.
+const MOST_SOURCES: u32 = 16_777_216;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -34,6 +36,8 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
         table.read_or("server_slots", 16_384, |entry| entry.integer(256, MOST_SLOTS, "server_slots = 16384"));
     let list_slots =
         table.read_or("list_slots", 65_536, |entry| entry.integer(1, MOST_PREFIXES, "list_slots = 65536"));
+    let source_slots = table
+        .read_or("source_slots", 131_072, |entry| entry.integer(8, MOST_SOURCES, "source_slots = 131072"));
     let timeouts = table.read("timeouts", |entry| entry.table(&TIMEOUTS));
     let timeouts = timeouts.and_then(|own| read_timeouts(Layered::new(table.spot, own, None)));
     Ok(Datapath {
@@ -42,6 +46,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
         maglev_table_size: maglev_table_size?,
         server_slots: server_slots?,
         list_slots: list_slots?,
+        source_slots: source_slots?,
         timeouts: timeouts?,
     })
 }

@@ -18,6 +18,7 @@ mod diff;
 pub mod duration;
 mod health;
 mod include;
+mod limits;
 mod listed;
 mod listener;
 mod model;

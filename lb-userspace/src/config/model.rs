@@ -96,6 +96,8 @@ pub struct Datapath {
     pub server_slots: u32,
     /// Prefixes for which the maps have room, those of lists that are about to go included, 1 to 1,048,576.
     pub list_slots: u32,
+    /// Sources whose rates the maps have room to know at once, 8 to 16,777,216.
+    pub source_slots: u32,
     /// How long an idle connection is remembered.
     pub timeouts: Timeouts,
 }
@@ -137,6 +139,8 @@ pub struct Service {
     pub on_no_server: OnNoServer,
     /// Whom it admits.
     pub access: Arc<Access>,
+    /// How much it takes in a second.
+    pub limits: Limits,
     /// How the servers are checked.
     pub health: Health,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
@@ -259,6 +263,7 @@ impl Server {
 
 pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, Vip};
+pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
 pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
 pub use super::prefix::Prefix;

@@ -15,7 +15,7 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
-        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &HEALTH, &SERVER, &DEFAULTS].into_iter()
+        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &LIMITS, &HEALTH, &SERVER, &DEFAULTS].into_iter()
     }
 }
 
@@ -80,6 +80,7 @@ pub(super) const DATAPATH: Vocabulary = Vocabulary {
         "maglev_table_size",
         "server_slots",
         "list_slots",
+        "source_slots",
         "timeouts",
     ],
     later: &[],
@@ -111,6 +112,7 @@ pub(super) const DEFAULTS: Vocabulary = Vocabulary {
         "on_no_server",
         "allow",
         "deny",
+        "limits",
         "health",
         "server",
     ],
@@ -130,6 +132,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "on_no_server",
         "allow",
         "deny",
+        "limits",
         "health",
         "server",
     ],
@@ -164,7 +167,25 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("deny_from", "write deny = [\"192.0.2.0/24\"]"),
         ("blacklist", "write deny = [\"192.0.2.0/24\"]"),
         ("acl", "write allow = [\"192.0.2.0/24\"] or deny = [\"192.0.2.0/24\"]"),
+        ("rate_limit", "write limits = { source_connections_per_second = 20 }"),
         ("quorum", "remove it, on_no_server says what happens when no server is left"),
+    ],
+};
+
+pub(super) const LIMITS: Vocabulary = Vocabulary {
+    table: "limits of a service",
+    keys: &[
+        "connections_per_second",
+        "source_connections_per_second",
+        "source_packets_per_second",
+        "prefix_v4",
+        "prefix_v6",
+    ],
+    later: &[],
+    foreign: &[
+        ("rate", "write connections_per_second = 1000, or source_connections_per_second = 20"),
+        ("burst", "remove it, a second's worth may come at once"),
+        ("maxconn", "remove it, connections are limited by the second, not by their number"),
     ],
 };
 

@@ -203,7 +203,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Every map of ours: name, type (`enum bpf_map_type`), key size, value size. What pins are checked against.
 const MAPS: &[(&str, u32, u32, u32)] = {
-    use lb_common::{clock, entry, flow_table, net};
+    use lb_common::{clock, entry, flow_table, net, rate};
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
     const PERCPU_ARRAY: u32 = 6;
@@ -221,6 +221,8 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("TABLES", ARRAY, 4, 8),
         ("PATHS", ARRAY, 4, (size_of::<entry::Path>() * entry::Path::WAYS) as u32),
         ("INTERFACES", ARRAY, 4, size_of::<entry::Interface>() as u32),
+        ("LIMITS", ARRAY, 4, size_of::<entry::ServiceLimits>() as u32),
+        ("SOURCES", ARRAY, 4, 8 * rate::WAYS as u32),
         ("LISTENERS", HASH, size_of::<entry::EndpointKey>() as u32, 4),
         ("BACKENDS", HASH, size_of::<entry::EndpointKey>() as u32, size_of::<entry::Sharers>() as u32),
         ("LOCALS", HASH, size_of::<net::Addr>() as u32, 4),

@@ -6,11 +6,12 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service, Settings,
-    Sharers, Tally,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service,
+    ServiceLimits, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
 use lb_common::net::Addr;
+use lb_common::rate;
 use lb_common::slot::{Geometry, ServerId};
 use lb_common::verdict::{Event, Verdict};
 use lb_common::word::Word;
@@ -33,6 +34,8 @@ pub struct MapSizes {
     pub listeners: u32,
     /// Prefixes in lists.
     pub lists: u32,
+    /// Sets of sources whose rates are known, a power of two.
+    pub source_sets: u32,
     /// Words of the table arena.
     pub table_words: u32,
 }
@@ -51,6 +54,9 @@ pub struct Maps {
     pub tables: Mapped<Word>,
     pub paths: Mapped<[Path; Path::WAYS]>,
     pub interfaces: Mapped<Interface>,
+    /// By the number of a lane.
+    pub limits: Mapped<ServiceLimits>,
+    pub sources: Mapped<[Word; rate::WAYS]>,
     pub listeners: HashMap<MapData, EndpointKey, u32>,
     /// Entries for which `listeners` has room.
     pub listener_room: u32,
@@ -70,7 +76,7 @@ pub struct Maps {
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 10] {
+    pub fn by_name(&self) -> [(&'static str, u32); 12] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
@@ -80,6 +86,8 @@ impl MapSizes {
             ("SERVICES", self.services),
             ("REFUSALS", self.services),
             ("LISTS", self.lists),
+            ("LIMITS", self.services),
+            ("SOURCES", self.source_sets),
             ("LISTENERS", self.listeners),
             ("TABLES", self.table_words),
         ]
@@ -110,6 +118,8 @@ impl Maps {
             tables: mapped(ebpf, "TABLES")?,
             paths: mapped(ebpf, "PATHS")?,
             interfaces: mapped(ebpf, "INTERFACES")?,
+            limits: mapped(ebpf, "LIMITS")?,
+            sources: mapped(ebpf, "SOURCES")?,
             listeners: HashMap::try_from(listeners).context("map LISTENERS")?,
             listener_room,
             backends: typed(ebpf, "BACKENDS")?,

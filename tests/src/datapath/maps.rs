@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, EndpointKey, Interface, Path, Rule, Server, ServerState, Service, Settings, Sharers,
+    AccessKey, Caller, EndpointKey, Interface, Path, Rule, Server, ServerState, Service, ServiceLimits,
+    Settings, Sharers,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::gate::{self, Position, Role};
@@ -13,6 +14,7 @@ use lb_common::identity::{HashKey, mix, name_hash};
 use lb_common::maglev::{Share, table};
 use lb_common::net::{Addr, NextHop, Port, PortNumber};
 use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
+use lb_common::rate;
 use lb_common::slot::{Geometry, Limits, MIN_BUCKET_BITS};
 use lb_common::word::Word;
 use lb_common::{net, slot::ServerId};
@@ -24,6 +26,8 @@ use super::world::{self, Hop, Mode, Side, World};
 pub const SERVICES: u32 = 16;
 pub const SERVERS: u32 = 64;
 pub const TABLE_WORDS: u32 = SERVICES * 2 * WORDS_PER_TABLE;
+/// Sets of the table of sources.
+pub const SOURCE_SETS: u32 = 64;
 const WORDS_PER_TABLE: u32 = TABLE_SIZE.div_ceil(IDS_PER_WORD);
 /// Prime, as Maglev wants it, and small, so that worlds are cheap.
 const TABLE_SIZE: u32 = 1021;
@@ -44,6 +48,8 @@ pub struct Arrays {
     pub tables: Region<Word>,
     pub paths: Region<[Path; Path::WAYS]>,
     pub interfaces: Region<Interface>,
+    pub limits: Region<ServiceLimits>,
+    pub sources: Region<[Word; rate::WAYS]>,
 }
 
 /// The maps that are written by key.
@@ -78,6 +84,8 @@ impl Arrays {
         self.tables.clear();
         self.paths.clear();
         self.interfaces.clear();
+        self.limits.clear();
+        self.sources.clear();
     }
 
     /// Writes a world; connections, learned paths and the clock's ticks stay. `indices` are the interfaces of the two
@@ -178,6 +186,7 @@ impl Arrays {
             self.services.get(number as u32).with_context(|| format!("no room for service {number}"))?;
         entry.vip.store(Addr::from(service.vip));
         entry.name_hash.store(name_hash(0, service.name.as_bytes()));
+        self.write_limits(number, entry, &service.limits);
         entry.access.store(if service.rules.is_empty() { 0 } else { list(number) });
         entry.flags.store(Service::IN_USE | if service.reject { Service::REJECT } else { 0 });
         let now = shares(world, number, |server| server.weight);
@@ -187,6 +196,22 @@ impl Arrays {
         entry.select.store(select);
         entry.miss.store(miss);
         Ok(())
+    }
+
+    fn write_limits(&self, number: usize, entry: &Service, limits: &world::Limits) {
+        let words = &self.limits.all()[number];
+        words.connections.store(rate::interval(limits.connections));
+        words.source_connections.store(rate::interval(limits.source_connections));
+        words.source_packets.store(rate::interval(limits.source_packets));
+        let mask = |length: u32, before: u32| {
+            let bits = before + if length == 0 { 128 - before } else { length };
+            Addr::from(IpAddr::from((u128::MAX << (128 - bits)).to_be_bytes()))
+        };
+        words.mask_v4.store(mask(limits.prefixes[0], 96));
+        words.mask_v6.store(mask(limits.prefixes[1], 0));
+        words.set_mask.store(u64::from(SOURCE_SETS) - 1);
+        let any = limits.connections + limits.source_connections + limits.source_packets > 0;
+        entry.limits.store(if any { number as u64 + 1 } else { 0 });
     }
 
     fn write_table(&self, number: u32, shares: &[Share]) -> Result<u64> {
@@ -230,6 +255,7 @@ impl Arrays {
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
                 | flag(shared, ServerState::SHARED)
+                | flag(service.limits.source_packets > 0, ServerState::METERED)
                 | flag(server.removed, ServerState::REMOVED),
             service: number as u16,
             port: port_at(world, service, server),

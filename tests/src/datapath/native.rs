@@ -8,12 +8,13 @@ use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
 use lb_common::entry::{
     AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Rule, Server, Service,
-    Settings, Sharers,
+    ServiceLimits, Settings, Sharers,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::gate;
 use lb_common::identity::FlowId;
 use lb_common::net::{Addr, NextHop, PortNumber};
+use lb_common::rate;
 use lb_common::slot::{ServerId, Slot};
 use lb_common::verdict::{Action, Event, Verdict};
 use lb_common::word::Word;
@@ -22,7 +23,7 @@ use lb_ebpf::frame::Frame;
 use lb_ebpf::tables::{Direction, Tables};
 use lb_ebpf::{Exit, process};
 
-use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry, next_hop};
+use super::maps::{Arrays, Keyed, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry, next_hop};
 use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
@@ -181,6 +182,8 @@ fn arrays() -> io::Result<Arrays> {
         tables: Region::private(TABLE_WORDS)?,
         paths: Region::private(Path::SETS)?,
         interfaces: Region::private(PortNumber::LIMIT)?,
+        limits: Region::private(SERVICES)?,
+        sources: Region::private(SOURCE_SETS)?,
     })
 }
 
@@ -288,6 +291,14 @@ impl Tables for Native {
     fn rule(&self, client: &AccessKey) -> Option<u32> {
         let matching = self.keyed.rules.iter().filter(|(prefix, _)| is_in(client, prefix));
         matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, rule)| *rule as u32)
+    }
+
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
+        self.arrays.limits.get(entry)
+    }
+
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        self.arrays.sources.get(set)
     }
 
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {

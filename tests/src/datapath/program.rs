@@ -21,7 +21,7 @@ use lb_common::stage::{ENTRY, Stage};
 use lb_common::verdict::{Event, Verdict};
 use nix::time::{ClockId, clock_gettime};
 
-use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry};
+use super::maps::{Arrays, Keyed, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
 use super::region::{Region, Value};
 use super::world::{Side, World};
 use super::{Engine, FIRST_TICK};
@@ -83,6 +83,8 @@ pub fn open() -> Result<Ebpf> {
         ("BACKENDS", SERVERS),
         ("SERVICES", SERVICES),
         ("REFUSALS", SERVICES),
+        ("LIMITS", SERVICES),
+        ("SOURCES", SOURCE_SETS),
         ("LISTENERS", SERVICES * 2),
         ("TABLES", TABLE_WORDS),
     ];
@@ -269,6 +271,8 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         tables: array(ebpf, "TABLES", TABLE_WORDS)?,
         paths: array(ebpf, "PATHS", Path::SETS)?,
         interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
+        limits: array(ebpf, "LIMITS", SERVICES)?,
+        sources: array(ebpf, "SOURCES", SOURCE_SETS)?,
     })
 }
 

@@ -56,6 +56,17 @@ pub struct Service {
     pub reject: bool,
     /// Prefixes of clients: address, length, and whether they may come.
     pub rules: Vec<(IpAddr, u32, bool)>,
+    pub limits: Limits,
+}
+
+/// How much a service takes in a second; 0 is as much as comes.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Limits {
+    pub connections: u32,
+    pub source_connections: u32,
+    pub source_packets: u32,
+    /// Addresses with so many common bits are one source; 0: each is one.
+    pub prefixes: [u32; 2],
 }
 
 impl Service {
@@ -69,6 +80,7 @@ impl Service {
             mode: Mode::Nat,
             reject: true,
             rules: Vec::new(),
+            limits: Limits::default(),
         }
     }
 
@@ -94,6 +106,12 @@ impl Service {
     pub fn allow(mut self, prefix: impl Into<IpAddr>, length: u32) -> Self {
         self.rules.push((prefix.into(), length, true));
         self
+    }
+
+    /// Takes no more than this.
+    #[must_use]
+    pub fn limit(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Without a server, packets are dropped in silence.

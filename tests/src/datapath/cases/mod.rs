@@ -4,6 +4,7 @@ mod direct;
 mod headers;
 mod icmp;
 pub mod ipv6;
+mod limits;
 mod lists;
 mod martians;
 mod nat;
@@ -127,6 +128,7 @@ pub fn all() -> Vec<Case> {
         icmp::cases(),
         martians::cases(),
         lists::cases(),
+        limits::cases(),
     ]
     .concat()
 }
