@@ -173,7 +173,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
 };
 
 pub(super) const LIMITS: Vocabulary = Vocabulary {
-    table: "limits of a service",
+    table: "[service.limits]",
     keys: &[
         "connections_per_second",
         "source_connections_per_second",
