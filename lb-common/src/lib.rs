@@ -2,7 +2,8 @@
 //!
 //! Two kinds of things live here, both without I/O and without the standard library:
 //! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`], [`wire`]) and the
-//! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`fragments`], [`lifecycle`], [`pick`], [`maglev`]).
+//! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`fragments`], [`lifecycle`], [`pick`],
+//! [`rate`], [`maglev`]).
 //!
 //! Invariants:
 //! - Every word that one side changes while the other reads it is one aligned `u64` ([`word::Word`]), so it changes whole.
@@ -35,6 +36,7 @@ pub mod net;
 pub mod pick;
 #[cfg(feature = "user")]
 mod pod;
+pub mod rate;
 pub mod slot;
 pub mod stage;
 pub mod verdict;

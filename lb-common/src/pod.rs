@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya asks for a promise about layout")]
 
 use crate::{
-    entry::{Counters, EndpointKey, Sharers, Tally},
+    entry::{Counters, EndpointKey, Refusals, Sharers, Tally},
     net::Addr,
     wire::Wire,
 };
@@ -19,3 +19,5 @@ unsafe impl aya::Pod for Counters {}
 unsafe impl aya::Pod for Tally {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Wire {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Refusals {}

@@ -19,10 +19,12 @@ pub enum Stage {
     Icmp = 2,
     /// Parts of datagrams.
     Fragment = 3,
+    /// Packets of stored connections of services that limit the packets of each source.
+    Meter = 4,
 }
 
 impl Stage {
-    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment];
+    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter];
 
     /// The name of its program in the object.
     #[must_use]
@@ -32,6 +34,7 @@ impl Stage {
             Self::Arrival => "xlvs_arrival",
             Self::Icmp => "xlvs_icmp",
             Self::Fragment => "xlvs_fragment",
+            Self::Meter => "xlvs_meter",
         }
     }
 }

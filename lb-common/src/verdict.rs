@@ -71,6 +71,9 @@ verdicts! {
     22 PassedSctp "passed_sctp" Pass "SCTP to a VIP: its associations have several addresses, so the kernel gets it.";
     23 PassedVlan "passed_vlan" Pass "Carries VLAN tags that none of the configured interfaces has.";
     24 DroppedNoHeadroom "dropped_no_headroom" Drop "The driver left no room in front of the frame for one more VLAN tag.";
+    25 DroppedDenied "dropped_denied" Drop "To a service whose lists do not admit the source.";
+    26 DroppedRateSource "dropped_rate_source" Drop "The source has used up what the service allows each source in a second.";
+    27 DroppedRateService "dropped_rate_service" Drop "A new connection beyond those that the service takes in a second.";
 }
 
 /// Room in the counters for verdicts to come.

@@ -11,7 +11,7 @@ use lb_common::{
 };
 
 use crate::{
-    Outcome,
+    Outcome, admission,
     director::Director,
     frame::Frame,
     inbound,
@@ -69,13 +69,15 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
 /// told so.
 #[inline(always)]
 fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
-    let service = director.tables.service(listening(director, tuple)?).ok_or(Verdict::Aborted)?;
-    let flow = director.settings.flow_id(tuple);
+    let number = listening(director, tuple)?;
+    let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
     let segment = signal.segment();
+    let flow = director.settings.flow_id(tuple);
     let speaks = !matches!(segment, Segment::Syn | Segment::Rst | Segment::Datagram);
     if speaks && director.is(Settings::FLOWS) && is_lost(director.tables, tuple, flow) {
         return Err(Verdict::RepliedReset);
     }
+    admission::admit(director, number, service, &tuple.client, segment)?;
     let Some(pick) = director.pick(service, tuple, flow, segment) else {
         let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
         return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });

@@ -12,7 +12,7 @@ use lb_common::{
 };
 
 use crate::{
-    Outcome,
+    Outcome, admission,
     arrival::Given,
     director::{Chosen, Director},
     frame::Frame,
@@ -23,8 +23,13 @@ use crate::{
 };
 
 /// The way of an established connection. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
+/// Services that limit packets have theirs `METERED` in a stage of its own.
 #[inline(always)]
-pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
+pub fn forward<T: Tables, const METERED: bool>(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    tables: &T,
+) -> Outcome {
     let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
     let director = &director;
     if !director.is(Settings::FLOWS) {
@@ -33,10 +38,17 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) ->
     let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
     let tuple = tuple(packet, &transport);
     let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
-    match kept(director, &tuple, &entry, transport.signal) {
-        Some(server) => deliver_whole(frame, packet, &transport, &server, director),
-        None => Outcome::OPEN,
+    let Some(server) = keeper(director, &tuple, &entry, transport.signal) else { return Outcome::OPEN };
+    if server.state.has(ServerState::METERED) {
+        if !METERED {
+            return Outcome::TO_METER;
+        }
+        if !admission::has_packet_left(director.tables, server.state.service, &tuple.client) {
+            return Verdict::DroppedRateSource.into();
+        }
     }
+    refresh(director, &entry, server, transport.signal);
+    deliver_whole(frame, packet, &transport, &server, director)
 }
 
 /// Sends a packet to the server that it was given.
@@ -58,8 +70,13 @@ pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> 
     if director.is(Settings::FLOWS)
         && let Some(place) = tables.locate(director.settings.flow_id(&tuple))
         && let Some(entry) = director.flows().at(place)
-        && let Some(server) = kept(&director, &tuple, &entry, transport.signal)
+        && let Some(server) = keeper(&director, &tuple, &entry, transport.signal)
     {
+        let is_metered = server.state.has(ServerState::METERED);
+        if is_metered && !admission::has_packet_left(tables, server.state.service, &tuple.client) {
+            return Given::ended(Verdict::DroppedRateSource);
+        }
+        refresh(&director, &entry, server, transport.signal);
         return Given::to(server.id);
     }
     Given::NOTHING
@@ -111,22 +128,28 @@ pub fn deliver<T: Tables>(
 
 /// The server of a stored connection, if it may keep this packet.
 #[inline(always)]
-fn kept<'t, T: Tables>(
+fn keeper<'t, T: Tables>(
     director: &Director<'t, T>,
     tuple: &Tuple,
     entry: &Entry<'t, T::Cell>,
     signal: Signal,
 ) -> Option<Chosen<'t>> {
     let server = director.server_for(entry.slot().server(), tuple)?;
-    let segment = signal.segment();
-    if !keeps(director, entry, server, segment) {
-        return None;
-    }
+    if keeps(director, entry, server, signal.segment()) { Some(server) } else { None }
+}
+
+/// Notes that the client has sent this.
+#[inline(always)]
+fn refresh<T: Tables, C: Cell>(
+    director: &Director<'_, T>,
+    entry: &Entry<'_, C>,
+    server: Chosen<'_>,
+    signal: Signal,
+) {
     let later = entry.slot().idle(director.now) > 0;
     let both = server.state.has(ServerState::NAT) && !signal.is_datagram();
     let sight = if both { Sight::Both } else { Sight::ClientOnly };
-    entry.refresh(after_client(entry.slot().class(), segment, later, sight), director.now);
-    Some(server)
+    entry.refresh(after_client(entry.slot().class(), signal.segment(), later, sight), director.now);
 }
 
 /// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961), unless its server is

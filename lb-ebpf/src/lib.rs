@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! entry:    parse ── gate ──┬─ to a VIP:  inbound: flow ── rewrite ── egress; no entry: arrival
+//!                           │             (a service that limits packets: by way of meter)
 //!                           ├─ from a NAT server: reply
 //!                           ├─ ICMP: icmp
 //!                           └─ neither: passed to the kernel, untouched
 //! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp, fragment
-//! arrival:  service ── select ── flow (store) ── rewrite ── egress; no ports: icmp, fragment
+//! arrival:  service ── lists and limits ── select ── flow (store) ── rewrite ── egress; no ports: icmp, fragment
 //! icmp:     errors by the packet they quote, pings of a VIP
 //! fragment: the first as a whole packet, the others after it
 //! ```
@@ -21,6 +22,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod arrival;
 pub mod director;
 pub mod egress;

@@ -42,6 +42,11 @@ pub fn xlvs_fragment(context: XdpContext) -> u32 {
     run(&context, stages::fragment)
 }
 
+#[xdp(frags)]
+pub fn xlvs_meter(context: XdpContext) -> u32 {
+    run(&context, stages::meter)
+}
+
 /// One stage of a frame's way.
 #[inline(always)]
 fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
@@ -69,6 +74,7 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_ARRIVAL => jump::<{ Stage::Arrival as u32 }>(context.ctx),
         Outcome::TO_ICMP => jump::<{ Stage::Icmp as u32 }>(context.ctx),
         Outcome::TO_FRAGMENT => jump::<{ Stage::Fragment as u32 }>(context.ctx),
+        Outcome::TO_METER => jump::<{ Stage::Meter as u32 }>(context.ctx),
         ended => return ended,
     }
     Verdict::Aborted.into()

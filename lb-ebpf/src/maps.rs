@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
-    btf_maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray},
+    btf_maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
     helpers::{
         bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
         bpf_xdp_get_buff_len,
@@ -16,13 +16,15 @@ use aya_ebpf::{
 use lb_common::{
     clock::{Clock, LOOK_EVERY},
     entry::{
-        About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Server, Service,
+        ServiceLimits, Settings, Sharers, Tally,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
     fragments::{self, SET_NOTES},
     gate,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
+    rate,
     slot::ServerId,
     stage::STAGE_LIMIT,
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
@@ -62,7 +64,13 @@ static BACKENDS: HashMap<EndpointKey, Sharers, 16384> = HashMap::new();
 #[btf_map]
 static LOCALS: HashMap<Addr, u32, 1024> = HashMap::new();
 #[btf_map]
+static LISTS: LpmTrie<[u32; AccessKey::DATA_WORDS], u32, 65536> = LpmTrie::new();
+#[btf_map]
 static SERVICES: Array<Service, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+static LIMITS: Array<ServiceLimits, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+static SOURCES: Array<[Word; rate::WAYS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
 #[btf_map]
@@ -86,6 +94,8 @@ static VERDICTS: PerCpuArray<Tally, { VERDICT_LIMIT as usize }> = PerCpuArray::n
 static EVENTS: PerCpuArray<u64, { EVENT_LIMIT as usize }> = PerCpuArray::new();
 #[btf_map]
 static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
+#[btf_map]
+static REFUSALS: PerCpuArray<Refusals, 1024> = PerCpuArray::new();
 
 /// The kernel's maps, seen from one run of the program on one frame.
 pub(crate) struct KernelTables {
@@ -191,6 +201,28 @@ impl Tables for KernelTables {
     fn is_local(&self, addr: Addr) -> bool {
         // SAFETY: only presence is asked.
         unsafe { LOCALS.get(addr) }.is_some()
+    }
+
+    #[inline(always)]
+    fn rule(&self, client: &AccessKey) -> Option<u32> {
+        // SAFETY: the same bytes; aya's type is packed, and a packed key would be written to the stack misaligned.
+        let key = unsafe { &*(&raw const *client).cast::<Key<[u32; AccessKey::DATA_WORDS]>>() };
+        LISTS.get(key).copied()
+    }
+
+    #[inline(always)]
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
+        LIMITS.get(entry)
+    }
+
+    #[inline(always)]
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        SOURCES.get(set)
+    }
+
+    #[inline(always)]
+    fn take(&self, set: u32, tag: u64, interval: u64, now: u64) -> bool {
+        xlvs_take(set, tag, interval, now) != 0
     }
 
     #[inline(always)]
@@ -313,6 +345,14 @@ impl Tables for KernelTables {
         if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: this CPU's own entry.
             unsafe { *count += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn count_refusal(&self, service: u32, why: Refusal) {
+        if let Some(refusals) = REFUSALS.get_ptr_mut(service) {
+            // SAFETY: this CPU's own entry.
+            unsafe { (*refusals).add(why) }
         }
     }
 
@@ -453,6 +493,14 @@ extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
         (Some(director), Some(id)) => u64::from(director.store(FlowId::from_bits(flow), id, diverged != 0)),
         _ => 0,
     }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_take(set: u32, tag: u64, interval: u64, now: u64) -> u64 {
+    let Some(set) = SOURCES.get(set) else { return 1 };
+    u64::from(rate::take(&set[rate::place(set, tag, now) % rate::WAYS], tag, interval, now))
 }
 
 /// Likewise; the context may be handed over, too, and gives the frame anew.

@@ -43,6 +43,7 @@ impl Outcome {
     pub const TO_ARRIVAL: Self = Self::onward(Stage::Arrival);
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
     pub const TO_FRAGMENT: Self = Self::onward(Stage::Fragment);
+    pub const TO_METER: Self = Self::onward(Stage::Meter);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {

@@ -28,6 +28,7 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Arrival => arrival(frame, tables),
             Stage::Icmp => icmp(frame, tables),
             Stage::Fragment => fragment(frame, tables),
+            Stage::Meter => meter(frame, tables),
         };
     }
     tags::finish(outcome, tables)
@@ -43,7 +44,20 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     if !may_be(tables, packet.destination, Role::Vip) {
         return not_to_a_vip(&packet, tables);
     }
-    match inbound::forward(frame, &packet, tables) {
+    match inbound::forward::<T, false>(frame, &packet, tables) {
+        Outcome::OPEN => Outcome::TO_ARRIVAL,
+        outcome => outcome,
+    }
+}
+
+/// What came to a VIP and belongs to a stored connection of a service that limits the packets of each source.
+#[inline(always)]
+pub fn meter<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let packet = match parse::network(frame, tables) {
+        Ok(packet) => packet,
+        Err(outcome) => return outcome,
+    };
+    match inbound::forward::<T, true>(frame, &packet, tables) {
         Outcome::OPEN => Outcome::TO_ARRIVAL,
         outcome => outcome,
     }

@@ -2,11 +2,15 @@
 
 use lb_common::{
     clock::Clock,
-    entry::{Caller, EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
+    entry::{
+        AccessKey, Caller, EndpointKey, Interface, Path, Refusal, Server, Service, ServiceLimits, Settings,
+        Sharers,
+    },
     flow_table::{Memory, Place},
     fragments::SET_NOTES,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
+    rate,
     slot::ServerId,
     verdict::Event,
     wire::Wire,
@@ -43,6 +47,14 @@ pub trait Tables: Memory {
     fn sharers(&self, key: &EndpointKey) -> Option<&Sharers>;
     /// Whether this is an address of the director itself.
     fn is_local(&self, addr: Addr) -> bool;
+    /// The [`Rule`](lb_common::entry::Rule) of the longest prefix that the client is in, as a number.
+    fn rule(&self, client: &AccessKey) -> Option<u32>;
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits>;
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]>;
+    /// Takes one of a source's share, by its seat, interval and the machine's clock; likewise in a subprogram.
+    fn take(&self, set: u32, tag: u64, interval: u64, now: u64) -> bool {
+        self.sources(set).is_none_or(|set| rate::take(&set[rate::place(set, tag, now)], tag, interval, now))
+    }
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]>;
     /// A set of notes about datagrams under way.
     fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]>;
@@ -106,6 +118,8 @@ pub trait Tables: Memory {
         extensions::skip(frame, at, number)
     }
     fn count(&self, event: Event);
+    /// A service turned a packet away by its own rules.
+    fn count_refusal(&self, service: u32, why: Refusal);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
 }

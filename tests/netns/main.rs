@@ -8,6 +8,7 @@
 //! `XLVS_LONG=1` runs the loads at the full length that releases are measured by. `XLVS_EBPF_VARIANT` names the object
 //! that is exchanged for the binary's own.
 
+mod admission;
 mod callers;
 mod controls;
 mod crowd;

@@ -31,6 +31,8 @@ impl ServerState {
     pub const REMOVED: u16 = 64;
     /// Its connections are ended: whoever speaks on one is told by a RST from the VIP.
     pub const RESETS: u16 = 128;
+    /// Its service limits the packets of each source.
+    pub const METERED: u16 = 256;
 
     #[must_use]
     #[inline(always)]

@@ -1,9 +1,9 @@
 //! Packets that lie about themselves: cut short at every byte, with every header length, version and total length there is.
 //! The verdict of each follows from a rule, and nothing is forwarded that does not have all its headers.
 
+use xlvs_tests::datapath::Native;
 use xlvs_tests::datapath::cases::people::*;
 use xlvs_tests::datapath::world::{Server, Service, Side, World};
-use xlvs_tests::datapath::Native;
 use xlvs_tests::packet::{Extension, Icmp, Ipv4, Ipv6, Transport, Udp};
 
 use super::seen::run;

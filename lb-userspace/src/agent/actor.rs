@@ -149,7 +149,26 @@ impl Agent {
         }
         let now = Instant::now();
         self.installation.follow(now);
-        if self.sweep.step(&self.installation.maps, &self.sweep_limits()) {
+        self.installation.tidy_lists(now);
+        if self.walk() {
+            self.free_what_left();
+        }
+    }
+
+    /// A stretch of the connection table; says whether a round was completed.
+    fn walk(&mut self) -> bool {
+        let limits = self.sweep_limits();
+        self.sweep.step(&self.installation.maps, &limits, &self.installation.lists.in_force)
+    }
+
+    /// Ends the connections of those who are denied: at once where that is cheap; in a large table the walk comes by.
+    fn cut_denied(&mut self) {
+        if self.installation.maps.flows.all().len() > COUNT_AT_ONCE {
+            return;
+        }
+        // The round that is under way has passed some of the table already.
+        for _ in 0..2 {
+            while !self.walk() {}
             self.free_what_left();
         }
     }
@@ -261,6 +280,7 @@ impl Agent {
         let applied = self.installation.apply(plan, &wanted, Instant::now());
         self.installation
             .write_settings(desired::limits(&self.model.datapath.timeouts), &self.model.datapath);
+        self.cut_denied();
         self.watch_targets();
         self.check_targets();
         self.look_at_network();

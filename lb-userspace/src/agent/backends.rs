@@ -116,6 +116,8 @@ mod tests {
             },
             ports: vec![Port::from_host(vip_port)],
             reject: true,
+            access: std::sync::Arc::default(),
+            limits: crate::config::Limits::default(),
             table_size: 101,
             servers: vec![DesiredServer {
                 name: "rs1".into(),

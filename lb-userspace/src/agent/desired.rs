@@ -3,6 +3,8 @@
 //! A service of the configuration is one of the maps for each of its lanes ([`config::Lane`]): a VIP, a protocol, and a port
 //! or all those that keep the port that was hit. It has a number, a table and pairs for each; people see them as one.
 
+use std::sync::Arc;
+
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
 use lb_common::entry::{Admin, HealthMemo, Memo, ServerState};
 use lb_common::identity::name_hash;
@@ -11,7 +13,9 @@ use lb_common::net::{Addr, Port, Protocol};
 use lb_common::slot::Limits;
 
 use super::standing::{AddressName, PairName, Standing, Standings};
-use crate::config::{self, Lane, MaglevTableSize, Mode, Model, OnNoServer, OnServerDown};
+use crate::config::{
+    self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer, OnServerDown,
+};
 
 /// A lane of a service as it ought to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,10 @@ pub struct DesiredService {
     /// The ports of the VIP that lead here.
     pub ports: Vec<Port>,
     pub reject: bool,
+    /// Whom the service admits.
+    pub access: Arc<Access>,
+    /// How much the service takes in a second.
+    pub limits: ServiceLimits,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
 }
@@ -120,6 +128,8 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
         },
         ports: service.listening.ports_of(lane).map(Port::from_host).collect(),
         reject: service.on_no_server == OnNoServer::Reject,
+        access: service.access.clone(),
+        limits: service.limits,
         table_size: match model.datapath.maglev_table_size {
             MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,

@@ -281,6 +281,8 @@ mod tests {
             },
             ports: vec![Port::from_host(80)],
             reject: true,
+            access: std::sync::Arc::default(),
+            limits: crate::config::Limits::default(),
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

@@ -1,8 +1,12 @@
 //! `[[service]]` and `[defaults]`: listeners, their servers, and what all services share.
 
+use std::sync::Arc;
+
+use super::access::{self, Access};
 use super::address::Vip;
 use super::choice;
 use super::health::{self, Checked, PortToCheck};
+use super::limits::{self, Limits};
 use super::listed;
 use super::model::{
     Health, ListenPort, Listener, Listening, Mode, OnNoServer, OnServerDown, Protocol, Scheduler, Service,
@@ -34,6 +38,8 @@ pub(super) struct Draft<'a> {
     scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
     on_server_down: Result<OnServerDown, Reported>,
+    access: Result<Access, Reported>,
+    limits: Result<Limits, Reported>,
     health: Result<Health, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
@@ -58,12 +64,14 @@ impl<'a> Defaults<'a> {
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
         let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
+        let access = access::read(&table);
+        let limits = limits::read(&table);
         let health =
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
         on_server_down?;
-        health.map(drop).and(server)
+        access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
     }
 }
 
@@ -97,6 +105,8 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         scheduler,
         on_no_server,
         on_server_down,
+        access: access::read(&table),
+        limits: limits::read(&table),
         health: read_health(own, defaults, checked),
         servers,
         has_servers,
@@ -141,6 +151,8 @@ impl<'a> Draft<'a> {
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
             on_server_down: self.on_server_down?,
+            access: Arc::new(self.access?),
+            limits: self.limits?,
             health: self.health?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })

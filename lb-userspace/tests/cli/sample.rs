@@ -88,6 +88,7 @@ fn web() -> ServiceStatus {
         bytes: 936_000_000,
         reply_packets: Some(18_300_000),
         reply_bytes: Some(25_200_000_000),
+        refused: Refused { denied: 12, rate_source: 0, rate_service: 0 },
         rates: server("", "10.77.2.21", None).rates,
         servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
     }
@@ -123,6 +124,7 @@ fn dns() -> ServiceStatus {
         bytes: 126_000,
         reply_packets: None,
         reply_bytes: None,
+        refused: Refused::default(),
         rates: None,
         servers: vec![ns1, ns1_v6],
     }

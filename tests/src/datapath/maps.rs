@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    Caller, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+    AccessKey, Caller, EndpointKey, Interface, Path, Rule, Server, ServerState, Service, ServiceLimits,
+    Settings, Sharers,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::SET_NOTES;
@@ -14,6 +15,7 @@ use lb_common::identity::{HashKey, mix, name_hash};
 use lb_common::maglev::{Share, table};
 use lb_common::net::{Addr, NextHop, Port, PortNumber};
 use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
+use lb_common::rate;
 use lb_common::slot::{Geometry, Limits, MIN_BUCKET_BITS};
 use lb_common::wire::{Tags, Wire};
 use lb_common::word::Word;
@@ -26,6 +28,8 @@ use super::world::{self, Hop, Mode, Side, World};
 pub const SERVICES: u32 = 16;
 pub const SERVERS: u32 = 64;
 pub const TABLE_WORDS: u32 = SERVICES * 2 * WORDS_PER_TABLE;
+/// Sets of the table of sources.
+pub const SOURCE_SETS: u32 = 64;
 const WORDS_PER_TABLE: u32 = TABLE_SIZE.div_ceil(IDS_PER_WORD);
 /// Prime, as Maglev wants it, and small, so that worlds are cheap.
 const TABLE_SIZE: u32 = 1021;
@@ -48,6 +52,8 @@ pub struct Arrays {
     /// Sets of eight words, as buckets are.
     pub fragments: Region<[Word; SET_NOTES]>,
     pub interfaces: Region<Interface>,
+    pub limits: Region<ServiceLimits>,
+    pub sources: Region<[Word; rate::WAYS]>,
 }
 
 /// The maps that are written by key.
@@ -57,6 +63,7 @@ pub trait Keyed {
     fn add_local(&mut self, addr: Addr) -> Result<()>;
     /// The VLAN interface with this index has this wire.
     fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()>;
+    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()>;
     fn clear(&mut self) -> Result<()>;
 }
 
@@ -84,6 +91,8 @@ impl Arrays {
         self.paths.clear();
         self.fragments.clear();
         self.interfaces.clear();
+        self.limits.clear();
+        self.sources.clear();
     }
 
     /// Writes a world; connections, learned paths and the clock's ticks stay. `indices` are the interfaces of the two
@@ -105,6 +114,7 @@ impl Arrays {
             let port = Port::from_host(service.port);
             keyed.add_listener(EndpointKey::new(vip, port, protocol(service.protocol)), number as u32)?;
             keyed.add_listener(EndpointKey::vip_marker(vip), echo_marker(world, service.vip))?;
+            add_rules(keyed, number, service)?;
         }
         ensure!(world.servers.len() < SERVERS as usize, "a world has at most {} servers", SERVERS - 1);
         let mut backends: Vec<(EndpointKey, Sharers)> = Vec::new();
@@ -191,6 +201,8 @@ impl Arrays {
             self.services.get(number as u32).with_context(|| format!("no room for service {number}"))?;
         entry.vip.store(Addr::from(service.vip));
         entry.name_hash.store(name_hash(0, service.name.as_bytes()));
+        self.write_limits(number, entry, &service.limits);
+        entry.access.store(if service.rules.is_empty() { 0 } else { list(number) });
         entry.flags.store(Service::IN_USE | if service.reject { Service::REJECT } else { 0 });
         let now = shares(world, number, |server| server.weight);
         let before = shares(world, number, |server| server.miss_weight.unwrap_or(server.weight));
@@ -199,6 +211,22 @@ impl Arrays {
         entry.select.store(select);
         entry.miss.store(miss);
         Ok(())
+    }
+
+    fn write_limits(&self, number: usize, entry: &Service, limits: &world::Limits) {
+        let words = &self.limits.all()[number];
+        words.connections.store(rate::interval(limits.connections));
+        words.source_connections.store(rate::interval(limits.source_connections));
+        words.source_packets.store(rate::interval(limits.source_packets));
+        let mask = |length: u32, before: u32| {
+            let bits = before + if length == 0 { 128 - before } else { length };
+            Addr::from(IpAddr::from((u128::MAX << (128 - bits)).to_be_bytes()))
+        };
+        words.mask_v4.store(mask(limits.prefixes[0], 96));
+        words.mask_v6.store(mask(limits.prefixes[1], 0));
+        words.set_mask.store(u64::from(SOURCE_SETS) - 1);
+        let any = limits.connections + limits.source_connections + limits.source_packets > 0;
+        entry.limits.store(if any { number as u64 + 1 } else { 0 });
     }
 
     fn write_table(&self, number: u32, shares: &[Share]) -> Result<u64> {
@@ -243,6 +271,7 @@ impl Arrays {
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
                 | flag(shared, ServerState::SHARED)
+                | flag(service.limits.source_packets > 0, ServerState::METERED)
                 | flag(server.removed, ServerState::REMOVED),
             service: number as u16,
             port: port_at(world, service, server),
@@ -265,6 +294,24 @@ impl Arrays {
 /// The kernel index of a world's VLAN interface, beyond those that devices of a test have.
 pub const fn vlan_index(number: usize) -> u32 {
     3000 + number as u32
+}
+
+/// The number of the list of the service with this number.
+const fn list(service: usize) -> u64 {
+    0x1157_0000_0000_0001 + service as u64
+}
+
+/// What the service says about its clients, and at the roots of both families what holds for the rest.
+fn add_rules(keyed: &mut impl Keyed, number: usize, service: &world::Service) -> Result<()> {
+    let rule = |admitted| if admitted { Rule::Allow } else { Rule::Deny };
+    let otherwise = rule(!service.rules.iter().any(|(.., admitted)| *admitted));
+    let roots = [(IpAddr::from([0; 4]), 0, otherwise), (IpAddr::from([0; 16]), 0, otherwise)];
+    let own = service.rules.iter().map(|(address, length, admitted)| (*address, *length, rule(*admitted)));
+    for (address, length, rule) in roots.into_iter().filter(|_| !service.rules.is_empty()).chain(own) {
+        let bits = if address.is_ipv4() { 96 + length } else { length };
+        keyed.add_rule(AccessKey::new(list(number), Addr::from(address), bits), rule)?;
+    }
+    Ok(())
 }
 
 /// A neighbour as the data path writes it.

@@ -7,13 +7,15 @@ use std::io;
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
 use lb_common::entry::{
-    Caller, Counters, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Rule, Server, ServerState,
+    Service, ServiceLimits, Settings, Sharers,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::fragments::{self, SET_NOTES};
 use lb_common::gate;
 use lb_common::identity::FlowId;
 use lb_common::net::{Addr, NextHop, PortNumber};
+use lb_common::rate;
 use lb_common::slot::{ServerId, Slot};
 use lb_common::verdict::{Action, Event, Verdict};
 use lb_common::wire::Wire;
@@ -23,7 +25,7 @@ use lb_ebpf::frame::Frame;
 use lb_ebpf::tables::{Direction, Tables};
 use lb_ebpf::{Exit, process};
 
-use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry, next_hop};
+use super::maps::{Arrays, Keyed, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry, next_hop};
 use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
@@ -44,6 +46,7 @@ pub struct Native {
     keyed: HashMaps,
     routes: HashMap<Addr, Hop>,
     names: Vec<String>,
+    services: Vec<String>,
     machine_ns: u64,
     ingress: Cell<u32>,
     /// Where the frame at hand lies, with room in front of it, and which part of it is left.
@@ -52,6 +55,7 @@ pub struct Native {
     verdicts: Cell<[i64; Verdict::ALL.len()]>,
     events: Cell<[i64; Event::ALL.len()]>,
     servers: RefCell<HashMap<ServerId, Counters>>,
+    refusals: RefCell<HashMap<u32, Refusals>>,
     forwarded: Cell<u64>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
@@ -103,6 +107,8 @@ struct HashMaps {
     backends: HashMap<EndpointKey, Sharers>,
     locals: HashSet<Addr>,
     vlans: HashMap<Wire, u32>,
+    /// The kernel's trie as a list of its prefixes.
+    rules: Vec<(AccessKey, Rule)>,
 }
 
 impl Keyed for HashMaps {
@@ -126,6 +132,11 @@ impl Keyed for HashMaps {
         Ok(())
     }
 
+    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()> {
+        self.rules.push((prefix, rule));
+        Ok(())
+    }
+
     fn clear(&mut self) -> Result<()> {
         *self = Self::default();
         Ok(())
@@ -140,6 +151,7 @@ impl Native {
             keyed: HashMaps::default(),
             routes: HashMap::new(),
             names: Vec::new(),
+            services: Vec::new(),
             machine_ns: 5_000_000 * TICK_NS,
             ingress: Cell::new(0),
             memory: Vec::new(),
@@ -147,6 +159,7 @@ impl Native {
             verdicts: Cell::default(),
             events: Cell::default(),
             servers: RefCell::default(),
+            refusals: RefCell::default(),
             forwarded: Cell::default(),
             buckets_seen: Cell::default(),
             touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
@@ -254,6 +267,11 @@ impl Native {
             let counters = ServerId::new(index as u16 + 1).and_then(|id| servers.remove(&id));
             growth.extend(super::named(name, counters.unwrap_or_default()));
         }
+        let mut refusals = self.refusals.take();
+        for (number, name) in self.services.iter().enumerate() {
+            let refused = refusals.remove(&(number as u32)).unwrap_or_default();
+            growth.extend(super::refused(name, refused));
+        }
         growth
     }
 }
@@ -271,6 +289,8 @@ fn arrays() -> io::Result<Arrays> {
         paths: Region::private(Path::SETS)?,
         fragments: Region::private(fragments::SETS)?,
         interfaces: Region::private(PortNumber::LIMIT)?,
+        limits: Region::private(SERVICES)?,
+        sources: Region::private(SOURCE_SETS)?,
     })
 }
 
@@ -285,6 +305,7 @@ impl Engine for Native {
     fn install(&mut self, world: &World) -> Result<()> {
         self.routes = world.routes.iter().map(|(address, hop)| (Addr::from(*address), *hop)).collect();
         self.names = world.servers.iter().map(|(_, server)| server.name.to_owned()).collect();
+        self.services = world.services.iter().map(|service| service.name.to_owned()).collect();
         self.arrays.install(world, &mut self.keyed, INDICES, self.machine_ns)
     }
 
@@ -323,6 +344,13 @@ impl Memory for Native {
         self.touched.buckets.note(number);
         self.arrays.flows.get(number)
     }
+}
+
+/// Whether the first bits of the two are the same, as many as the prefix has.
+fn is_in(client: &AccessKey, prefix: &AccessKey) -> bool {
+    let bits = |key: &AccessKey| key.data().into_iter().flat_map(u32::to_ne_bytes).collect::<Vec<u8>>();
+    let (client, bytes) = (bits(client), bits(prefix));
+    (0..prefix.prefix_len() as usize).all(|bit| (client[bit / 8] ^ bytes[bit / 8]) & 0x80 >> (bit % 8) == 0)
 }
 
 /// The director as one packet sees it. The questions that the kernel answers by a subprogram are answered by the same
@@ -366,6 +394,19 @@ impl Tables for Native {
 
     fn is_local(&self, addr: Addr) -> bool {
         self.keyed.locals.contains(&addr)
+    }
+
+    fn rule(&self, client: &AccessKey) -> Option<u32> {
+        let matching = self.keyed.rules.iter().filter(|(prefix, _)| is_in(client, prefix));
+        matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, rule)| *rule as u32)
+    }
+
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
+        self.arrays.limits.get(entry)
+    }
+
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        self.arrays.sources.get(set)
     }
 
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
@@ -438,6 +479,10 @@ impl Tables for Native {
         let mut events = self.events.get();
         events[event as usize] += 1;
         self.events.set(events);
+    }
+
+    fn count_refusal(&self, service: u32, why: Refusal) {
+        self.refusals.borrow_mut().entry(service).or_default().add(why);
     }
 
     fn count_connection(&self, server: ServerId) {

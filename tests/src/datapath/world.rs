@@ -58,6 +58,19 @@ pub struct Service {
     pub reject: bool,
     /// Whoever speaks to a server that is down is told by RST.
     pub resets: bool,
+    /// Prefixes of clients: address, length, and whether they may come.
+    pub rules: Vec<(IpAddr, u32, bool)>,
+    pub limits: Limits,
+}
+
+/// How much a service takes in a second; 0 is as much as comes.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Limits {
+    pub connections: u32,
+    pub source_connections: u32,
+    pub source_packets: u32,
+    /// Addresses with so many common bits are one source; 0: each is one.
+    pub prefixes: [u32; 2],
 }
 
 impl Service {
@@ -71,6 +84,8 @@ impl Service {
             mode: Mode::Nat,
             reject: true,
             resets: false,
+            rules: Vec::new(),
+            limits: Limits::default(),
         }
     }
 
@@ -88,6 +103,26 @@ impl Service {
     #[must_use]
     pub fn resetting(self) -> Self {
         Self { resets: true, ..self }
+    }
+
+    /// Clients in this prefix do not come in, unless a longer one says otherwise.
+    #[must_use]
+    pub fn deny(mut self, prefix: impl Into<IpAddr>, length: u32) -> Self {
+        self.rules.push((prefix.into(), length, false));
+        self
+    }
+
+    /// Clients in this prefix come in, unless a longer one says otherwise; those in none do not.
+    #[must_use]
+    pub fn allow(mut self, prefix: impl Into<IpAddr>, length: u32) -> Self {
+        self.rules.push((prefix.into(), length, true));
+        self
+    }
+
+    /// Takes no more than this.
+    #[must_use]
+    pub fn limit(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Without a server, packets are dropped in silence.

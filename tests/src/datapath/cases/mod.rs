@@ -5,6 +5,8 @@ mod fragments;
 mod headers;
 mod icmp;
 pub mod ipv6;
+mod limits;
+mod lists;
 mod lost;
 mod martians;
 mod nat;
@@ -132,6 +134,8 @@ pub fn all() -> Vec<Case> {
         fragments::cases(),
         martians::cases(),
         vlan::cases(),
+        lists::cases(),
+        limits::cases(),
     ]
     .concat();
     all.extend(tagged::representatives(&all));
