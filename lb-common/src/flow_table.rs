@@ -34,18 +34,53 @@ impl Cell for Word {
     }
 }
 
-/// The map's buckets.
+/// The maps' buckets.
 pub trait Memory {
     type Cell: Cell;
     /// `None` if the map has no such bucket.
     fn bucket(&self, number: u32) -> Option<&[Self::Cell; BUCKET_SLOTS]>;
+    /// Of the table whose places are the ports of full NAT ([`pool`](crate::pool)); likewise.
+    fn leases(&self, _number: u32) -> Option<&[Self::Cell; BUCKET_SLOTS]> {
+        None
+    }
+}
+
+/// Which table it is, and where in it a flow belongs.
+pub trait Layout: Copy {
+    fn bucket<M: Memory>(self, memory: &M, number: u32) -> Option<&[M::Cell; BUCKET_SLOTS]>;
+    /// What a slot stores of the flow.
+    fn tag(self, flow: FlowId) -> u64;
+    /// The bucket of its first choice.
+    fn first(self, flow: FlowId) -> u32;
+    /// The other one, of a flow with this tag.
+    fn other(self, bucket: u32, tag: u64) -> u32;
+}
+
+/// The connection table's own.
+impl Layout for Geometry {
+    #[inline(always)]
+    fn bucket<M: Memory>(self, memory: &M, number: u32) -> Option<&[M::Cell; BUCKET_SLOTS]> {
+        memory.bucket(number)
+    }
+    #[inline(always)]
+    fn tag(self, flow: FlowId) -> u64 {
+        Self::tag(self, flow)
+    }
+    #[inline(always)]
+    fn first(self, flow: FlowId) -> u32 {
+        Self::first(self, flow)
+    }
+    #[inline(always)]
+    fn other(self, bucket: u32, tag: u64) -> u32 {
+        Self::other(self, bucket, tag)
+    }
 }
 
 /// A table of this shape in this memory.
 #[derive(Debug)]
-pub struct FlowTable<'m, M> {
+pub struct FlowTable<'m, M, L = Geometry> {
     pub memory: &'m M,
-    pub geometry: Geometry,
+    pub geometry: L,
 }
 
 /// A place in the table.
@@ -100,7 +135,7 @@ pub enum Admission {
     Homeless,
 }
 
-impl<'m, M: Memory> FlowTable<'m, M> {
+impl<'m, M: Memory, L: Layout> FlowTable<'m, M, L> {
     /// The flow's entry, in either candidate bucket.
     #[inline(always)]
     pub fn find(&self, flow: FlowId) -> Option<Entry<'m, M::Cell>> {
@@ -118,11 +153,11 @@ impl<'m, M: Memory> FlowTable<'m, M> {
     fn search(&self, flow: FlowId) -> Option<(Place, &'m M::Cell)> {
         let tag = self.geometry.tag(flow);
         let mut number = self.geometry.first(flow);
-        let mut bucket = self.memory.bucket(number)?;
+        let mut bucket = self.geometry.bucket(self.memory, number)?;
         let mut places = matches(bucket, Slot::identity(tag, false));
         if places == 0 || tag == 0 {
             number = self.geometry.other(number, tag);
-            bucket = self.memory.bucket(number)?;
+            bucket = self.geometry.bucket(self.memory, number)?;
             places = matches(bucket, Slot::identity(tag, true));
         }
         let index = lowest(places);
@@ -132,13 +167,13 @@ impl<'m, M: Memory> FlowTable<'m, M> {
     /// The entry that stands there now, whosever it is.
     #[inline(always)]
     pub fn at(&self, place: Place) -> Option<Entry<'m, M::Cell>> {
-        let cell = &self.memory.bucket(place.bucket)?[place.index as usize % BUCKET_SLOTS];
+        let cell = &self.geometry.bucket(self.memory, place.bucket)?[place.index as usize % BUCKET_SLOTS];
         Slot::from_word(cell.load()).map(|slot| Entry { cell, slot })
     }
 
     /// Gives the flow a place if there is a free one or one whose holder must give way: expired, then *new*, then
-    /// *closing*, then the longest idle *established* one for which `derivable` holds, never a *diverged* one.
-    /// Ties go at random, by bits of the newcomer's keyed id.
+    /// *closing*, then the longest idle *established* one, never a *diverged* one; and none for which `gives_way` does not
+    /// hold, which is told the bucket it stands in. Ties go at random, by bits of the newcomer's keyed id.
     #[inline(always)]
     pub fn admit(
         &self,
@@ -147,12 +182,13 @@ impl<'m, M: Memory> FlowTable<'m, M> {
         diverged: bool,
         now: Now,
         limits: Limits,
-        derivable: impl Fn(Slot, FlowId) -> bool,
+        gives_way: impl Fn(Slot, u32) -> bool,
     ) -> Admission {
         let tag = self.geometry.tag(flow);
         let first = self.geometry.first(flow);
         let second = self.geometry.other(first, tag);
-        let (Some(near), Some(far)) = (self.memory.bucket(first), self.memory.bucket(second)) else {
+        let bucket = |number| self.geometry.bucket(self.memory, number);
+        let (Some(near), Some(far)) = (bucket(first), bucket(second)) else {
             return Admission::Homeless;
         };
 
@@ -188,7 +224,7 @@ impl<'m, M: Memory> FlowTable<'m, M> {
         if rank > Yields::rank(weakest) {
             return Admission::Homeless;
         }
-        if rank == Rank::Established as u64 && !derivable(victim, self.geometry.flow_of(victim, number)) {
+        if rank != Rank::Expired as u64 && !gives_way(victim, number) {
             return Admission::Homeless;
         }
         let newcomer = Slot::fresh(server, tag, in_far, diverged, now);

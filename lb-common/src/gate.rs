@@ -1,7 +1,7 @@
 //! The gate: a small filter over addresses, read right after parsing, that turns away what is not ours.
 //!
-//! One word answers for 16 positions with two bits each (a VIP hashes here; a NAT server hashes here) and may say yes
-//! wrongly, never no wrongly: exact look-ups follow.
+//! One word answers for 16 positions with four bits each (a VIP hashes here; a NAT server; an address that full NAT is
+//! about) and may say yes wrongly, never no wrongly: exact look-ups follow.
 
 use crate::net::Addr;
 
@@ -10,6 +10,7 @@ pub const WORDS: u32 = 2048;
 
 const VIP: u64 = 1;
 const SERVER: u64 = 2;
+const FULL_NAT: u64 = 4;
 const MULTIPLIER: u32 = 0x9e37_79b1;
 
 /// What an address may be.
@@ -17,6 +18,8 @@ const MULTIPLIER: u32 = 0x9e37_79b1;
 pub enum Role {
     Vip,
     NatServer,
+    /// A VIP with a service by full NAT, or an address that full NAT sends from.
+    FullNat,
 }
 
 /// Where the gate's answer about an address stands.
@@ -34,7 +37,7 @@ impl Position {
         // The filter costs a false alarm at worst, so a cheap unkeyed fold will do.
         let mixed = (w[3] ^ w[2].rotate_left(7) ^ w[1].rotate_left(13) ^ w[0].rotate_left(19))
             .wrapping_mul(MULTIPLIER);
-        Self { word: mixed >> 21, shift: ((mixed >> 17) & 0xf) * 2 }
+        Self { word: mixed >> 21, shift: ((mixed >> 17) & 0xf) * 4 }
     }
 
     #[must_use]
@@ -59,6 +62,7 @@ impl Position {
         match role {
             Role::Vip => VIP,
             Role::NatServer => SERVER,
+            Role::FullNat => FULL_NAT,
         }
     }
 }
@@ -76,10 +80,13 @@ mod tests {
     proptest! {
         #[test]
         fn who_was_admitted_is_let_through_in_that_role_alone(one in address(), other in address(), word: u64) {
-            for (role, not) in [(Role::Vip, Role::NatServer), (Role::NatServer, Role::Vip)] {
+            const ROLES: [Role; 3] = [Role::Vip, Role::NatServer, Role::FullNat];
+            for role in ROLES {
                 let admitted = Position::of(one).admit(0, role);
                 prop_assert!(Position::of(one).may_be(admitted | word, role));
-                prop_assert!(!Position::of(other).may_be(admitted, not));
+                for not in ROLES.into_iter().filter(|not| *not != role) {
+                    prop_assert!(!Position::of(other).may_be(admitted, not));
+                }
                 prop_assert_eq!(admitted.count_ones(), 1);
             }
             prop_assert!(Position::of(one).word() < WORDS);

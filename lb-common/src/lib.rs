@@ -3,6 +3,7 @@
 //! Two kinds of things live here, both without I/O and without the standard library:
 //! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`], [`wire`]) and the
 //! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`fragments`], [`lifecycle`], [`pick`],
+//! [`pool`],
 //! [`rate`], [`maglev`]).
 //!
 //! Invariants:
@@ -34,6 +35,7 @@ pub mod lifecycle;
 pub mod maglev;
 pub mod net;
 pub mod pick;
+pub mod pool;
 #[cfg(feature = "user")]
 mod pod;
 pub mod rate;

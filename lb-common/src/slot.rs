@@ -19,7 +19,7 @@ pub const MIN_BUCKET_BITS: u32 = FLOW_ID_BITS - TAG_BITS;
 /// Most bits of bucket number, so that at least 29 bits of tag remain: 2^21 buckets, 16,777,216 slots.
 pub const MAX_BUCKET_BITS: u32 = FLOW_ID_BITS - 29;
 
-const TAG_BITS: u32 = 36;
+pub(crate) const TAG_BITS: u32 = 36;
 const TAG: u64 = (1 << TAG_BITS) - 1;
 const SECOND: u64 = 1 << 36;
 const DIVERGED: u64 = 1 << 37;
@@ -259,6 +259,20 @@ impl Slot {
             2 => Class::HalfClosed,
             _ => Class::Closing,
         }
+    }
+
+    /// Whether both sides have spoken and neither has ended it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_settled(self) -> bool {
+        matches!(self.class(), Class::Established | Class::HalfClosed)
+    }
+
+    /// What is stored of the flow.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tag(self) -> u64 {
+        self.0 & TAG
     }
 
     #[must_use]

@@ -21,10 +21,25 @@ pub enum Stage {
     Fragment = 3,
     /// Packets of stored connections of services that limit the packets of each source.
     Meter = 4,
+    /// Packets of stored connections by full NAT, either way.
+    FullNat = 5,
+    /// Packets to a VIP with full NAT whose connection has no port.
+    Lease = 6,
+    /// ICMP and ICMPv6 to an address that full NAT is about.
+    FullNatIcmp = 7,
 }
 
 impl Stage {
-    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter];
+    pub const ALL: &'static [Self] = &[
+        Self::Reply,
+        Self::Arrival,
+        Self::Icmp,
+        Self::Fragment,
+        Self::Meter,
+        Self::FullNat,
+        Self::Lease,
+        Self::FullNatIcmp,
+    ];
 
     /// The name of its program in the object.
     #[must_use]
@@ -35,6 +50,9 @@ impl Stage {
             Self::Icmp => "xlvs_icmp",
             Self::Fragment => "xlvs_fragment",
             Self::Meter => "xlvs_meter",
+            Self::FullNat => "xlvs_full_nat",
+            Self::Lease => "xlvs_lease",
+            Self::FullNatIcmp => "xlvs_full_nat_icmp",
         }
     }
 }

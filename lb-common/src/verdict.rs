@@ -74,6 +74,9 @@ verdicts! {
     25 DroppedDenied "dropped_denied" Drop "To a service whose lists do not admit the source.";
     26 DroppedRateSource "dropped_rate_source" Drop "The source has used up what the service allows each source in a second.";
     27 DroppedRateService "dropped_rate_service" Drop "A new connection beyond those that the service takes in a second.";
+    28 DroppedNoPort "dropped_no_port" Drop "Full NAT has no port to send this connection from: the candidates are taken, or rest.";
+    29 ForwardedFullNat "forwarded_fullnat" Send "Client to real server, source and destination rewritten.";
+    30 ForwardedFullNatReply "forwarded_fullnat_reply" Send "Real server to client, source rewritten to the VIP and destination to the client.";
 }
 
 /// Room in the counters for verdicts to come.

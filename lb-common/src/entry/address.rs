@@ -8,6 +8,12 @@ use crate::{net::Addr, word::Word};
 pub struct SharedAddr([Word; 2]);
 
 impl SharedAddr {
+    /// None.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self([Word::new(0), Word::new(0)])
+    }
+
     #[must_use]
     #[inline(always)]
     pub fn load(&self) -> Addr {

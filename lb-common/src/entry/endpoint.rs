@@ -29,6 +29,9 @@ impl EndpointKey {
     /// Stands for the protocol in [`vip_marker`](Self::vip_marker).
     pub const VIP_MARKER: u16 = 0;
 
+    /// Stands for the protocol in [`pool_marker`](Self::pool_marker).
+    pub const POOL_MARKER: u16 = 1;
+
     /// Value of a [`vip_marker`](Self::vip_marker): pings are answered, because a service there has a usable server.
     pub const ANSWERS_ECHO: u32 = 1;
     /// Value of a [`vip_marker`](Self::vip_marker): pings are the kernel's.
@@ -39,6 +42,14 @@ impl EndpointKey {
     #[inline(always)]
     pub const fn vip_marker(addr: Addr) -> Self {
         Self::numbered(addr, Port::ANY, Self::VIP_MARKER)
+    }
+
+    /// The marker in `listeners` that says: full NAT sends from this address; its value is the address's number in the
+    /// [`Pool`](super::Pool).
+    #[must_use]
+    #[inline(always)]
+    pub const fn pool_marker(addr: Addr) -> Self {
+        Self::numbered(addr, Port::ANY, Self::POOL_MARKER)
     }
 }
 

@@ -33,6 +33,8 @@ impl ServerState {
     pub const RESETS: u16 = 128;
     /// Its service limits the packets of each source.
     pub const METERED: u16 = 256;
+    /// It sees the director's address for the client's.
+    pub const FULL_NAT: u16 = 512;
 
     #[must_use]
     #[inline(always)]

@@ -30,4 +30,6 @@ impl Service {
     pub const IN_USE: u64 = 1;
     /// Without a usable server, a SYN is answered with RST.
     pub const REJECT: u64 = 2;
+    /// Its connections are kept in the pool's ports.
+    pub const FULL_NAT: u64 = 4;
 }

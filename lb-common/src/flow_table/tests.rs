@@ -44,7 +44,7 @@ fn homeless_stay_below_one_in_ten_thousand_at_the_configured_maximum() {
     let mut homeless = 0;
     for i in 0..connections {
         // Established and not derivable: nobody gives way.
-        match table.admit(flow(i), server(1), true, now, LIMITS, |_, _| false) {
+        match table.admit(flow(i), server(1), true, now, LIMITS, |victim, _| !victim.is_settled()) {
             Admission::Stored => assert!(table.find(flow(i)).unwrap().refresh(Class::Established, now)),
             Admission::Homeless => homeless += 1,
             Admission::Evicted(class) => panic!("{class:?} gave way"),
@@ -91,8 +91,9 @@ fn an_established_entry_gives_way_only_if_it_can_be_derived() {
         }
     }
     assert_eq!(table.admit(newcomer, server(1), false, now, LIMITS, |_, _| false), Admission::Homeless);
-    let admission = table.admit(newcomer, server(1), false, now, LIMITS, |victim, whose| {
+    let admission = table.admit(newcomer, server(1), false, now, LIMITS, |victim, bucket| {
         assert_eq!(victim.server(), Some(server(9)));
+        let whose = geometry.flow_of(victim, bucket);
         assert!([first, geometry.other(first, tag)].contains(&geometry.first(whose)));
         true
     });
