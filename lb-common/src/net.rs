@@ -188,6 +188,15 @@ pub struct Tuple {
     pub protocol: Protocol,
 }
 
+impl Tuple {
+    /// Both ports, as they lie in memory.
+    #[must_use]
+    #[inline(always)]
+    pub const fn ports(&self) -> (u16, u16) {
+        (self.client_port.raw(), self.vip_port.raw())
+    }
+}
+
 /// Where a frame goes next, in one word that changes whole: destination MAC and the number of the egress port.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -21,12 +21,14 @@ pub enum Stage {
     Fragment = 3,
     /// Packets of stored connections of services that limit the packets of each source.
     Meter = 4,
-    /// Packets of stored connections by full NAT, either way.
+    /// Packets to a VIP that belong to a stored connection by full NAT.
     FullNat = 5,
     /// Packets to a VIP with full NAT whose connection has no port.
     Lease = 6,
     /// ICMP and ICMPv6 to an address that full NAT is about.
     FullNatIcmp = 7,
+    /// Packets to an address that full NAT sends from.
+    FullNatReply = 8,
 }
 
 impl Stage {
@@ -39,6 +41,7 @@ impl Stage {
         Self::FullNat,
         Self::Lease,
         Self::FullNatIcmp,
+        Self::FullNatReply,
     ];
 
     /// The name of its program in the object.
@@ -53,6 +56,7 @@ impl Stage {
             Self::FullNat => "xlvs_full_nat",
             Self::Lease => "xlvs_lease",
             Self::FullNatIcmp => "xlvs_full_nat_icmp",
+            Self::FullNatReply => "xlvs_full_nat_reply",
         }
     }
 }

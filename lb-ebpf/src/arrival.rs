@@ -71,6 +71,10 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
 fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
     let number = listening(director, tuple)?;
     let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
+    if service.flags.load() & Service::FULL_NAT != 0 {
+        // Only a fragment gets here: see docs/full-nat.md.
+        return Err(Verdict::DroppedFragment);
+    }
     let segment = signal.segment();
     let flow = director.settings.flow_id(tuple);
     let speaks = !matches!(segment, Segment::Syn | Segment::Rst | Segment::Datagram);
@@ -144,7 +148,7 @@ fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowI
 
 /// The number of the service that takes this client's packet, or the verdict of one that none takes.
 #[inline(always)]
-fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32, Verdict> {
+pub fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32, Verdict> {
     let number = service_of(director, tuple);
     if number == NOBODY {
         return Err(if_vip(director, tuple.vip, Verdict::PassedNoService));

@@ -3,11 +3,11 @@
 use lb_common::{
     clock::{Clock, Now},
     entry::{Server, ServerState, Settings},
-    flow_table::{Admission, FlowTable},
+    flow_table::{Admission, FlowTable, Layout},
     identity::FlowId,
     net::Tuple,
-    slot::{Class, ServerId},
-    verdict::Event,
+    slot::{Class, ServerId, Slot},
+    verdict::{Event, Verdict},
 };
 
 use crate::tables::Tables;
@@ -42,8 +42,15 @@ impl<'t, T: Tables> Director<'t, T> {
     /// Once a packet: sees to it that the time moves on, too. `None` if the maps were never set up.
     #[inline(always)]
     pub fn consult(tables: &'t T) -> Option<Self> {
+        // Both: where there is only DR, the count of NAT would stand at zero, and every packet would look.
+        Self::looking(tables, [Verdict::ForwardedNat, Verdict::ForwardedDr])
+    }
+
+    /// The same where packets end in these verdicts.
+    #[inline(always)]
+    pub fn looking(tables: &'t T, counted: [Verdict; 2]) -> Option<Self> {
         let clock = tables.clock()?;
-        if tables.is_time_to_look() {
+        if tables.is_time_to_look(counted) {
             clock.advance(tables.monotonic_ns());
         }
         let settings = tables.settings()?;
@@ -96,11 +103,27 @@ impl<'t, T: Tables> Director<'t, T> {
     /// Stores a connection; says whether there was a place.
     #[inline(always)]
     pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
+        let geometry = self.settings.geometry();
+        self.admit(&self.flows(), flow, server, diverged, |victim, bucket| {
+            !victim.is_settled()
+                || victim
+                    .server()
+                    .is_none_or(|server| self.tables.derives(server, geometry.flow_of(victim, bucket)))
+        })
+    }
+
+    /// Gives a connection a place in this table; says whether there was one.
+    #[inline(always)]
+    pub fn admit<L: Layout>(
+        &self,
+        table: &FlowTable<'t, T, L>,
+        flow: FlowId,
+        server: ServerId,
+        diverged: bool,
+        gives_way: impl Fn(Slot, u32) -> bool,
+    ) -> bool {
         self.clock.advance(self.tables.monotonic_ns());
-        let admission =
-            self.flows().admit(flow, server, diverged, self.now, self.settings.limits(), |victim, whose| {
-                victim.server().is_none_or(|server| self.tables.derives(server, whose))
-            });
+        let admission = table.admit(flow, server, diverged, self.now, self.settings.limits(), gives_way);
         self.tables.count(match admission {
             Admission::Stored => Event::Stored,
             Admission::Evicted(Class::New | Class::Answered) => Event::EvictedNew,

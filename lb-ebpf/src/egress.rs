@@ -22,15 +22,17 @@ pub struct Way {
     pub door: Door,
 }
 
+/// To a server, for a packet that is to have this source.
 #[inline(always)]
 pub fn to_server<T: Tables>(
     packet: &Packet<'_>,
+    source: &Addr,
     server: &Server,
     director: &Director<'_, T>,
 ) -> Result<Way, Verdict> {
     let mut next_hop = server.next_hop.load();
     if next_hop == 0 || !director.agent_lives() {
-        let found = routed(packet, &packet.source, &server.address.load(), director.tables);
+        let found = routed(packet, source, &server.address.load(), director.tables);
         if found != 0 {
             next_hop = found;
         }
@@ -41,14 +43,14 @@ pub fn to_server<T: Tables>(
 #[inline(always)]
 pub fn to_client<T: Tables>(
     packet: &Packet<'_>,
+    client: Addr,
     vip: Addr,
     director: &Director<'_, T>,
 ) -> Result<Way, Verdict> {
-    let client = packet.destination;
     let heard = director.tables.paths(Path::set_of(client)).and_then(|set| Path::find(set, client));
     let mut next_hop = heard.unwrap_or(0);
     if next_hop == 0 {
-        next_hop = routed(packet, &vip, &packet.destination, director.tables);
+        next_hop = routed(packet, &vip, &client, director.tables);
     }
     by(packet, next_hop, director)
 }

@@ -49,12 +49,18 @@ pub fn is_carried_by(packet: &Packet<'_>) -> bool {
 }
 
 #[inline(always)]
-fn header<'a>(frame: &Frame<'a>, packet: &Packet<'_>) -> Option<&'a Icmp> {
+pub fn header<'a>(frame: &Frame<'a>, packet: &Packet<'_>) -> Option<&'a Icmp> {
     let shape = packet.shape;
     if u64::from(shape.length()) < shape.header_length() + size_of::<Icmp>() as u64 {
         return None;
     }
     frame.view_at(shape.link_length() + shape.header_length())
+}
+
+/// Whether this is an error that quotes a packet.
+#[inline(always)]
+pub fn is_error(frame: &Frame<'_>, packet: &Packet<'_>) -> bool {
+    kind(frame, packet) == Kind::Error
 }
 
 #[inline(always)]
@@ -145,7 +151,7 @@ fn forward<T: Tables>(
     server: &Chosen<'_>,
 ) -> Result<Outcome, Outcome> {
     rewrite::has_hops_left(frame, packet)?;
-    let way = egress::to_server(packet, server.server, director)?;
+    let way = egress::to_server(packet, &packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         let hit = quote::port(frame, quote, End::Source).ok_or(Verdict::Aborted)?;
         let port = if server.state.port.is_any() { hit } else { server.state.port };
@@ -214,7 +220,7 @@ fn return_to<T: Tables>(
 ) -> Result<Outcome, Outcome> {
     rewrite::has_hops_left(frame, packet)?;
     let vip = server.server.vip.load();
-    let way = egress::to_client(packet, vip, director)?;
+    let way = egress::to_client(packet, packet.destination, vip, director)?;
     let hit = quote::port(frame, quote, End::Destination).ok_or(Verdict::Aborted)?;
     // The server speaks as the VIP; a router on the way stays who it is (RFC 5508 section 4.2, REQ-4).
     let own = packet.source == server.server.address.load();
@@ -241,13 +247,19 @@ fn translate(frame: &Frame<'_>, packet: &Packet<'_>, quote: Quote, rename: Renam
     let Rename { end, address, port, outer } = rename;
     let within = quote::rename(frame, quote, end, address, port)?;
     let around = ip::forward(frame, packet, outer)?;
-    // The checksum of ICMPv6 covers the addresses, too (RFC 4443 section 2.3); that of ICMP only the message.
+    change_sum(icmp, packet, within, around);
+    Some(())
+}
+
+/// What follows for a message's checksum from what changed in it and in the addresses around it.
+#[inline(always)]
+pub fn change_sum(icmp: &Icmp, packet: &Packet<'_>, within: Delta, around: Delta) {
+    // That of ICMPv6 covers the addresses, too (RFC 4443 section 2.3); that of ICMP only the message.
     let delta = match packet.shape.family() {
         Family::V4 => within,
         Family::V6 => within.and(around),
     };
     icmp.checksum.set_raw(delta.apply(icmp.checksum.raw()));
-    Some(())
 }
 
 /// Answers a ping in the VIP's name while the agent says that a service there has a usable server. Not limited in rate: an

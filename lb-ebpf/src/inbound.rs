@@ -128,7 +128,7 @@ pub fn deliver<T: Tables>(
 
 /// The server of a stored connection, if it may keep this packet.
 #[inline(always)]
-fn keeper<'t, T: Tables>(
+pub fn keeper<'t, T: Tables>(
     director: &Director<'t, T>,
     tuple: &Tuple,
     entry: &Entry<'t, T::Cell>,
@@ -140,14 +140,14 @@ fn keeper<'t, T: Tables>(
 
 /// Notes that the client has sent this.
 #[inline(always)]
-fn refresh<T: Tables, C: Cell>(
+pub fn refresh<T: Tables, C: Cell>(
     director: &Director<'_, T>,
     entry: &Entry<'_, C>,
     server: Chosen<'_>,
     signal: Signal,
 ) {
     let later = entry.slot().idle(director.now) > 0;
-    let both = server.state.has(ServerState::NAT) && !signal.is_datagram();
+    let both = server.state.has(ServerState::NAT | ServerState::FULL_NAT) && !signal.is_datagram();
     let sight = if both { Sight::Both } else { Sight::ClientOnly };
     entry.refresh(after_client(entry.slot().class(), signal.segment(), later, sight), director.now);
 }

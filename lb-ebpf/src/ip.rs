@@ -161,6 +161,28 @@ pub fn forward(frame: &Frame<'_>, packet: &Packet<'_>, change: Change) -> Option
     }
 }
 
+/// Spends one hop and changes both addresses, like [`forward`].
+#[inline(always)]
+pub fn forward_between(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    source: Addr,
+    destination: Addr,
+) -> Option<Delta> {
+    let at = packet.shape.link_length();
+    let change = Some((End::Destination, destination));
+    match packet.shape.family() {
+        Family::V4 => {
+            let ip = frame.view_at::<Ipv4>(at)?;
+            Some(ip.forward(change).and(ip.readdress(End::Source, source).0))
+        }
+        Family::V6 => {
+            let ip = frame.view_at::<Ipv6>(at)?;
+            Some(ip.forward(change).and(ip.readdress(End::Source, source).0))
+        }
+    }
+}
+
 /// [`IpHeader::turn`] of the packet's header.
 #[inline(always)]
 pub fn turn(frame: &Frame<'_>, packet: &Packet<'_>, hops: u8) -> Option<()> {

@@ -9,6 +9,7 @@
 //! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp, fragment
 //! arrival:  service ── lists and limits ── select ── flow (store) ── rewrite ── egress; no ports: icmp, fragment
 //! icmp:     errors by the packet they quote, pings of a VIP
+//! full_nat: to a VIP with full NAT, or from its servers; new connections by way of lease; errors: full_nat_icmp
 //! fragment: the first as a whole packet, the others after it
 //! ```
 //! Everything here is plain Rust over [`frame::Frame`] and the questions of [`tables::Tables`]: no aya, no I/O. The same
@@ -29,10 +30,13 @@ pub mod egress;
 pub mod extensions;
 pub mod fragments;
 pub mod frame;
+pub mod full_nat;
+pub mod full_nat_icmp;
 pub mod headers;
 pub mod icmp;
 pub mod inbound;
 pub mod ip;
+pub mod lease;
 pub mod outbound;
 pub mod outcome;
 pub mod parse;

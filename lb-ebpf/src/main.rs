@@ -47,6 +47,26 @@ pub fn xlvs_meter(context: XdpContext) -> u32 {
     run(&context, stages::meter)
 }
 
+#[xdp(frags)]
+pub fn xlvs_full_nat(context: XdpContext) -> u32 {
+    run(&context, stages::full_nat)
+}
+
+#[xdp(frags)]
+pub fn xlvs_full_nat_reply(context: XdpContext) -> u32 {
+    run(&context, stages::full_nat_reply)
+}
+
+#[xdp(frags)]
+pub fn xlvs_lease(context: XdpContext) -> u32 {
+    run(&context, stages::lease)
+}
+
+#[xdp(frags)]
+pub fn xlvs_full_nat_icmp(context: XdpContext) -> u32 {
+    run(&context, stages::full_nat_icmp)
+}
+
 /// One stage of a frame's way.
 #[inline(always)]
 fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
@@ -75,6 +95,10 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_ICMP => jump::<{ Stage::Icmp as u32 }>(context.ctx),
         Outcome::TO_FRAGMENT => jump::<{ Stage::Fragment as u32 }>(context.ctx),
         Outcome::TO_METER => jump::<{ Stage::Meter as u32 }>(context.ctx),
+        Outcome::TO_FULL_NAT => jump::<{ Stage::FullNat as u32 }>(context.ctx),
+        Outcome::TO_FULL_NAT_REPLY => jump::<{ Stage::FullNatReply as u32 }>(context.ctx),
+        Outcome::TO_LEASE => jump::<{ Stage::Lease as u32 }>(context.ctx),
+        Outcome::TO_FULL_NAT_ICMP => jump::<{ Stage::FullNatIcmp as u32 }>(context.ctx),
         ended => return ended,
     }
     Verdict::Aborted.into()

@@ -16,7 +16,7 @@ use aya_ebpf::{
 use lb_common::{
     clock::{Clock, LOOK_EVERY},
     entry::{
-        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Server, Service,
+        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusal, Refusals, Server, Service,
         ServiceLimits, Settings, Sharers, Tally,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
@@ -57,6 +57,12 @@ static GATE: Array<Word, { gate::WORDS as usize }, MMAPABLE> = Array::new();
 static FLOWS: Array<[Word; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static ADDRESSES: Array<Caller, 1, MMAPABLE> = Array::new();
+#[btf_map]
+static POOL: Array<Pool, 1, MMAPABLE> = Array::new();
+#[btf_map]
+static LEASES: Array<[Word; BUCKET_SLOTS], 1, MMAPABLE> = Array::new();
+#[btf_map]
+static TENANTS: Array<Caller, 1, MMAPABLE> = Array::new();
 #[btf_map]
 static LISTENERS: HashMap<EndpointKey, u32, 4096> = HashMap::new();
 #[btf_map]
@@ -151,6 +157,10 @@ impl Memory for KernelTables {
     #[inline(always)]
     fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         FLOWS.get(number)
+    }
+    #[inline(always)]
+    fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        LEASES.get(number)
     }
 }
 
@@ -253,13 +263,12 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn is_time_to_look(&self) -> bool {
-        // Both: where there is only DR, the count of NAT would stand at zero, and every packet would look.
+    fn is_time_to_look(&self, [one, other]: [Verdict; 2]) -> bool {
         let packets = |verdict: Verdict| {
             // SAFETY: this CPU's own entry.
             VERDICTS.get_ptr_mut(verdict as u32).map_or(0, |tally| unsafe { (*tally).packets })
         };
-        (packets(Verdict::ForwardedNat) + packets(Verdict::ForwardedDr)) % LOOK_EVERY == 0
+        (packets(one) + packets(other)) % LOOK_EVERY == 0
     }
 
     #[inline(always)]
@@ -333,6 +342,22 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn dress(&self, port: PortNumber) -> bool {
         xlvs_dress(self.context, port.index()) != 0
+    }
+
+    #[inline(always)]
+    fn pool(&self) -> Option<&Pool> {
+        POOL.get(0)
+    }
+
+    #[inline(always)]
+    fn tenant(&self, place: Place) -> Option<&Caller> {
+        TENANTS.get(place.number())
+    }
+
+    #[inline(always)]
+    fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place> {
+        let found = xlvs_rent(flow.bits(), server.index(), u32::from(ipv6));
+        if found == NOWHERE { None } else { Some(Place::from_word(found)) }
     }
 
     #[inline(always)]
@@ -492,6 +517,19 @@ extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
     match (Director::again(&tables), ServerId::new(server as u16)) {
         (Some(director), Some(id)) => u64::from(director.store(FlowId::from_bits(flow), id, diverged != 0)),
         _ => 0,
+    }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_rent(flow: u64, server: u32, ipv6: u32) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    match (Director::again(&tables), ServerId::new(server as u16)) {
+        (Some(director), Some(id)) => {
+            director.rent(FlowId::from_bits(flow), id, ipv6 != 0).map_or(NOWHERE, Place::to_word)
+        }
+        _ => NOWHERE,
     }
 }
 

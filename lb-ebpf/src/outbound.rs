@@ -147,7 +147,7 @@ pub struct Question<'d, 't, T: Tables> {
 
 /// The connection's entry learns that the server spoke.
 #[inline(always)]
-fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
+pub fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
     let later = entry.slot().idle(now) > 0;
     entry.refresh(after_server(entry.slot().class(), signal.segment(), later), now);
 }
@@ -182,8 +182,9 @@ pub fn explain<'t, T: Tables>(
     ServerId::new(derivable as u16)
 }
 
+/// What becomes of a packet from a server that belongs to no connection.
 #[inline(always)]
-fn unexplained<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) -> Verdict {
+pub fn unexplained<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) -> Verdict {
     if director.tables.is_local(packet.destination) {
         Verdict::PassedLocal
     } else if director.is(Settings::SERVING) {

@@ -44,6 +44,10 @@ impl Outcome {
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
     pub const TO_FRAGMENT: Self = Self::onward(Stage::Fragment);
     pub const TO_METER: Self = Self::onward(Stage::Meter);
+    pub const TO_FULL_NAT: Self = Self::onward(Stage::FullNat);
+    pub const TO_FULL_NAT_REPLY: Self = Self::onward(Stage::FullNatReply);
+    pub const TO_LEASE: Self = Self::onward(Stage::Lease);
+    pub const TO_FULL_NAT_ICMP: Self = Self::onward(Stage::FullNatIcmp);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {

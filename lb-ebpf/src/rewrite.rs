@@ -3,7 +3,7 @@
 use lb_common::{
     checksum::Delta,
     entry::ServerState,
-    net::{NextHop, Port},
+    net::{Addr, NextHop, Port},
     verdict::Verdict,
 };
 
@@ -31,7 +31,7 @@ pub fn towards_server<T: Tables>(
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
     has_hops_left(frame, packet)?;
-    let way = egress::to_server(packet, server.server, director)?;
+    let way = egress::to_server(packet, &packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
         let change = (End::Destination, server.server.address.load());
@@ -56,9 +56,31 @@ pub fn towards_client<T: Tables>(
 ) -> Result<Outcome, Outcome> {
     has_hops_left(frame, packet)?;
     let vip = server.server.vip.load();
-    let way = egress::to_client(packet, vip, director)?;
+    let way = egress::to_client(packet, packet.destination, vip, director)?;
     change_port(ip::forward(frame, packet, Some((End::Source, vip))).ok_or(Verdict::Aborted)?);
     Ok(send(packet, way, Verdict::ForwardedNatReply))
+}
+
+/// What both ends of a packet are to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub source: (Addr, Port),
+    pub destination: (Addr, Port),
+}
+
+/// Gives both ends of a packet other addresses and ports, and sends it on this way. `None`, with the packet spoilt, never
+/// happens to a packet that was parsed.
+#[inline(always)]
+pub fn change_ends(frame: &Frame<'_>, packet: &Packet<'_>, transport: &Transport<'_>, to: Ends) -> Option<()> {
+    let (source, destination) = (to.source, to.destination);
+    let addresses = ip::forward_between(frame, packet, source.0, destination.0)?;
+    let ports = addresses
+        .half(transport.source.raw(), source.1.raw())
+        .half(transport.destination.raw(), destination.1.raw());
+    transport.ports.source.set(source.1.to_wire());
+    transport.ports.destination.set(destination.1.to_wire());
+    change_checksum(&transport.checksum.value, transport.signal.is_datagram(), ports);
+    Some(())
 }
 
 /// Gives one end of a packet another port, and its checksum what follows from that and from the other address.

@@ -12,7 +12,7 @@ use crate::{
     arrival::{self, Given},
     fragments,
     frame::Frame,
-    icmp, inbound, outbound,
+    full_nat, full_nat_icmp, icmp, inbound, lease, outbound,
     parse::{self, Packet},
     reset,
     tables::Tables,
@@ -29,6 +29,10 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Icmp => icmp(frame, tables),
             Stage::Fragment => fragment(frame, tables),
             Stage::Meter => meter(frame, tables),
+            Stage::FullNat => full_nat(frame, tables),
+            Stage::FullNatReply => full_nat_reply(frame, tables),
+            Stage::Lease => lease(frame, tables),
+            Stage::FullNatIcmp => full_nat_icmp(frame, tables),
         };
     }
     tags::finish(outcome, tables)
@@ -42,9 +46,14 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) => return outcome,
     };
     if !may_be(tables, packet.destination, Role::Vip) {
-        return not_to_a_vip(&packet, tables);
+        return match not_to_a_vip(&packet, tables) {
+            Outcome::TO_REPLY => Outcome::TO_REPLY,
+            _ if may_be(tables, packet.destination, Role::FullNat) => Outcome::TO_FULL_NAT_REPLY,
+            outcome => outcome,
+        };
     }
     match inbound::forward::<T, false>(frame, &packet, tables) {
+        Outcome::OPEN if may_be(tables, packet.destination, Role::FullNat) => Outcome::TO_FULL_NAT,
         Outcome::OPEN => Outcome::TO_ARRIVAL,
         outcome => outcome,
     }
@@ -71,8 +80,87 @@ pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) => return outcome,
     };
     match outbound::translate(frame, &packet, tables) {
+        // The server may be one of full NAT, too. Their addresses are the director's own, so that no reply is derived to one.
+        outcome if is_no_reply(outcome) && is_to_pool(&packet, tables) => Outcome::TO_FULL_NAT_REPLY,
         Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_ICMP,
         Outcome::OPEN => Verdict::PassedUnexplained.into(),
+        outcome => outcome,
+    }
+}
+
+#[inline(always)]
+fn is_no_reply(outcome: Outcome) -> bool {
+    outcome == Outcome::OPEN
+        || outcome == Outcome::TO_FRAGMENT
+        || outcome == Verdict::PassedLocal.into()
+        || outcome == Verdict::PassedNotOurs.into()
+}
+
+/// Perhaps to an address that full NAT sends from.
+#[inline(always)]
+fn is_to_pool<T: Tables>(packet: &Packet<'_>, tables: &T) -> bool {
+    // What may be to a VIP has been there.
+    may_be(tables, packet.destination, Role::FullNat) && !may_be(tables, packet.destination, Role::Vip)
+}
+
+/// What came to a VIP and belongs to a stored connection by full NAT.
+#[inline(always)]
+pub fn full_nat<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let packet = match parse::network(frame, tables) {
+        Ok(packet) => packet,
+        Err(outcome) => return outcome,
+    };
+    match full_nat::to_server(frame, &packet, tables) {
+        Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_FULL_NAT_ICMP,
+        Outcome::OPEN => Outcome::TO_LEASE,
+        outcome => outcome,
+    }
+}
+
+/// What came to an address that full NAT sends from.
+#[inline(always)]
+pub fn full_nat_reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let packet = match parse::network(frame, tables) {
+        Ok(packet) => packet,
+        Err(outcome) => return outcome,
+    };
+    match full_nat::to_client(frame, &packet, tables) {
+        Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_FULL_NAT_ICMP,
+        // The gate took it for ours.
+        Outcome::OPEN if may_be(tables, packet.destination, Role::Vip) => Outcome::TO_ARRIVAL,
+        Outcome::OPEN => Verdict::PassedNotOurs.into(),
+        outcome => outcome,
+    }
+}
+
+/// What came to a VIP with full NAT and belongs to no connection that is stored.
+#[inline(always)]
+pub fn lease<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let parsed = parse::network_apart(frame, tables);
+    let packet = match &parsed {
+        Ok(packet) => packet,
+        Err(outcome) => return *outcome,
+    };
+    match lease::admit(frame, packet, tables) {
+        Outcome::OPEN if arrival::is_vip(tables, packet.destination) => Outcome::TO_ARRIVAL,
+        // The gate took an address of the pool for a VIP, or a stranger's for either.
+        Outcome::OPEN => Outcome::TO_FULL_NAT_REPLY,
+        outcome if outcome == Verdict::RepliedReset.into() => reset::answer(frame, packet, tables),
+        outcome if outcome == Verdict::ForwardedFullNat.into() => lease::forward(frame, packet, tables),
+        outcome => outcome,
+    }
+}
+
+/// Errors about what was sent by full NAT, either way.
+#[inline(always)]
+pub fn full_nat_icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let parsed = parse::network_apart(frame, tables);
+    let packet = match &parsed {
+        Ok(packet) => packet,
+        Err(outcome) => return *outcome,
+    };
+    match full_nat_icmp::forward(frame, packet, tables) {
+        Outcome::OPEN => Outcome::TO_ICMP,
         outcome => outcome,
     }
 }

@@ -3,7 +3,7 @@
 use lb_common::{
     clock::Clock,
     entry::{
-        AccessKey, Caller, EndpointKey, Interface, Path, Refusal, Server, Service, ServiceLimits, Settings,
+        AccessKey, Caller, EndpointKey, Interface, Path, Pool, Refusal, Server, Service, ServiceLimits, Settings,
         Sharers,
     },
     flow_table::{Memory, Place},
@@ -12,7 +12,7 @@ use lb_common::{
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     rate,
     slot::ServerId,
-    verdict::Event,
+    verdict::{Event, Verdict},
     wire::Wire,
     word::Word,
 };
@@ -63,8 +63,9 @@ pub trait Tables: Memory {
     fn ingress(&self) -> u32;
     /// The machine's monotonic clock, ns. Costs a helper call.
     fn monotonic_ns(&self) -> u64;
-    /// Whether this packet is one of those that look at the machine's clock although they need not.
-    fn is_time_to_look(&self) -> bool;
+    /// Whether this packet is one of those that look at the machine's clock although they need not, by the count of those
+    /// that ended like it.
+    fn is_time_to_look(&self, counted: [Verdict; 2]) -> bool;
     /// The index of the interface with these tags on this device.
     fn vlan(&self, wire: &Wire) -> Option<u32>;
     /// The kernel's routing for a packet to this address that came by the interface with this index.
@@ -97,6 +98,12 @@ pub trait Tables: Memory {
     {
         Director::again(self).is_some_and(|director| director.collides(server, tuple))
     }
+    /// What full NAT sends from.
+    fn pool(&self) -> Option<&Pool>;
+    /// Whose connection is sent from the port at this place.
+    fn tenant(&self, place: Place) -> Option<&Caller>;
+    /// [`Director::rent`](crate::director::Director::rent); likewise in a subprogram.
+    fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place>;
     /// Where the caller of the connection at this place is noted.
     fn caller(&self, place: Place) -> Option<&Caller>;
     /// [`tags::read`]; likewise.

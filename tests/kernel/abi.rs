@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusals, Server, Service,
     ServiceLimits, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
@@ -36,6 +36,9 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
         ("LIMITS", (Array, INDEX, size_of::<ServiceLimits>())),
         ("SOURCES", (Array, INDEX, size_of::<[Word; rate::WAYS]>())),
+        ("POOL", (Array, INDEX, size_of::<Pool>())),
+        ("LEASES", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
+        ("TENANTS", (Array, INDEX, size_of::<Caller>())),
         ("TABLES", (Array, INDEX, size_of::<Word>())),
         ("PATHS", (Array, INDEX, size_of::<[Path; Path::WAYS]>())),
         ("FRAGMENTS", (Array, INDEX, size_of::<[Word; SET_NOTES]>())),
@@ -93,6 +96,7 @@ fn maps_of_fixed_size_have_it() -> Result<()> {
         ("ABOUT", 1),
         ("SETTINGS", 1),
         ("CLOCK", 1),
+        ("POOL", 1),
         ("GATE", gate::WORDS),
         ("PATHS", Path::SETS),
         ("FRAGMENTS", fragments::SETS),

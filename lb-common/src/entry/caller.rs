@@ -24,6 +24,7 @@ impl Caller {
 
     /// The tuple of a connection to this VIP, if the caller noted last is the slot's.
     #[must_use]
+    #[inline(always)]
     pub fn tuple(&self, vip: Addr, protocol: Protocol) -> Tuple {
         let ports = self.ports.load();
         Tuple {

@@ -5,7 +5,7 @@ use crate::{
     flow_table::Place,
     net::{Addr, Port},
     pool::Range,
-    word::Word,
+    word::{Word, opaque},
 };
 
 /// The only entry of `pool`. Fixed while there are connections in it.
@@ -52,18 +52,19 @@ impl Pool {
         if offset < count { Some(Place::of_number(address * count + offset)) } else { None }
     }
 
-    /// The number of the address and the port at this place.
+    /// The address and the port at this place.
     #[must_use]
     #[inline(always)]
     pub fn source(&self, place: Place) -> Option<(Addr, Port)> {
         let ports = self.ports.load();
-        let count = (ports >> 32) as u32;
+        let (count, number) = (ports >> 32, u64::from(place.number()));
         if count == 0 {
             return None;
         }
-        let (address, offset) = (place.number() / count, place.number() % count);
+        let (address, offset) = (opaque(number / count), number % count);
         let port = (ports as u16).wrapping_add(offset as u16);
-        Some((self.addresses.get(address as usize)?.load(), Port::from_raw(port.to_be())))
+        // There are no others; the verifier wants to see it.
+        Some((self.addresses[address as usize % Self::ADDRESSES].load(), Port::from_raw(port.to_be())))
     }
 
     /// Ports of all addresses together.

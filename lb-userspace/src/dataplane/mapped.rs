@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::{io, marker::PhantomData};
 
 use lb_common::clock::Clock;
-use lb_common::entry::{About, Caller, Interface, Path, Server, Service, ServiceLimits, Settings};
+use lb_common::entry::{About, Caller, Interface, Path, Pool, Server, Service, ServiceLimits, Settings};
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::word::Word;
 use memmap2::{MmapOptions, MmapRaw};
@@ -31,6 +31,8 @@ unsafe impl Shared for About {}
 unsafe impl Shared for Caller {}
 // SAFETY: as above.
 unsafe impl Shared for Settings {}
+// SAFETY: as above.
+unsafe impl Shared for Pool {}
 // SAFETY: as above.
 unsafe impl Shared for Clock {}
 // SAFETY: as above.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, EndpointKey, Interface, Path, Rule, Server, ServerState, Service, ServiceLimits,
+    AccessKey, Caller, EndpointKey, Interface, Path, Pool, Rule, Server, ServerState, Service, ServiceLimits,
     Settings, Sharers,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
@@ -28,6 +28,8 @@ use super::world::{self, Hop, Mode, Side, World};
 pub const SERVICES: u32 = 16;
 pub const SERVERS: u32 = 64;
 pub const TABLE_WORDS: u32 = SERVICES * 2 * WORDS_PER_TABLE;
+/// Buckets of the ports of full NAT.
+pub const LEASE_BUCKETS: u32 = 64;
 /// Sets of the table of sources.
 pub const SOURCE_SETS: u32 = 64;
 const WORDS_PER_TABLE: u32 = TABLE_SIZE.div_ceil(IDS_PER_WORD);
@@ -54,6 +56,9 @@ pub struct Arrays {
     pub interfaces: Region<Interface>,
     pub limits: Region<ServiceLimits>,
     pub sources: Region<[Word; rate::WAYS]>,
+    pub pool: Region<Pool>,
+    pub leases: Region<[Word; BUCKET_SLOTS]>,
+    pub tenants: Region<Caller>,
 }
 
 /// The maps that are written by key.
@@ -93,6 +98,9 @@ impl Arrays {
         self.interfaces.clear();
         self.limits.clear();
         self.sources.clear();
+        self.pool.clear();
+        self.leases.clear();
+        self.tenants.clear();
     }
 
     /// Writes a world; connections, learned paths and the clock's ticks stay. `indices` are the interfaces of the two
@@ -111,6 +119,9 @@ impl Arrays {
             self.write_service(world, number, service)?;
             let vip = Addr::from(service.vip);
             self.admit(vip, Role::Vip);
+            if service.mode == Mode::FullNat {
+                self.admit(vip, Role::FullNat);
+            }
             let port = Port::from_host(service.port);
             keyed.add_listener(EndpointKey::new(vip, port, protocol(service.protocol)), number as u32)?;
             keyed.add_listener(EndpointKey::vip_marker(vip), echo_marker(world, service.vip))?;
@@ -151,6 +162,7 @@ impl Arrays {
             self.write_interface(vlan_index(number), wire, *side);
             keyed.add_vlan(wire, vlan_index(number))?;
         }
+        self.write_pool(world, keyed)?;
         for local in &world.locals {
             keyed.add_local(Addr::from(*local))?;
         }
@@ -185,6 +197,22 @@ impl Arrays {
         }
     }
 
+    fn write_pool(&self, world: &World, keyed: &mut impl Keyed) -> Result<()> {
+        let of = |ipv4| {
+            let addresses = world.pool.addresses.iter().filter(move |address| address.is_ipv4() == ipv4);
+            addresses.map(|address| Addr::from(*address)).collect::<Vec<_>>()
+        };
+        let (v4, v6) = (of(true), of(false));
+        let pool = &self.pool.all()[0];
+        pool.found(world.pool.ports, &v4, &v6);
+        ensure!(pool.size() <= u64::from(LEASE_BUCKETS) * BUCKET_SLOTS as u64, "the pool is too large");
+        for (number, addr) in pool.addresses().enumerate() {
+            self.admit(addr, Role::FullNat);
+            keyed.add_listener(EndpointKey::pool_marker(addr), number as u32)?;
+        }
+        Ok(())
+    }
+
     fn write_interface(&self, index: u32, wire: Wire, side: Side) {
         let interface = &self.interfaces.all()[PortNumber::of_interface(index).index() as usize];
         interface.set(index, wire, side.mac());
@@ -203,7 +231,12 @@ impl Arrays {
         entry.name_hash.store(name_hash(0, service.name.as_bytes()));
         self.write_limits(number, entry, &service.limits);
         entry.access.store(if service.rules.is_empty() { 0 } else { list(number) });
-        entry.flags.store(Service::IN_USE | if service.reject { Service::REJECT } else { 0 });
+        let flag = |on, bit| if on { bit } else { 0 };
+        entry.flags.store(
+            Service::IN_USE
+                | flag(service.reject, Service::REJECT)
+                | flag(service.mode == Mode::FullNat, Service::FULL_NAT),
+        );
         let now = shares(world, number, |server| server.weight);
         let before = shares(world, number, |server| server.miss_weight.unwrap_or(server.weight));
         let select = self.write_table(number as u32 * 2, &now)?;
@@ -269,6 +302,7 @@ impl Arrays {
                 | flag(server.down && service.resets, ServerState::RESETS)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
+                | flag(service.mode == Mode::FullNat, ServerState::FULL_NAT)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
                 | flag(shared, ServerState::SHARED)
                 | flag(service.limits.source_packets > 0, ServerState::METERED)

@@ -7,7 +7,7 @@ use std::io;
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Rule, Server, ServerState,
+    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusal, Refusals, Rule, Server, ServerState,
     Service, ServiceLimits, Settings, Sharers,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
@@ -25,7 +25,7 @@ use lb_ebpf::frame::Frame;
 use lb_ebpf::tables::{Direction, Tables};
 use lb_ebpf::{Exit, process};
 
-use super::maps::{Arrays, Keyed, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry, next_hop};
+use super::maps::{Arrays, Keyed, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry, next_hop};
 use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
@@ -291,6 +291,9 @@ fn arrays() -> io::Result<Arrays> {
         interfaces: Region::private(PortNumber::LIMIT)?,
         limits: Region::private(SERVICES)?,
         sources: Region::private(SOURCE_SETS)?,
+        pool: Region::private(1)?,
+        leases: Region::private(LEASE_BUCKETS)?,
+        tenants: Region::private(LEASE_BUCKETS * BUCKET_SLOTS as u32)?,
     })
 }
 
@@ -343,6 +346,9 @@ impl Memory for Native {
         self.buckets_seen.set(self.buckets_seen.get() + 1);
         self.touched.buckets.note(number);
         self.arrays.flows.get(number)
+    }
+    fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.arrays.leases.get(number)
     }
 }
 
@@ -430,7 +436,7 @@ impl Tables for Native {
         self.machine_ns
     }
 
-    fn is_time_to_look(&self) -> bool {
+    fn is_time_to_look(&self, _: [Verdict; 2]) -> bool {
         self.forwarded.get().is_multiple_of(LOOK_EVERY)
     }
 
@@ -469,6 +475,18 @@ impl Tables for Native {
 
     fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
         director(self).is_some_and(|director| director.store(flow, server, diverged))
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        self.arrays.pool.get(0)
+    }
+
+    fn tenant(&self, place: Place) -> Option<&Caller> {
+        self.arrays.tenants.get(place.number())
+    }
+
+    fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place> {
+        director(self)?.rent(flow, server, ipv6)
     }
 
     fn caller(&self, place: Place) -> Option<&Caller> {

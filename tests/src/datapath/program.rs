@@ -23,7 +23,7 @@ use lb_common::verdict::{Event, Verdict};
 use lb_common::wire::Wire;
 use nix::time::{ClockId, clock_gettime};
 
-use super::maps::{Arrays, Keyed, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
+use super::maps::{Arrays, Keyed, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
 use super::region::{Region, Value};
 use super::world::{Side, World};
 use super::{Engine, FIRST_TICK, named, refused};
@@ -89,6 +89,8 @@ pub fn open() -> Result<Ebpf> {
         ("REFUSALS", SERVICES),
         ("LIMITS", SERVICES),
         ("SOURCES", SOURCE_SETS),
+        ("LEASES", LEASE_BUCKETS),
+        ("TENANTS", LEASE_BUCKETS * 8),
         ("LISTENERS", SERVICES * 2),
         ("TABLES", TABLE_WORDS),
     ];
@@ -266,6 +268,9 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
         limits: array(ebpf, "LIMITS", SERVICES)?,
         sources: array(ebpf, "SOURCES", SOURCE_SETS)?,
+        pool: array(ebpf, "POOL", 1)?,
+        leases: array(ebpf, "LEASES", LEASE_BUCKETS)?,
+        tenants: array(ebpf, "TENANTS", LEASE_BUCKETS * 8)?,
     })
 }
 

@@ -43,6 +43,7 @@ pub enum Protocol {
 pub enum Mode {
     Nat,
     Dr,
+    FullNat,
 }
 
 /// One listener.
@@ -97,6 +98,11 @@ impl Service {
     #[must_use]
     pub fn direct(self) -> Self {
         Self { mode: Mode::Dr, ..self }
+    }
+
+    #[must_use]
+    pub fn full_nat(self) -> Self {
+        Self { mode: Mode::FullNat, ..self }
     }
 
     /// Connections of a server that is down are ended.
@@ -236,6 +242,14 @@ pub struct World {
     pub agent_lives: bool,
     /// Whether a server without a port of its own is entered with its service's, where that has one.
     pub ports_known: bool,
+    pub pool: Pool,
+}
+
+/// What full NAT sends from: addresses, and the first port of each and how many there are.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub addresses: Vec<IpAddr>,
+    pub ports: (u16, u32),
 }
 
 impl Default for World {
@@ -252,6 +266,7 @@ impl Default for World {
             derive_udp: false,
             agent_lives: true,
             ports_known: true,
+            pool: Pool { addresses: Vec::new(), ports: (0, 0) },
         }
     }
 }
@@ -304,6 +319,14 @@ impl World {
     /// The kernel's routing knows this neighbour for the address.
     pub fn route(&mut self, address: impl Into<IpAddr>, hop: Hop) {
         self.routes.push((address.into(), hop));
+    }
+
+    /// Full NAT sends from these addresses, which are the director's own; from so many ports each.
+    #[must_use]
+    pub fn sending_from(mut self, addresses: &[IpAddr], ports: (u16, u32)) -> Self {
+        self.locals.extend(addresses);
+        self.pool = Pool { addresses: addresses.to_vec(), ports };
+        self
     }
 
     /// The director has VLAN interfaces with these tags on this side.

@@ -40,7 +40,7 @@ impl Oracle {
                 continue;
             }
             let sight = match self.service_of(connection.server).mode {
-                Mode::Nat => Sight::Both,
+                Mode::Nat | Mode::FullNat => Sight::Both,
                 Mode::Dr => Sight::ClientOnly,
             };
             let Segment { word, protocol, .. } = *arrival.segment;
