@@ -5,7 +5,7 @@
 
 use lb_common::{
     checksum::Delta,
-    entry::{EndpointKey, ServerState, Settings},
+    entry::{EndpointKey, ServerState, Service, Settings},
     gate::{Position, Role},
     net::{Addr, Port},
     verdict::Verdict,
@@ -128,6 +128,10 @@ fn sent<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Quote 
         return Quote::NONE;
     }
     let Some(service) = director.tables.service(number as u32) else { return Quote::NONE };
+    if service.flags.load() & Service::FULL_NAT != 0 {
+        // Of its connections none can be derived, and those that are stored have been asked.
+        return Quote::NONE;
+    }
     director.derived(service, flow).map_or(Quote::NONE, |id| quote.of(id))
 }
 

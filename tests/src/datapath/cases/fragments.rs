@@ -61,7 +61,7 @@ fn in_v6(from: IpAddr, to: IpAddr, transport: impl Into<Transport>, hops: u8) ->
 }
 
 /// The pieces of a packet between these two, of either family.
-fn cut(
+pub(super) fn cut(
     from: impl Into<IpAddr>,
     to: impl Into<IpAddr>,
     transport: impl Into<Transport>,

@@ -2,6 +2,7 @@
 
 mod direct;
 mod fragments;
+pub mod full_nat;
 mod headers;
 mod icmp;
 pub mod ipv6;
@@ -132,6 +133,7 @@ pub fn all() -> Vec<Case> {
         ipv6::cases(),
         icmp::cases(),
         fragments::cases(),
+        full_nat::cases(),
         martians::cases(),
         vlan::cases(),
         lists::cases(),
