@@ -163,7 +163,7 @@ impl Agent {
 
     /// Ends the connections of those who are denied: at once where that is cheap; in a large table the walk comes by.
     fn cut_denied(&mut self) {
-        if self.installation.maps.flows.all().len() > COUNT_AT_ONCE {
+        if self.installation.maps.buckets() > COUNT_AT_ONCE {
             return;
         }
         // The round that is under way has passed some of the table already.
@@ -284,7 +284,7 @@ impl Agent {
         self.watch_targets();
         self.check_targets();
         self.look_at_network();
-        self.vips.keep(&self.model, &addresses).await;
+        self.vips.keep(&self.model, &self.installation.pool(), &addresses).await;
         let named = self.named(&view.links);
         let named: Vec<_> = links.into_iter().filter(|link| named.contains(&link.index)).collect();
         self.warnings = preflight::warnings(&self.model, &addresses, &named);
@@ -343,7 +343,7 @@ impl Agent {
     /// A count of now where that is cheap, else the last complete walk's.
     pub(super) fn census_now(&self) -> Census {
         let maps = &self.installation.maps;
-        if maps.flows.all().len() <= COUNT_AT_ONCE {
+        if maps.buckets() <= COUNT_AT_ONCE {
             count_now(maps, maps.servers.all().len(), &self.sweep_limits())
         } else {
             self.sweep.census().clone()

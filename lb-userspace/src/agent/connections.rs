@@ -1,19 +1,18 @@
 //! The entries of the connection table, as people want to see them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use lb_common::clock::{COARSE_TICKS, Now, TICK_NS};
 use lb_common::entry::{ServerState, Settings};
-use lb_common::flow_table::Place;
 use lb_common::net::{Protocol, Tuple};
 use lb_common::slot::{Class, ServerId, Slot};
 
 use super::actor::Agent;
 use crate::api::{self, Connection, ConnectionClass, ConnectionsReport, Schema, time_of};
 use crate::control::ConnectionFilter;
-use crate::dataplane::Maps;
+use crate::dataplane::Site;
 
 impl Agent {
     pub(super) fn connections(&self, filter: &ConnectionFilter) -> ConnectionsReport {
@@ -24,7 +23,7 @@ impl Agent {
             self.names().into_iter().map(|(id, service, server)| (id, (service, server))).collect();
         let mut matching = 0;
         let mut connections = Vec::new();
-        for (number, cell) in maps.flows.all().as_flattened().iter().enumerate() {
+        for (site, cell) in maps.places(0..maps.buckets()) {
             let Some(slot) = Slot::from_word(cell.load()) else { continue };
             if slot.expired(now, limits.of(maps, slot)) {
                 continue;
@@ -38,14 +37,14 @@ impl Agent {
             {
                 continue;
             }
-            let caller = caller(maps, Place::of_number(number as u32), slot, id);
+            let caller = maps.caller(site, slot);
             let client = caller.map(|tuple| IpAddr::from(tuple.client));
             if filter.client.is_some() && filter.client != client {
                 continue;
             }
             matching += 1;
             if (connections.len() as u64) < filter.limit {
-                connections.push(self.connection(slot, id, caller, named, now));
+                connections.push(self.connection(site, slot, id, caller, named, now));
             }
         }
         ConnectionsReport {
@@ -59,6 +58,7 @@ impl Agent {
 
     fn connection(
         &self,
+        site: Site,
         slot: Slot,
         id: ServerId,
         caller: Option<Tuple>,
@@ -84,6 +84,11 @@ impl Agent {
                 Some(Protocol::Udp) => api::Protocol::Udp,
                 _ => api::Protocol::Tcp,
             },
+            sent_from: match site {
+                Site::Flow(_) => None,
+                Site::Lease(place) => self.installation.maps.pool.only().source(place),
+            }
+            .map(|(addr, port)| SocketAddr::new(addr.into(), port.to_host())),
             service: names.map(|(service, _)| service.clone()),
             server: names.map(|(_, server)| server.clone()),
             class: match slot.class() {
@@ -114,14 +119,4 @@ impl Agent {
         }
         names
     }
-}
-
-/// Whose connection stands here, if it was noted: the caller's tuple must hash to the slot, which may have changed hands
-/// since.
-pub(super) fn caller(maps: &Maps, place: Place, slot: Slot, id: ServerId) -> Option<Tuple> {
-    let server = maps.servers.get(id.index())?;
-    let protocol = ServerState::from_word(server.state.load()).protocol();
-    let tuple = maps.addresses.get(place.number())?.tuple(server.vip.load(), protocol);
-    let settings = maps.settings.only();
-    (settings.flow_id(&tuple) == settings.geometry().flow_of(slot, place.bucket)).then_some(tuple)
 }

@@ -44,7 +44,7 @@ pub struct ServiceIdentity {
     /// [`Port::ANY`] if the port that was hit is kept, whichever ports these are: so a range that grows stays the same.
     pub port: Port,
     pub protocol: Protocol,
-    pub nat: bool,
+    pub mode: Mode,
 }
 
 /// A server as it ought to be.
@@ -78,7 +78,8 @@ impl DesiredServer {
         set(ServerState::DOWN, down);
         set(ServerState::RESETS, down && self.resets);
         set(ServerState::DRAINED, self.standing.admin != Admin::Enabled || self.weight == 0);
-        set(ServerState::NAT, service.nat);
+        set(ServerState::NAT, service.mode == Mode::Nat);
+        set(ServerState::FULL_NAT, service.mode == Mode::FullNat);
         set(ServerState::UDP, service.protocol == Protocol::Udp);
         flags
     }
@@ -124,7 +125,7 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
             vip: lane.vip.ip().into(),
             port: lane.port.map_or(Port::ANY, |port| Port::from_host(port.get())),
             protocol: protocol(lane.protocol),
-            nat: service.mode == Mode::Nat,
+            mode: service.mode,
         },
         ports: service.listening.ports_of(lane).map(Port::from_host).collect(),
         reject: service.on_no_server == OnNoServer::Reject,

@@ -81,6 +81,7 @@ impl Installation {
                 (room * 8) >> 20
             );
         }
+        self.plan_pool(wanted)?;
         self.plan_listeners(wanted)?;
         self.plan_lists(wanted)?;
         Self::plan_backends(&ledger)?;
@@ -139,7 +140,12 @@ impl Installation {
         entry.vip.store(wanted.identity.vip);
         entry.name_hash.store(wanted.identity.name_hash);
         entry.access.store(wanted.access.number());
-        entry.flags.store(Service::IN_USE | if wanted.reject { Service::REJECT } else { 0 });
+        let flag = |on: bool, bit: u64| if on { bit } else { 0 };
+        entry.flags.store(
+            Service::IN_USE
+                | flag(wanted.reject, Service::REJECT)
+                | flag(wanted.identity.mode == config::Mode::FullNat, Service::FULL_NAT),
+        );
     }
 
     fn write_server(&self, service: &DesiredService, number: u16, server: &DesiredServer, id: ServerId) {

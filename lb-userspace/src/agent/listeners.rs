@@ -11,6 +11,7 @@ use lb_common::net::Port;
 use super::desired::{DesiredService, ServiceIdentity};
 use super::install::Installation;
 use super::ledger::Numbered;
+use crate::config::Mode;
 
 impl Installation {
     pub(super) fn write_gate(&self) {
@@ -22,12 +23,20 @@ impl Installation {
         };
         for (_, service) in self.ledger.services() {
             admit(service.vip, Role::Vip);
+            if service.mode == Mode::FullNat {
+                admit(service.vip, Role::FullNat);
+            }
         }
         for (_, pair) in self.ledger.pairs() {
             admit(pair.identity.vip, Role::Vip);
-            if pair.identity.nat {
-                admit(pair.identity.address, Role::NatServer);
+            match pair.identity.mode {
+                Mode::Nat => admit(pair.identity.address, Role::NatServer),
+                Mode::FullNat => admit(pair.identity.vip, Role::FullNat),
+                Mode::Dr => {}
             }
+        }
+        for addr in self.maps.pool.only().addresses() {
+            admit(addr, Role::FullNat);
         }
         for (entry, word) in self.maps.gate.all().iter().zip(words) {
             if entry.load() != word {
@@ -42,7 +51,8 @@ impl Installation {
     /// If not, with the remedy.
     pub(super) fn plan_listeners(&self, wanted: &[DesiredService]) -> Result<()> {
         let vips: BTreeSet<IpAddr> = wanted.iter().map(|lane| lane.identity.vip.into()).collect();
-        let needed = wanted.iter().map(|lane| lane.ports.len()).sum::<usize>() + vips.len();
+        let pool = self.maps.pool.only().addresses().count();
+        let needed = wanted.iter().map(|lane| lane.ports.len()).sum::<usize>() + vips.len() + pool;
         let room = self.maps.listener_room as usize;
         if needed > room {
             bail!(
@@ -55,7 +65,9 @@ impl Installation {
 
     pub(super) fn write_listeners(&mut self, wanted: &[DesiredService], numbered: &[Numbered]) -> Result<()> {
         let has_servers = |number| self.built.get(&number).is_some_and(|shares| !shares.is_empty());
-        let keys = entries(wanted, numbered, has_servers);
+        let mut keys = entries(wanted, numbered, has_servers);
+        let pool = self.maps.pool.only().addresses().zip(0..);
+        keys.extend(pool.map(|(addr, number)| (EndpointKey::pool_marker(addr), number)));
         let held: HashMap<EndpointKey, u32> = self.maps.listeners.iter().filter_map(Result::ok).collect();
         let new: Vec<_> = keys.iter().filter(|(key, number)| held.get(key) != Some(number)).collect();
         let stale: Vec<_> = held.keys().filter(|key| !keys.contains_key(key)).collect();

@@ -12,15 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use aya::maps::lpm_trie::Key;
 use lb_common::entry::{AccessKey, ServerState, Service};
-use lb_common::flow_table::Place;
 use lb_common::slot::Slot;
 
-use super::connections::caller;
 use super::desired::DesiredService;
 use super::install::Installation;
 use super::ledger::Numbered;
 use crate::config::Access;
-use crate::dataplane::Maps;
+use crate::dataplane::{Maps, Site};
 
 /// Much longer than a packet takes.
 const GRACE: Duration = Duration::from_millis(500);
@@ -121,12 +119,12 @@ fn different(wanted: &[DesiredService]) -> BTreeMap<u64, &Arc<Access>> {
 }
 
 /// Whether this entry belongs to a client whom its service does not admit (any more). Not if its client was not noted.
-pub(super) fn is_denied(maps: &Maps, in_force: &HashMap<u16, Arc<Access>>, place: Place, slot: Slot) -> bool {
+pub(super) fn is_denied(maps: &Maps, in_force: &HashMap<u16, Arc<Access>>, site: Site, slot: Slot) -> bool {
     let denied = || {
         let id = slot.server()?;
         let state = ServerState::from_word(maps.servers.get(id.index())?.state.load());
         let access = in_force.get(&state.service)?;
-        Some(!access.admits(IpAddr::from(caller(maps, place, slot, id)?.client)))
+        Some(!access.admits(IpAddr::from(maps.caller(site, slot)?.client)))
     };
     !in_force.is_empty() && denied().unwrap_or(false)
 }

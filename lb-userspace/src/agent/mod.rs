@@ -26,6 +26,7 @@ mod netns;
 mod options;
 mod orders;
 mod pinned;
+mod pool;
 mod ports;
 mod preflight;
 mod privileges;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::pool;
 use crate::api::{Failure, FailureKind};
 use crate::config::{ListenPort, Model, Protocol, VipOwner};
 use crate::net::{Addresses, Link};
@@ -98,7 +99,9 @@ pub fn missing_vips(model: &Model, addresses: &Addresses, interfaces: &[Link]) -
 /// What will not work although nothing forbids it.
 #[must_use]
 pub fn warnings(model: &Model, addresses: &Addresses, interfaces: &[Link]) -> Vec<String> {
-    missing_vips(model, addresses, interfaces).iter().map(ToString::to_string).collect()
+    let own_ports = pool::OwnPorts::here();
+    let of_pool = pool::findings(model, addresses, interfaces, &own_ports);
+    missing_vips(model, addresses, interfaces).iter().chain(&of_pool).map(ToString::to_string).collect()
 }
 
 /// The VIPs of a configuration, each once.

@@ -108,7 +108,7 @@ impl Agent {
         others: Others,
     ) -> ServiceStatus {
         let total = rows.values().fold(others.counters, |sum, row| sum + row.counters);
-        let nat = service.mode == config::Mode::Nat;
+        let nat = service.mode != config::Mode::Dr;
         let servers = service.servers.iter().flat_map(|server| {
             let its = move |address: &config::ServerAddress| {
                 rows.get(&(server.name.as_str(), Addr::from(address.ip())))
@@ -143,7 +143,7 @@ impl Agent {
         let active = active + left;
         let family = Family::of(desired.address.into());
         let name = AddressName { pair: PairName::of(service, server), family };
-        let nat = service.mode == config::Mode::Nat;
+        let nat = service.mode != config::Mode::Dr;
         let standing = &desired.standing;
         ServerStatus {
             name: desired.name.clone(),

@@ -1,5 +1,6 @@
 //! How large the maps are made: for the configuration at hand, and for what may come by reload.
 
+use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::pick::Extent;
 use lb_common::rate;
 use lb_common::slot::Geometry;
@@ -35,6 +36,7 @@ pub fn of(model: &Model) -> MapSizes {
         listeners: ((ports as u32 + services) * 2).max(SPARE_LISTENERS),
         lists: model.datapath.list_slots,
         source_sets: model.datapath.source_slots.div_ceil(rate::WAYS as u32).next_power_of_two(),
+        lease_buckets: (model.fullnat.size() / BUCKET_SLOTS as u32).max(1),
         // Select and miss, and both once more while they are exchanged.
         table_words: (words * 4).max(SPARE_TABLE_WORDS),
     }

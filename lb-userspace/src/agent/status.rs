@@ -10,7 +10,7 @@ use lb_common::verdict::{Action, Event, Verdict};
 use super::actor::Agent;
 use super::standing;
 use crate::api::{
-    ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, Schema, StatusReport, time_of,
+    ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, FullNatStatus, Schema, StatusReport, time_of,
 };
 use crate::dataplane::driver_losses;
 
@@ -49,6 +49,12 @@ impl Agent {
                 size: u64::from(self.model.datapath.flow_table_size),
                 connections_active: census.total(),
                 homeless_total: maps.event(Event::Homeless).unwrap_or(0),
+            }),
+            fullnat: (maps.pool.only().size() > 0).then(|| FullNatStatus {
+                addresses: self.installation.pool(),
+                ports: maps.pool.only().size(),
+                ports_lent: census.lent(),
+                refused_total: maps.verdict(Verdict::DroppedNoPort).map_or(0, |tally| tally.packets),
             }),
             services,
             verdicts: self

@@ -84,6 +84,9 @@ impl Installation {
             self.ledger.services().map(|(_, service)| IpAddr::from(service.vip)).collect();
         let now: BTreeSet<IpAddr> =
             addresses.iter().map(|address| address.ip).filter(|address| !vips.contains(address)).collect();
+        // Also where somebody else answers for them: no reply may be derived to one of them.
+        let pool = self.maps.pool.only().addresses().map(IpAddr::from);
+        let now: BTreeSet<IpAddr> = now.into_iter().chain(pool).collect();
         for address in now.difference(&self.locals) {
             self.maps
                 .locals

@@ -1,4 +1,4 @@
-//! The agent's walk over the connection table: who is there, who has been silent for too long, who is denied.
+//! The agent's walk over the connection table and the ports of full NAT: who is there, who has been silent for too long, who is denied.
 //!
 //! A stretch a tick, never the whole of a large table at once. Entries are only ever cleared, by compare-exchange on the
 //! word that was judged.
@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use lb_common::clock::Now;
 use lb_common::entry::ServerState;
-use lb_common::flow_table::{BUCKET_SLOTS, Place};
 use lb_common::net::Protocol;
 use lb_common::slot::{Class, Limits, ServerId, Slot};
 
 use super::lists::is_denied;
 use crate::config::Access;
-use crate::dataplane::Maps;
+use crate::dataplane::{Maps, Site};
 
 /// Buckets looked at in one tick: 2 MiB of table, well under a millisecond.
 const STRETCH: usize = 32_768;
@@ -24,6 +23,10 @@ const STRETCH: usize = 32_768;
 pub struct Census {
     live: Vec<u32>,
     closing: Vec<u32>,
+    /// Ports of full NAT that are lent, those that rest included.
+    lent: u64,
+    /// Of these, connections that are not closing.
+    lent_live: u64,
 }
 
 /// The state of the walk.
@@ -46,7 +49,7 @@ pub struct SweepLimits {
 impl Census {
     #[must_use]
     pub fn of_pairs(pairs: usize) -> Self {
-        Self { live: vec![0; pairs], closing: vec![0; pairs] }
+        Self { live: vec![0; pairs], closing: vec![0; pairs], lent: 0, lent_live: 0 }
     }
 
     /// Connections that are not closing.
@@ -61,12 +64,22 @@ impl Census {
         self.active(id) > 0 || self.closing.get(id.index() as usize).is_some_and(|count| *count > 0)
     }
 
+    /// Connections in the connection table that are not closing.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.live.iter().map(|count| u64::from(*count)).sum()
+        self.live.iter().map(|count| u64::from(*count)).sum::<u64>() - self.lent_live
     }
 
-    fn add(&mut self, slot: Slot) {
+    /// Ports that full NAT has lent, those that rest included.
+    #[must_use]
+    pub fn lent(&self) -> u64 {
+        self.lent
+    }
+
+    fn add(&mut self, site: Site, slot: Slot) {
+        let lent = u64::from(matches!(site, Site::Lease(_)));
+        self.lent += lent;
+        self.lent_live += if slot.class() == Class::Closing { 0 } else { lent };
         let counts = if slot.class() == Class::Closing { &mut self.closing } else { &mut self.live };
         if let Some(count) = slot.server().and_then(|id| counts.get_mut(id.index() as usize)) {
             *count += 1;
@@ -83,25 +96,23 @@ impl Sweep {
     /// Walks one stretch, clears what has expired and what services do not admit, and says whether a round was completed.
     pub fn step(&mut self, maps: &Maps, limits: &SweepLimits, in_force: &HashMap<u16, Arc<Access>>) -> bool {
         let now = maps.clock.only().now();
-        let buckets = maps.flows.all();
         if self.next == 0 {
             self.rounds += 1;
             self.counting = Census::of_pairs(self.counted.live.len());
         }
-        let end = buckets.len().min(self.next + STRETCH);
-        let first = self.next * BUCKET_SLOTS;
-        for (i, cell) in buckets[self.next..end].iter().flatten().enumerate() {
+        let end = maps.buckets().min(self.next + STRETCH);
+        for (site, cell) in maps.places(self.next..end) {
             let word = cell.load();
             let Some(slot) = Slot::from_word(word) else { continue };
             let is_over = slot.expired(now, limits.of(maps, slot))
-                || is_denied(maps, in_force, Place::of_number((first + i) as u32), slot);
+                || is_denied(maps, in_force, site, slot);
             if is_over && cell.replace(word, 0) {
                 continue;
             }
-            self.counting.add(slot);
+            self.counting.add(site, slot);
         }
         self.next = end;
-        let complete = end == buckets.len();
+        let complete = end == maps.buckets();
         if complete {
             self.next = 0;
             std::mem::swap(&mut self.counting, &mut self.counted);
@@ -137,11 +148,11 @@ impl SweepLimits {
 pub fn count_now(maps: &Maps, pairs: usize, limits: &SweepLimits) -> Census {
     let now: Now = maps.clock.only().now();
     let mut census = Census::of_pairs(pairs);
-    for cell in maps.flows.all().iter().flatten() {
+    for (site, cell) in maps.places(0..maps.buckets()) {
         if let Some(slot) = Slot::from_word(cell.load())
             && !slot.expired(now, limits.of(maps, slot))
         {
-            census.add(slot);
+            census.add(site, slot);
         }
     }
     census

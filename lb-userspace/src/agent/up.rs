@@ -21,7 +21,7 @@ use super::options::UpOptions;
 use super::standing::{self, AddressName};
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
-use super::{detach, down, key, netns, preflight, privileges, sizes};
+use super::{detach, down, key, netns, pool, preflight, privileges, sizes};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, Family, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
@@ -132,6 +132,11 @@ async fn start(
     let object =
         Object::of_this_build().map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
     let sizes = sizes::of(&model);
+    if pool::forget_other(&pins, &model.fullnat).map_err(refused)? {
+        warnings.push(
+            "[fullnat] differs from what the pins hold; the connections that were sent from there have ended".to_owned(),
+        );
+    }
     let (mut program, maps) = Program::load(&object, &sizes, Some(&pins)).map_err(refused)?;
     let known = pins
         .check_abi(maps.about.only())
@@ -140,6 +145,7 @@ async fn start(
         let secret = key::load_or_make(&model.agent.state_dir).map_err(refused)?;
         found(&maps, &secret, sizes.geometry);
     }
+    pool::found(maps.pool.only(), &model.fullnat);
     if known && !sizes::hold(&maps, &sizes) {
         warnings.push(
             "the pinned maps have other sizes than the file asks for (flow_table_size, client_addresses, server_slots); 'xlvs down' and \
@@ -312,7 +318,8 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.attach(mode)?;
     agent.program.supersede(&agent.pins).map_err(refused)?;
     let addresses = agent.view.borrow().addresses.clone();
-    agent.vips.keep(&agent.model.clone(), &addresses).await;
+    let pool = agent.installation.pool();
+    agent.vips.keep(&agent.model.clone(), &pool, &addresses).await;
     Ok(())
 }
 

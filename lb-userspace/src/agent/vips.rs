@@ -1,25 +1,25 @@
-//! Who puts the VIPs on the host: with `vip_owner = "xlvs"`, the agent, after attaching and until it detaches.
+//! Who puts the VIPs, and what full NAT sends from, on the host: with `vip_owner = "xlvs"`, the agent, after attaching and until it detaches.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::preflight;
 use crate::config::{Model, VipOwner};
 use crate::net::{Addresses, NetError, Netlink};
 
-/// Keeps the VIPs on one interface.
+/// Keeps the VIPs on one interface, and each address of the pool on that whose network it is in.
 #[derive(Debug)]
 pub struct VipKeeper {
     netlink: Netlink,
     interface: u32,
-    /// Put there by us.
-    ours: BTreeSet<IpAddr>,
+    /// Put there by us, and where.
+    ours: BTreeMap<IpAddr, u32>,
 }
 
 impl VipKeeper {
     #[must_use]
     pub fn new(netlink: Netlink, interface: u32) -> Self {
-        Self { netlink, interface, ours: BTreeSet::new() }
+        Self { netlink, interface, ours: BTreeMap::new() }
     }
 
     /// What this host answers for at this moment.
@@ -30,27 +30,31 @@ impl VipKeeper {
         self.netlink.addresses().await
     }
 
-    /// Adds the VIPs that are missing, and removes ours that are no longer wanted.
-    pub async fn keep(&mut self, model: &Model, addresses: &Addresses) {
-        let wanted: BTreeSet<IpAddr> = match model.agent.vip_owner {
-            VipOwner::Xlvs => preflight::vips(model).into_iter().collect(),
-            VipOwner::External => BTreeSet::new(),
+    /// Adds the addresses that are missing, the VIPs and the pool's, and removes ours that are no longer wanted.
+    pub async fn keep(&mut self, model: &Model, pool: &[IpAddr], addresses: &Addresses) {
+        let vips = preflight::vips(model).into_iter().map(|vip| (vip, self.interface));
+        // Servers ask for it in their own network.
+        let pool = pool.iter().map(|ip| (*ip, addresses.interface_towards(*ip).unwrap_or(self.interface)));
+        let wanted: BTreeMap<IpAddr, u32> = match model.agent.vip_owner {
+            VipOwner::Xlvs => vips.chain(pool).collect(),
+            VipOwner::External => BTreeMap::new(),
         };
-        for vip in &wanted {
-            match self.netlink.add_host_address(*vip, self.interface).await {
+        for (vip, interface) in &wanted {
+            match self.netlink.add_host_address(*vip, *interface).await {
                 Ok(true) => {
-                    self.ours.insert(*vip);
+                    self.ours.insert(*vip, *interface);
                     tracing::info!(%vip, "added");
                 }
                 // One that an earlier agent put there goes with the others; an administrator's stays.
                 Ok(false) if addresses.holders(*vip).any(|address| address.ours) => {
-                    self.ours.insert(*vip);
+                    self.ours.insert(*vip, *interface);
                 }
                 Ok(false) => {}
-                Err(error) => tracing::error!(%vip, "adding the VIP: {error}"),
+                Err(error) => tracing::error!(%vip, "adding the address: {error}"),
             }
         }
-        let stale: Vec<IpAddr> = self.ours.difference(&wanted).copied().collect();
+        let stale: Vec<IpAddr> =
+            self.ours.keys().filter(|address| !wanted.contains_key(address)).copied().collect();
         for vip in stale {
             self.remove(vip).await;
         }
@@ -58,18 +62,19 @@ impl VipKeeper {
 
     /// Removes all of ours, before the data path goes.
     pub async fn withdraw(&mut self) {
-        for vip in self.ours.clone() {
+        for vip in self.ours.keys().copied().collect::<Vec<_>>() {
             self.remove(vip).await;
         }
     }
 
     async fn remove(&mut self, vip: IpAddr) {
-        match self.netlink.remove_host_address(vip, self.interface).await {
+        let Some(interface) = self.ours.get(&vip) else { return };
+        match self.netlink.remove_host_address(vip, *interface).await {
             Ok(_) => {
                 self.ours.remove(&vip);
                 tracing::info!(%vip, "removed");
             }
-            Err(error) => tracing::error!(%vip, "removing the VIP: {error}"),
+            Err(error) => tracing::error!(%vip, "removing the address: {error}"),
         }
     }
 }

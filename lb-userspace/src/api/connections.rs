@@ -2,7 +2,7 @@
 
 use super::{ConnectionClass, Protocol, Schema, Time};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What `xlvs connections` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Connection {
     pub port: Option<u16>,
     /// The protocol.
     pub protocol: Protocol,
+    /// What the server sees instead of the client, by full NAT; null: the client itself.
+    #[serde(default)]
+    pub sent_from: Option<SocketAddr>,
     /// The service; null: removed from the configuration since.
     pub service: Option<String>,
     /// The real server that has it; null: removed from the configuration since.

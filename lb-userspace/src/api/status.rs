@@ -3,6 +3,7 @@
 use super::{Schema, ServiceStatus, Time, XdpMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What `xlvs status` prints.
@@ -35,6 +36,9 @@ pub struct StatusReport {
     pub interfaces: Vec<InterfaceStatus>,
     /// The connection table; null: not readable yet.
     pub flow_table: Option<FlowTableStatus>,
+    /// The ports that full NAT sends from; null: it has none.
+    #[serde(default)]
+    pub fullnat: Option<FullNatStatus>,
     /// The services, in the order of the configuration.
     pub services: Vec<ServiceStatus>,
     /// Packets by verdict: each packet that entered ended in exactly one.
@@ -96,6 +100,19 @@ pub struct InterfaceStatus {
     pub mode: Option<XdpMode>,
     /// Why the mode is not the wished one, or why it is not attached, in words.
     pub reason: Option<String>,
+}
+
+/// The ports that full NAT sends from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FullNatStatus {
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Ports of all of them together.
+    pub ports: u64,
+    /// Of these, how many are lent to connections, those included that rest until servers have forgotten them.
+    pub ports_lent: u64,
+    /// Packets for whose connection there was no port.
+    pub refused_total: u64,
 }
 
 /// The connection table.

@@ -15,6 +15,10 @@ pub struct Vip(IpAddr);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerAddress(IpAddr);
 
+/// An address that full NAT sends from: likewise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceAddress(IpAddr);
+
 /// The family of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -84,6 +88,25 @@ impl ServerAddress {
             }
         }
         outcome.map(|()| addresses)
+    }
+}
+
+impl SourceAddress {
+    /// The address itself.
+    pub fn ip(self) -> IpAddr {
+        self.0
+    }
+
+    /// Its family.
+    pub fn family(self) -> Family {
+        Family::of(self.0)
+    }
+
+    /// One address or a list of them, in order.
+    pub(super) fn read<'a>(entry: &Entry<'a>) -> Result<Vec<Placed<'a, Self>>, Reported> {
+        let example = "addresses = [\"192.0.2.200\"]";
+        let addresses = listed::read(entry, example, |item| read(item, example).map(Self))?;
+        listed::distinct(addresses, |address| format!("the address {address} is given twice"))
     }
 }
 
@@ -183,7 +206,7 @@ macro_rules! displayed_as_their_ip {
         })*
     };
 }
-displayed_as_their_ip!(Vip, ServerAddress);
+displayed_as_their_ip!(Vip, ServerAddress, SourceAddress);
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

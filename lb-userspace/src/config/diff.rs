@@ -11,15 +11,15 @@ use serde::Serialize;
 
 use super::duration::show;
 use super::listener::joined;
-use super::model::{Agent, Datapath, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service};
+use super::model::{Agent, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service};
 
 /// One difference. Displayed as a line for people; serialised with the kind in `change`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
-    /// A key of `[agent]` or `[datapath]` has another value.
+    /// A key of `[agent]`, `[datapath]` or `[fullnat]` has another value.
     SettingChanged {
-        /// `agent` or `datapath`.
+        /// `agent`, `datapath` or `fullnat`.
         table: &'static str,
         #[serde(flatten)]
         #[expect(missing_docs, reason = "the type says it")]
@@ -105,7 +105,7 @@ pub enum Effect {
 }
 
 /// The settings that are used once, when the agent starts and makes or adopts the maps.
-const FIXED_AT_START: [&str; 10] = [
+const FIXED_AT_START: [&str; 12] = [
     "xdp_mode",
     "socket",
     "pin_dir",
@@ -116,6 +116,8 @@ const FIXED_AT_START: [&str; 10] = [
     "list_slots",
     "source_slots",
     "node",
+    "addresses",
+    "ports",
 ];
 
 /// Everything that makes `new` different from `old`: settings first, then the services in the order of
@@ -124,6 +126,7 @@ pub fn diff(old: &Model, new: &Model) -> Vec<Change> {
     let mut changes = Vec::new();
     settings("agent", &agent_fields(&old.agent), &agent_fields(&new.agent), &mut changes);
     settings("datapath", &datapath_fields(&old.datapath), &datapath_fields(&new.datapath), &mut changes);
+    settings("fullnat", &fullnat_fields(&old.fullnat), &fullnat_fields(&new.fullnat), &mut changes);
     let before: HashMap<_, _> = old.services.iter().map(|service| (&service.name, service)).collect();
     for service in &new.services {
         match before.get(&service.name) {
@@ -238,6 +241,11 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
         ("timeouts.closing", show(timeouts.closing)),
         ("timeouts.udp", show(timeouts.udp)),
     ]
+}
+
+fn fullnat_fields(fullnat: &FullNat) -> Fields {
+    let FullNat { addresses, ports } = fullnat;
+    vec![("addresses", format!("[{}]", joined(addresses))), ("ports", ports.to_string())]
 }
 
 fn service_fields(service: &Service) -> Fields {

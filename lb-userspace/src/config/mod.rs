@@ -16,6 +16,7 @@ mod consistency;
 mod datapath;
 mod diff;
 pub mod duration;
+mod fullnat;
 mod health;
 mod include;
 mod limits;
@@ -45,7 +46,7 @@ pub use status::StatusSet;
 use service::Defaults;
 use source::{Reported, Source};
 use table::{Entry, Layered, Table};
-use vocabulary::{AGENT, DATAPATH, INCLUDED, ROOT, SERVICE, Vocabulary};
+use vocabulary::{AGENT, DATAPATH, FULLNAT, INCLUDED, ROOT, SERVICE, Vocabulary};
 
 /// Reads a configuration file and those it includes.
 ///
@@ -93,6 +94,7 @@ fn build(main: Source, follow: impl FnOnce(&Entry<'_>) -> Vec<Source>) -> Result
 fn read(root: Table<'_>, included: Vec<Table<'_>>, any_is_broken: bool) -> Result<Model, Reported> {
     let agent = section(root, "agent", &AGENT).and_then(agent::read);
     let datapath = section(root, "datapath", &DATAPATH).and_then(datapath::read);
+    let fullnat = section(root, "fullnat", &FULLNAT).map(fullnat::read);
     let defaults = root.get("defaults").map(|entry| Defaults::open(&entry)).transpose();
     let (defaults, right_defaults) = match defaults {
         Ok(defaults) => (defaults.unwrap_or_default(), Ok(())),
@@ -114,12 +116,15 @@ fn read(root: Table<'_>, included: Vec<Table<'_>>, any_is_broken: bool) -> Resul
         let what = if is_empty { "the file is empty" } else { "no service is configured" };
         right_services = Err(root.spot.problem(what, remedy));
     }
-    consistency::check(&drafts, datapath.as_ref().ok());
+    if let Ok(fullnat) = &fullnat {
+        consistency::check(&drafts, fullnat, datapath.as_ref().ok());
+    }
     let services: Vec<_> = drafts.into_iter().map(service::Draft::finish).collect();
     right_defaults.and(right_services)?;
     Ok(Model {
         agent: agent?,
         datapath: datapath?,
+        fullnat: fullnat?.finish()?,
         services: services.into_iter().collect::<Result<_, _>>()?,
     })
 }

@@ -16,6 +16,8 @@ pub struct Model {
     pub agent: Agent,
     /// `[datapath]`: the sizes and timeouts that all services share.
     pub datapath: Datapath,
+    /// `[fullnat]`: what services of that mode send from.
+    pub fullnat: FullNat,
     /// The services in the order of the file; never empty, names and listeners unique.
     pub services: Vec<Service>,
 }
@@ -153,10 +155,12 @@ pub struct Service {
 /// How packets reach a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Addresses and ports are rewritten, both ways through the director.
+    /// The server's address and port are written in, both ways through the director.
     Nat,
     /// Direct routing: only the MAC is rewritten, the server answers the client itself.
     Dr,
+    /// Addresses and ports of both ends are rewritten: the servers answer this director, whatever their routes are.
+    FullNat,
 }
 
 /// How a new connection finds its server.
@@ -273,7 +277,8 @@ impl Server {
 }
 
 pub use super::access::Access;
-pub use super::address::{Family, ServerAddress, Vip};
+pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
+pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
 pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};

@@ -40,6 +40,11 @@ pub(super) fn read_listen<'a>(entry: &Entry<'a>) -> Result<Vec<Placed<'a, Listen
     without_overlaps(ports)
 }
 
+/// A range of ports; `None` for what is a port or "any".
+pub(super) fn read_range(entry: &Entry<'_>) -> Result<Option<ListenPort>, Reported> {
+    read_listen_port(entry).map(|port| Some(port).filter(|port| matches!(port, ListenPort::Range(_))))
+}
+
 fn read_listen_port(entry: &Entry<'_>) -> Result<ListenPort, Reported> {
     let Some(text) = entry.as_text() else { return read(entry).map(ListenPort::Fixed) };
     if text == "any" {

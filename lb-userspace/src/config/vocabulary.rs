@@ -15,13 +15,13 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
-        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &LIMITS, &HEALTH, &SERVER, &DEFAULTS].into_iter()
+        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &SERVICE, &LIMITS, &HEALTH, &SERVER, &DEFAULTS].into_iter()
     }
 }
 
 pub(super) const ROOT: Vocabulary = Vocabulary {
     table: "the file",
-    keys: &["include", "agent", "datapath", "defaults", "service"],
+    keys: &["include", "agent", "datapath", "fullnat", "defaults", "service"],
     later: &[("cluster", "remove the table, each director decides alone in this version")],
     foreign: &[
         ("virtual_server", "write [[service]] with name, vip and port"),
@@ -45,6 +45,7 @@ pub(super) const INCLUDED: Vocabulary = Vocabulary {
     foreign: &[
         ("agent", "move it to the including file"),
         ("datapath", "move it to the including file"),
+        ("fullnat", "move it to the including file"),
         ("defaults", "move it to the including file"),
         ("include", "name those files in the including file"),
     ],
@@ -99,6 +100,13 @@ pub(super) const TIMEOUTS: Vocabulary = Vocabulary {
         ("tcpfin", "write closing = \"2m\""),
         ("syn", "write new = \"30s\""),
     ],
+};
+
+pub(super) const FULLNAT: Vocabulary = Vocabulary {
+    table: "[fullnat]",
+    keys: &["addresses", "ports"],
+    later: &[],
+    foreign: &[("laddr", "write addresses = [\"10.77.2.200\"]"), ("local_address_group", "write addresses = [\"10.77.2.200\"]")],
 };
 
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {

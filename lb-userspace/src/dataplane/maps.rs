@@ -6,13 +6,14 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusals, Server, ServerState, Service,
     ServiceLimits, Settings, Sharers, Tally,
 };
-use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
-use lb_common::net::Addr;
+use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
+use lb_common::net::{Addr, Tuple};
+use lb_common::pool;
 use lb_common::rate;
-use lb_common::slot::{Geometry, ServerId};
+use lb_common::slot::{Geometry, ServerId, Slot};
 use lb_common::verdict::{Event, Verdict};
 use lb_common::wire::Wire;
 use lb_common::word::Word;
@@ -39,6 +40,17 @@ pub struct MapSizes {
     pub source_sets: u32,
     /// Words of the table arena.
     pub table_words: u32,
+    /// Buckets of the ports that full NAT sends from; one if there are none.
+    pub lease_buckets: u32,
+}
+
+/// Where a connection is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// In the connection table.
+    Flow(Place),
+    /// In the ports of full NAT.
+    Lease(Place),
 }
 
 /// The maps of one data path.
@@ -50,6 +62,11 @@ pub struct Maps {
     pub flows: Mapped<[Word; BUCKET_SLOTS]>,
     /// One for each slot of `flows`; a single one if they are not kept.
     pub addresses: Mapped<Caller>,
+    /// What full NAT sends from, as long as these maps live.
+    pub pool: Mapped<Pool>,
+    pub leases: Mapped<[Word; BUCKET_SLOTS]>,
+    /// One for each slot of `leases`.
+    pub tenants: Mapped<Caller>,
     pub services: Mapped<Service>,
     pub servers: Mapped<Server>,
     pub tables: Mapped<Word>,
@@ -79,7 +96,7 @@ pub struct Maps {
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 12] {
+    pub fn by_name(&self) -> [(&'static str, u32); 14] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
@@ -93,6 +110,8 @@ impl MapSizes {
             ("SOURCES", self.source_sets),
             ("LISTENERS", self.listeners),
             ("TABLES", self.table_words),
+            ("LEASES", self.lease_buckets),
+            ("TENANTS", self.lease_buckets * BUCKET_SLOTS as u32),
         ]
     }
 }
@@ -116,6 +135,9 @@ impl Maps {
             gate: mapped(ebpf, "GATE")?,
             flows: mapped(ebpf, "FLOWS")?,
             addresses: mapped(ebpf, "ADDRESSES")?,
+            pool: mapped(ebpf, "POOL")?,
+            leases: mapped(ebpf, "LEASES")?,
+            tenants: mapped(ebpf, "TENANTS")?,
             services: mapped(ebpf, "SERVICES")?,
             servers: mapped(ebpf, "SERVERS")?,
             tables: mapped(ebpf, "TABLES")?,
@@ -142,6 +164,45 @@ impl Maps {
     #[must_use]
     pub fn flow_table(&self) -> FlowTable<'_, Self> {
         FlowTable { memory: self, geometry: self.settings.only().geometry() }
+    }
+
+    /// How many buckets both tables have.
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        self.flows.all().len() + self.leases.all().len()
+    }
+
+    /// Every place in these of all buckets, those of the connection table first.
+    pub fn places(&self, buckets: std::ops::Range<usize>) -> impl Iterator<Item = (Site, &Word)> {
+        let (flows, leases) = (self.flows.all(), self.leases.all());
+        buckets.flat_map(move |number| {
+            let (bucket, at, site): (_, _, fn(Place) -> Site) = match number.checked_sub(flows.len()) {
+                None => (&flows[number], number, Site::Flow),
+                Some(beyond) => (&leases[beyond], beyond, Site::Lease),
+            };
+            let place = move |index| Place { bucket: at as u32, index };
+            (0..).zip(bucket).map(move |(index, cell)| (site(place(index)), cell))
+        })
+    }
+
+    /// Whose connection stands here, if it was noted: the tuple must hash to the slot, which may have changed hands since.
+    #[must_use]
+    pub fn caller(&self, site: Site, slot: Slot) -> Option<Tuple> {
+        let server = self.servers.get(slot.server()?.index())?;
+        let (vip, protocol) =
+            (server.vip.load(), ServerState::from_word(server.state.load()).protocol());
+        let settings = self.settings.only();
+        match site {
+            Site::Flow(place) => {
+                let tuple = self.addresses.get(place.number())?.tuple(vip, protocol);
+                let whose = settings.geometry().flow_of(slot, place.bucket);
+                (settings.flow_id(&tuple) == whose).then_some(tuple)
+            }
+            Site::Lease(place) => {
+                let tuple = self.tenants.get(place.number())?.tuple(vip, protocol);
+                (pool::tag(settings.flow_id(&tuple)) == slot.tag()).then_some(tuple)
+            }
+        }
     }
 
     /// All CPUs' count of a verdict.
@@ -216,6 +277,9 @@ impl Memory for Maps {
     fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.flows.get(number)
     }
+    fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.leases.get(number)
+    }
 }
 
 /// Unix seconds of an agent's last sign of life, read from the pins in this folder.
@@ -228,6 +292,12 @@ pub fn last_heartbeat(dir: &std::path::Path) -> Option<u64> {
 #[must_use]
 pub fn pinned_netns(dir: &std::path::Path) -> Option<u64> {
     Some(pinned::<About>(dir, "ABOUT")?.only().netns.load())
+}
+
+/// What full NAT sends from by the pins in this folder.
+#[must_use]
+pub fn pinned_pool(dir: &std::path::Path) -> Option<Mapped<Pool>> {
+    pinned(dir, "POOL")
 }
 
 /// The VIPs of the services that are pinned in this folder; none if they cannot be read.

@@ -24,6 +24,6 @@ pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
 pub use driver_counters::driver_losses;
 pub use ethtool::offloads;
 pub use mapped::Mapped;
-pub use maps::{MapSizes, Maps, last_heartbeat, pinned_netns, pinned_vips};
+pub use maps::{MapSizes, Maps, Site, last_heartbeat, pinned_netns, pinned_pool, pinned_vips};
 pub use object::{Object, ObjectError};
 pub use pins::{Pins, PinsError, linked};

@@ -55,6 +55,14 @@ impl Addresses {
         self.0.iter().filter(move |address| address.ifindex == ifindex)
     }
 
+    /// The interface in whose network `ip` is.
+    pub fn interface_towards(&self, ip: IpAddr) -> Option<u32> {
+        let in_its_network = |address: &&LocalAddress| {
+            address.prefix_len != full_length(&address.ip) && shares(address.ip, ip, address.prefix_len)
+        };
+        self.0.iter().find(in_its_network).map(|address| address.ifindex)
+    }
+
     /// The interface's main address of that family: the one the host is reached at and speaks from. A host address
     /// (/32, /128) is passed over when there is another, for VIPs are of that kind.
     pub fn primary(&self, ifindex: u32, ipv6: bool) -> Option<&LocalAddress> {
@@ -68,6 +76,16 @@ impl Addresses {
             .or_else(|| candidates().find(foremost))
             .or_else(|| candidates().next())
     }
+}
+
+/// Whether the two are of one family and begin with the same bits.
+fn shares(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let differ = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => u128::from((one.to_bits() ^ other.to_bits()).leading_zeros()),
+        (IpAddr::V6(one), IpAddr::V6(other)) => u128::from((one.to_bits() ^ other.to_bits()).leading_zeros()),
+        _ => return false,
+    };
+    differ >= u128::from(bits)
 }
 
 impl FromIterator<LocalAddress> for Addresses {

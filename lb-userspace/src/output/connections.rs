@@ -15,7 +15,8 @@ impl Render for ConnectionsReport {
                 matching => format!("{} match, none listed\n", count(matching)),
             };
         }
-        let columns = [
+        let by_full_nat = self.connections.iter().any(|connection| connection.sent_from.is_some());
+        let mut columns = vec![
             Column::Text("PROTO"),
             Column::Text("CLIENT"),
             Column::Text("VIP"),
@@ -25,7 +26,17 @@ impl Render for ConnectionsReport {
             Column::Number("IDLE"),
             Column::Text(""),
         ];
-        let rows = self.connections.iter().map(row);
+        if by_full_nat {
+            columns.insert(3, Column::Text("SENT FROM"));
+        }
+        let rows = self.connections.iter().map(|connection| {
+            let mut row = row(connection);
+            if by_full_nat {
+                let sent_from = connection.sent_from.map_or_else(|| "-".to_owned(), |from| from.to_string());
+                row.insert(3, sent_from);
+            }
+            row
+        });
         let mut text = table(&columns, rows);
         if listed < self.matching {
             text += &format!("\n{} of {} listed; --limit shows more\n", count(listed), count(self.matching));

@@ -5,7 +5,7 @@ use super::headline::headline;
 use super::services::services_table;
 use super::table::facts;
 use super::units::{age, count, or_unknown};
-use crate::api::{InterfaceStatus, StatusReport};
+use crate::api::{FullNatStatus, InterfaceStatus, StatusReport};
 use std::collections::BTreeMap;
 
 impl Render for StatusReport {
@@ -15,7 +15,7 @@ impl Render for StatusReport {
             text += &format!("warning: {warning}\n");
         }
         text += "\n";
-        text += &facts([
+        let mut rows = vec![
             ("agent", agent(self)),
             ("config", config(self)),
             ("interfaces", self.interfaces.iter().map(interface).collect::<Vec<_>>().join(", ")),
@@ -23,7 +23,11 @@ impl Render for StatusReport {
             ("connections", connections(self)),
             ("packets", packets(&self.verdicts)),
             ("losses", losses(&self.losses)),
-        ]);
+        ];
+        if let Some(pool) = &self.fullnat {
+            rows.insert(5, ("full NAT", full_nat(pool)));
+        }
+        text += &facts(rows);
         if !self.services.is_empty() {
             text += "\n";
             text += &services_table(&self.services);
@@ -85,6 +89,15 @@ fn connections(status: &StatusReport) -> String {
             count(table.homeless_total)
         )
     })
+}
+
+fn full_nat(pool: &FullNatStatus) -> String {
+    format!(
+        "{} of {} ports lent, {} packets refused so far",
+        count(pool.ports_lent),
+        count(pool.ports),
+        count(pool.refused_total)
+    )
 }
 
 /// Verdicts by their first word, which says what became of the packet: `forwarded 12, passed 3`.

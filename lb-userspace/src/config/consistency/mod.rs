@@ -13,12 +13,13 @@ use super::source::{Placed, Reported, Spot};
 use super::table::quoted;
 
 mod families;
+mod fullnat;
 mod listeners;
 mod room;
 mod stateless;
 
 /// Compares all services with each other and with the sizes of the data path.
-pub(super) fn check(services: &[Draft<'_>], datapath: Option<&Datapath>) {
+pub(super) fn check(services: &[Draft<'_>], pool: &super::fullnat::Draft<'_>, datapath: Option<&Datapath>) {
     let names = services.iter().map(|service| &service.name);
     check_names("service", names, "give each service a name of its own");
     listeners::check(services);
@@ -29,6 +30,7 @@ pub(super) fn check(services: &[Draft<'_>], datapath: Option<&Datapath>) {
         families::check(service);
     }
     check_servers_against_vips(services);
+    fullnat::check(services, pool, datapath);
     room::check(services, datapath);
     if datapath.is_some_and(|datapath| datapath.flow_table_size == 0) {
         stateless::check(services);
