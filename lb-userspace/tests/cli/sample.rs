@@ -163,6 +163,12 @@ pub(crate) fn status() -> StatusReport {
             reason: None,
         }],
         flow_table: Some(FlowTableStatus { size: 1_048_576, connections_active: 2449, homeless_total: 0 }),
+        fullnat: Some(FullNatStatus {
+            addresses: vec![ip("10.77.2.200")],
+            ports: 64_512,
+            ports_lent: 1200,
+            refused_total: 3,
+        }),
         services: vec![web(), dns()],
         verdicts: counters([
             ("forwarded_dr", 1800),
@@ -204,6 +210,7 @@ pub(crate) fn connections() -> ConnectionsReport {
         vip: Some(ip("10.77.1.100")),
         port: Some(80),
         protocol: Protocol::Tcp,
+        sent_from: None,
         service: Some("web".to_owned()),
         server: Some("rs1".to_owned()),
         class,
@@ -217,6 +224,10 @@ pub(crate) fn connections() -> ConnectionsReport {
         addresses: true,
         connections: vec![
             connection(40_001, ConnectionClass::Established, 3),
+            Connection {
+                sent_from: Some("10.77.2.200:50000".parse().unwrap()),
+                ..connection(40_005, ConnectionClass::Established, 2)
+            },
             Connection { diverged: true, ..connection(40_002, ConnectionClass::HalfClosed, 64) },
             Connection {
                 client: None,

@@ -105,4 +105,4 @@ fn the_reference_names_every_key() {
 }
 
 /// Keys that are headers of tables.
-const SECTIONS: [&str; 6] = ["agent", "datapath", "defaults", "service", "health", "server"];
+const SECTIONS: [&str; 7] = ["agent", "datapath", "fullnat", "defaults", "service", "health", "server"];
