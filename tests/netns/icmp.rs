@@ -87,6 +87,13 @@ fn a_narrow_link_is_discovered_through_nat() {
 }
 
 #[test]
+fn a_narrow_link_is_discovered_through_full_nat() {
+    for family in Family::BOTH {
+        a_narrow_link_is_discovered(&site(family, Layout::TwoArm, Delivery::FullNat));
+    }
+}
+
+#[test]
 fn a_narrow_link_is_discovered_by_direct_routing() {
     // In two-arm, answers go past the director by the other router, which knows no way to a machine behind the client; on
     // one wire the server's default route leads there.
@@ -97,8 +104,9 @@ fn a_narrow_link_is_discovered_by_direct_routing() {
 
 #[test]
 fn a_client_learns_that_a_datagram_server_has_ended() {
-    for family in Family::BOTH {
-        let site = site(family, Layout::TwoArm, Delivery::Nat);
+    let each = |family| [Delivery::Nat, Delivery::FullNat].map(|delivery| (family, delivery));
+    for (family, delivery) in Family::BOTH.into_iter().flat_map(each) {
+        let site = site(family, Layout::TwoArm, delivery);
         let server = &site.servers()[0];
         let echo = UdpEchoServer::start(&server.namespace, &server.name, site.listen(0)).unwrap();
         site.configure(ServiceText { protocol: "udp".to_owned(), ..site.web_of(&[0]) });

@@ -31,7 +31,7 @@ fn tcp_from_vlan_to_vlan_of_one_wire() {
 #[test]
 #[ignore = "needs 802.1Q devices"]
 fn udp_from_vlan_to_vlan_of_one_wire() {
-    udp(&wired(Wiring::Vlan, Family::V4));
+    udp(&wired(Wiring::Vlan, Family::V4), ["forwarded_nat", "forwarded_nat_reply"]);
 }
 
 #[test]

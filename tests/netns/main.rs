@@ -15,6 +15,7 @@ mod crowd;
 mod dead_server;
 mod flood;
 mod fragments;
+mod full_nat;
 mod icmp;
 mod interfaces;
 mod length;

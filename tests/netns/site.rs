@@ -7,7 +7,7 @@ use xlvs_tests::agent::Installation;
 use xlvs_tests::family::Family;
 use xlvs_tests::namespace::Namespace;
 use xlvs_tests::service_text::ServiceText;
-use xlvs_tests::topology::{Delivery, Layout, Plan, Server, Topology, VIP, vip};
+use xlvs_tests::topology::{Delivery, Layout, POOL, POOL6, Plan, Server, Topology, VIP, vip};
 use xlvs_tests::traffic::{EchoServer, Greeting};
 
 /// Where clients find the service `web` over IPv4.
@@ -21,6 +21,8 @@ pub struct Site {
     pub delivery: Delivery,
     /// Of VIP and servers in the configuration.
     pub family: Family,
+    /// What full NAT sends from: the configuration's table.
+    pub pool: String,
 }
 
 impl Site {
@@ -39,12 +41,18 @@ impl Site {
         Self::build(Layout::OneArm, Delivery::DirectRouting, servers)
     }
 
+    /// Servers that know no way but to their own network, by full NAT.
+    pub fn full_nat(servers: usize, family: Family) -> Self {
+        Self { family, ..Self::build(Layout::TwoArm, Delivery::FullNat, servers) }
+    }
+
     /// A site of a plan's own; `settings` are more lines of `[agent]`.
     pub fn of_plan(plan: &Plan, settings: &str) -> Self {
         let topology = Topology::build(plan).unwrap();
         let interfaces = topology.director_interfaces();
         let installation = Installation::new(topology.director(), interfaces, settings).unwrap();
-        Self { installation, topology, delivery: plan.delivery, family: Family::V4 }
+        let pool = if plan.delivery == Delivery::FullNat { pool(1024, 65_535) } else { String::new() };
+        Self { installation, topology, delivery: plan.delivery, family: Family::V4, pool }
     }
 
     pub fn client(&self) -> &Namespace {
@@ -67,7 +75,7 @@ impl Site {
     /// The address that server `index` listens on: its own, or the VIP in direct routing.
     pub fn listen(&self, index: usize) -> SocketAddr {
         match self.delivery {
-            Delivery::Nat => SocketAddr::new(self.servers()[index].address_in(self.family), WEB.port()),
+            Delivery::Nat | Delivery::FullNat => SocketAddr::new(self.servers()[index].address_in(self.family), WEB.port()),
             Delivery::DirectRouting => self.target(),
         }
     }
@@ -96,7 +104,7 @@ impl Site {
 
     /// Makes this the configuration file.
     pub fn configure(&self, text: impl Display) {
-        self.installation.configure(text).unwrap();
+        self.installation.configure(format!("{}{text}", self.pool)).unwrap();
     }
 
     /// Makes this the configuration file and reloads.
@@ -104,6 +112,11 @@ impl Site {
         self.configure(text);
         self.installation.reload().unwrap();
     }
+}
+
+/// The table of what full NAT sends from: these ports.
+pub fn pool(first: u16, last: u16) -> String {
+    format!("[fullnat]\naddresses = [\"{POOL}\", \"{POOL6}\"]\nports = \"{first}-{last}\"\n")
 }
 
 /// The service of this name in a status document.

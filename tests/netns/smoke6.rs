@@ -32,10 +32,10 @@ fn tcp_by_direct_routing_through_two_interfaces_over_ipv6() {
 
 #[test]
 fn udp_by_nat_through_two_interfaces_over_ipv6() {
-    udp(&site(Layout::TwoArm, Delivery::Nat));
+    udp(&site(Layout::TwoArm, Delivery::Nat), ["forwarded_nat", "forwarded_nat_reply"]);
 }
 
 #[test]
 fn udp_by_nat_through_one_interface_over_ipv6() {
-    udp(&site(Layout::OneArm, Delivery::Nat));
+    udp(&site(Layout::OneArm, Delivery::Nat), ["forwarded_nat", "forwarded_nat_reply"]);
 }

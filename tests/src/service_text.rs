@@ -15,7 +15,7 @@ pub struct ServiceText {
     pub ports: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// `nat` or `dr`.
+    /// `nat`, `dr` or `fullnat`.
     pub mode: String,
     /// More lines of the service's own table.
     pub lines: String,
@@ -46,6 +46,7 @@ impl ServiceText {
         let mode = match delivery {
             Delivery::Nat => "nat",
             Delivery::DirectRouting => "dr",
+            Delivery::FullNat => "fullnat",
         };
         Self {
             name: name.to_owned(),

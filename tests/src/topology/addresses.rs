@@ -15,6 +15,10 @@ pub const DIRECTOR_OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 
 pub const DIRECTOR_INSIDE: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
 pub const DIRECTOR_INSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 1);
 
+/// What full NAT sends from, in the servers' network.
+pub const POOL: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 200);
+pub const POOL6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 0x200);
+
 /// The VIP of a family.
 pub fn vip(family: Family) -> IpAddr {
     family.choose(VIP, VIP6)

@@ -35,7 +35,7 @@ use crate::offload::{self, Offload};
 use crate::stub::{self, Attached};
 
 pub use addresses::{
-    DIRECTOR_INSIDE, DIRECTOR_INSIDE6, DIRECTOR_OUTSIDE, DIRECTOR_OUTSIDE6, VIP, VIP6, client_address,
+    DIRECTOR_INSIDE, DIRECTOR_INSIDE6, DIRECTOR_OUTSIDE, DIRECTOR_OUTSIDE6, POOL, POOL6, VIP, VIP6, client_address,
     client_address6, server_address, server_address6, server_name, vip,
 };
 use addresses::{Pair, vip_on};
@@ -146,6 +146,7 @@ impl Topology {
             (Delivery::Nat, _) => Pair::INSIDE.as_router(),
             (Delivery::DirectRouting, Layout::TwoArm) => Pair::ROUTER_INSIDE.as_router(),
             // On one wire the server reaches the clients without any router.
+            (Delivery::FullNat, _) => String::new(),
             (Delivery::DirectRouting, Layout::OneArm) => {
                 let clients = "route add 10.77.1.0/24 dev eth0\nroute add fd77:1::/64 dev eth0\n";
                 clients.to_owned() + &Pair::client(0).as_router()
@@ -282,6 +283,10 @@ impl Topology {
             }
         }
         director.ip(&Pair::client(0).as_router())?;
+        if plan.delivery == Delivery::FullNat {
+            let inside = if self.layout == Layout::OneArm { "eth0" } else { "eth1" };
+            director.ip(&(vip_on(inside, POOL.into()) + &vip_on(inside, POOL6.into())))?;
+        }
         if plan.vip_on_director {
             director.ip(&both_vips_on("eth0"))?;
         }

@@ -16,6 +16,8 @@ pub enum Delivery {
     Nat,
     /// The VIP is on the server's lo, silent in ARP and neighbour discovery; answers take the server's own way to the client.
     DirectRouting,
+    /// The server has no way but to its own network; the director has an address there to send from.
+    FullNat,
 }
 
 /// What is between a machine and the switch. Whatever it is, the machine's interface is called `eth0` (and `eth1`).

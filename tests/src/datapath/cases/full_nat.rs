@@ -11,7 +11,7 @@ use crate::packet::{Frame, Icmp, Mac, Network, Tcp, TcpFlags, Transport, Udp};
 pub const POOL: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 200);
 pub const POOL6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 0x200);
 /// The ports are one bucket, so that they are lent in their order.
-const FIRST: u16 = 50_000;
+pub const FIRST: u16 = 50_000;
 const PORTS: u16 = 8;
 /// What is closing has rested for long enough, and what is established has not expired.
 const REST: u32 = 57;
@@ -21,6 +21,12 @@ const FIN_ACK: TcpFlags = TcpFlags(0x11);
 
 pub(super) fn cases() -> Vec<Case> {
     [&V4, &V6].into_iter().flat_map(of).collect()
+}
+
+/// Eight established connections from the client's ports [`PORT`] and up, one from each port of the pool.
+#[must_use]
+pub fn all_ports_lent() -> Case {
+    V4.full("all ports are lent")
 }
 
 /// Who takes part, in one family.
