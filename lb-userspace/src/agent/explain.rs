@@ -1,6 +1,6 @@
 //! What the data path would do with a packet, answered from the same maps by the same algorithms, changing nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::entry::{EndpointKey, Rule, Server, ServerState, Service, Settings};
 use lb_common::identity::FlowId;
@@ -12,6 +12,7 @@ use lb_common::verdict::Verdict;
 use super::actor::Agent;
 use crate::api::{self, Decision, ExplainReport, Failure, FailureKind, Schema};
 use crate::control::PacketQuery;
+use crate::dataplane::Site;
 
 /// A story with an ending.
 struct Story {
@@ -116,6 +117,14 @@ impl Agent {
                     .to_owned(),
             );
         }
+        if service.flags.load() & Service::FULL_NAT != 0 {
+            if let Some((id, from)) = self.leased(flow, &tuple) {
+                why.push(format!("full NAT has lent it {from}, for server id {}", id.get()));
+                let (decision, verdict) = (Decision::Entry, Verdict::ForwardedFullNat);
+                return Story { why, decision, verdict, id: Some(id) };
+            }
+            why.push("full NAT has lent it no port; only a SYN or a datagram gets one".to_owned());
+        }
         let (select, miss) = (service.select.load(), service.miss.load());
         if select != miss {
             why.push("select and miss table differ at the moment; a SYN goes by the select table".to_owned());
@@ -135,6 +144,9 @@ impl Agent {
 
     /// A packet that is not to a VIP may be a NAT server's reply.
     fn reply_story(&self, query: &PacketQuery, protocol: Protocol, mut why: Vec<String>) -> Story {
+        if let Some(story) = self.full_nat_reply_story(query, protocol, &why) {
+            return story;
+        }
         let maps = &self.installation.maps;
         let source: Addr = query.source.ip().into();
         let port = Port::from_host(query.source.port());
@@ -180,6 +192,47 @@ impl Agent {
         none(why, Verdict::PassedUnexplained)
     }
 
+    /// To whom full NAT has lent a port for the connection with this tuple, and which.
+    fn leased(&self, flow: FlowId, tuple: &Tuple) -> Option<(ServerId, SocketAddr)> {
+        let maps = &self.installation.maps;
+        let table = maps.lease_table(tuple.vip.as_v4().is_none())?;
+        let place = table.locate(flow)?;
+        let slot = table.at(place)?.slot();
+        let is_its = maps.caller(Site::Lease(place), slot) == Some(*tuple);
+        let (addr, port) = maps.pool.only().source(place)?;
+        slot.server().filter(|_| is_its).map(|id| (id, SocketAddr::new(addr.into(), port.to_host())))
+    }
+
+    /// A packet to an address that full NAT sends from belongs to whoever has the port.
+    fn full_nat_reply_story(&self, query: &PacketQuery, protocol: Protocol, why: &[String]) -> Option<Story> {
+        let maps = &self.installation.maps;
+        let to: Addr = query.destination.ip().into();
+        let number = maps.listeners.get(&EndpointKey::pool_marker(to), 0).ok()?;
+        let mut why = why.to_vec();
+        why.push(format!("full NAT sends from {}", query.destination.ip()));
+        let connection = || {
+            let place = maps.pool.only().place(number, Port::from_host(query.destination.port()))?;
+            let slot = maps.lease_table(to.as_v4().is_none())?.at(place)?.slot();
+            let tuple = maps.caller(Site::Lease(place), slot)?;
+            let server = maps.servers.get(slot.server()?.index())?;
+            let hit = state_of(server).port;
+            let port = if hit.is_any() { tuple.vip_port } else { hit };
+            let from = (IpAddr::from(server.address.load()), port.to_host(), state_of(server).protocol());
+            (from == (query.source.ip(), query.source.port(), protocol)).then_some((slot.server()?, tuple))
+        };
+        Some(match connection() {
+            Some((id, tuple)) => {
+                let client = SocketAddr::new(tuple.client.into(), tuple.client_port.to_host());
+                why.push(format!("it has lent this port to {client}, for server id {}", id.get()));
+                Story { why, decision: Decision::Reply, verdict: Verdict::ForwardedFullNatReply, id: Some(id) }
+            }
+            None => {
+                why.push("it has lent this port to nobody at that server".to_owned());
+                Story { why, decision: Decision::None, verdict: Verdict::PassedLocal, id: None }
+            }
+        })
+    }
+
     fn picked(&self, extent: u64, flow: FlowId) -> Option<(ServerId, &Server)> {
         let maps = &self.installation.maps;
         let (word, position) = Extent::from_word(extent)?.place(flow, 0);
@@ -194,5 +247,12 @@ fn state_of(server: &Server) -> ServerState {
 }
 
 fn forwarded(server: &Server) -> Verdict {
-    if state_of(server).has(ServerState::NAT) { Verdict::ForwardedNat } else { Verdict::ForwardedDr }
+    let state = state_of(server);
+    if state.has(ServerState::NAT) {
+        Verdict::ForwardedNat
+    } else if state.has(ServerState::FULL_NAT) {
+        Verdict::ForwardedFullNat
+    } else {
+        Verdict::ForwardedDr
+    }
 }

@@ -166,6 +166,12 @@ impl Maps {
         FlowTable { memory: self, geometry: self.settings.only().geometry() }
     }
 
+    /// The ports of full NAT for connections of one family, as the table of those who have them.
+    #[must_use]
+    pub fn lease_table(&self, ipv6: bool) -> Option<FlowTable<'_, Self, pool::Range>> {
+        Some(FlowTable { memory: self, geometry: self.pool.only().range(ipv6)? })
+    }
+
     /// How many buckets both tables have.
     #[must_use]
     pub fn buckets(&self) -> usize {
