@@ -35,9 +35,9 @@ pub mod lifecycle;
 pub mod maglev;
 pub mod net;
 pub mod pick;
-pub mod pool;
 #[cfg(feature = "user")]
 mod pod;
+pub mod pool;
 pub mod rate;
 pub mod slot;
 pub mod stage;

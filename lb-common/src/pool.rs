@@ -49,14 +49,14 @@ impl Layout for Range {
     /// By the bits that the tag has not, as far as they go: together they tell about 49 bits of the flow id.
     #[inline(always)]
     fn first(self, flow: FlowId) -> u32 {
-        self.first + ((flow.bits() >> 18) * self.count as u64 >> 32) as u32
+        self.first + (((flow.bits() >> 18) * self.count as u64) >> 32) as u32
     }
 
     /// Another one if there are two.
     #[inline(always)]
     fn other(self, bucket: u32, tag: u64) -> u32 {
         let spread = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let steps = 1 + (spread * (self.count as u64 - 1) >> 32) as u32;
+        let steps = 1 + ((spread * (self.count as u64 - 1)) >> 32) as u32;
         let moved = bucket - self.first + steps;
         self.first + if moved >= self.count { moved - self.count } else { moved }
     }

@@ -147,9 +147,9 @@ fn translate(
 ) -> Option<()> {
     let message = icmp::header(frame, packet)?;
     let (from, to) = (quoted.source, quoted.destination);
-    let within = quote::rename(frame, quote, End::Source, from.0, from.1)?
-        .and(quote::rename(frame, quote, End::Destination, to.0, to.1)?);
+    let at_source = quote::rename(frame, quote, End::Source, from.0, from.1)?;
+    let at_destination = quote::rename(frame, quote, End::Destination, to.0, to.1)?;
     let around = ip::forward_between(frame, packet, source, destination)?;
-    icmp::change_sum(message, packet, within, around);
+    icmp::change_sum(message, packet, at_source.and(at_destination), around);
     Some(())
 }

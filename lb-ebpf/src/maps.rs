@@ -16,8 +16,8 @@ use aya_ebpf::{
 use lb_common::{
     clock::{Clock, LOOK_EVERY},
     entry::{
-        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusal, Refusals, Server, Service,
-        ServiceLimits, Settings, Sharers, Tally,
+        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusal, Refusals, Server,
+        Service, ServiceLimits, Settings, Sharers, Tally,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
     fragments::{self, SET_NOTES},

@@ -71,7 +71,12 @@ pub struct Ends {
 /// Gives both ends of a packet other addresses and ports, and sends it on this way. `None`, with the packet spoilt, never
 /// happens to a packet that was parsed.
 #[inline(always)]
-pub fn change_ends(frame: &Frame<'_>, packet: &Packet<'_>, transport: &Transport<'_>, to: Ends) -> Option<()> {
+pub fn change_ends(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    transport: &Transport<'_>,
+    to: Ends,
+) -> Option<()> {
     let (source, destination) = (to.source, to.destination);
     let addresses = ip::forward_between(frame, packet, source.0, destination.0)?;
     let ports = addresses

@@ -3,8 +3,8 @@
 use lb_common::{
     clock::Clock,
     entry::{
-        AccessKey, Caller, EndpointKey, Interface, Path, Pool, Refusal, Server, Service, ServiceLimits, Settings,
-        Sharers,
+        AccessKey, Caller, EndpointKey, Interface, Path, Pool, Refusal, Server, Service, ServiceLimits,
+        Settings, Sharers,
     },
     flow_table::{Memory, Place},
     fragments::SET_NOTES,

@@ -75,7 +75,9 @@ impl Site {
     /// The address that server `index` listens on: its own, or the VIP in direct routing.
     pub fn listen(&self, index: usize) -> SocketAddr {
         match self.delivery {
-            Delivery::Nat | Delivery::FullNat => SocketAddr::new(self.servers()[index].address_in(self.family), WEB.port()),
+            Delivery::Nat | Delivery::FullNat => {
+                SocketAddr::new(self.servers()[index].address_in(self.family), WEB.port())
+            }
             Delivery::DirectRouting => self.target(),
         }
     }

@@ -70,7 +70,8 @@ impl OneBucket {
 
     /// A new connection, whose server has its number.
     fn admit(&self, i: u16) -> Admission {
-        self.table().admit(flow(i), server(i), false, Now::at_tick(NOW), LIMITS, |victim, _| !victim.is_settled())
+        self.table()
+            .admit(flow(i), server(i), false, Now::at_tick(NOW), LIMITS, |victim, _| !victim.is_settled())
     }
 
     /// A packet of a connection: whether the entry was found, and written.

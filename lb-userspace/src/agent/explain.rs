@@ -224,7 +224,12 @@ impl Agent {
             Some((id, tuple)) => {
                 let client = SocketAddr::new(tuple.client.into(), tuple.client_port.to_host());
                 why.push(format!("it has lent this port to {client}, for server id {}", id.get()));
-                Story { why, decision: Decision::Reply, verdict: Verdict::ForwardedFullNatReply, id: Some(id) }
+                Story {
+                    why,
+                    decision: Decision::Reply,
+                    verdict: Verdict::ForwardedFullNatReply,
+                    id: Some(id),
+                }
             }
             None => {
                 why.push("it has lent this port to nobody at that server".to_owned());

@@ -99,7 +99,9 @@ pub fn findings(model: &Model, addresses: &Addresses, links: &[Link], own_ports:
         let is_its =
             |link: &&Link| addresses.primary(link.index, ip.is_ipv6()).is_some_and(|its| its.ip == ip);
         let link = links.iter().find(is_its);
-        if let Some(link) = link.filter(|_| own_ports.meet(model.fullnat.ports.first, model.fullnat.ports.last)) {
+        if let Some(link) =
+            link.filter(|_| own_ports.meet(model.fullnat.ports.first, model.fullnat.ports.last))
+        {
             let ports = model.fullnat.ports;
             findings.push(Finding::new(
                 format!(
@@ -127,7 +129,8 @@ impl OwnPorts {
     /// As this namespace has them; Linux's default where they cannot be read.
     #[must_use]
     pub fn here() -> Self {
-        let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
+        let read =
+            |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
         Self::parse(&read("ip_local_port_range"), &read("ip_local_reserved_ports"))
     }
 
@@ -143,7 +146,8 @@ impl OwnPorts {
 
     /// Whether the kernel may choose one of these.
     fn meet(&self, first: u16, last: u16) -> bool {
-        let is_reserved = |port: &u16| self.reserved.iter().any(|(first, last)| (first..=last).contains(&port));
+        let is_reserved =
+            |port: &u16| self.reserved.iter().any(|(first, last)| (first..=last).contains(&port));
         (first.max(self.range.0)..=last.min(self.range.1)).any(|port| !is_reserved(&port))
     }
 }

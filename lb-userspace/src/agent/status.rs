@@ -10,7 +10,8 @@ use lb_common::verdict::{Action, Event, Verdict};
 use super::actor::Agent;
 use super::standing;
 use crate::api::{
-    ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, FullNatStatus, Schema, StatusReport, time_of,
+    ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, FullNatStatus, Schema, StatusReport,
+    time_of,
 };
 use crate::dataplane::driver_losses;
 

@@ -104,8 +104,7 @@ impl Sweep {
         for (site, cell) in maps.places(self.next..end) {
             let word = cell.load();
             let Some(slot) = Slot::from_word(word) else { continue };
-            let is_over = slot.expired(now, limits.of(maps, slot))
-                || is_denied(maps, in_force, site, slot);
+            let is_over = slot.expired(now, limits.of(maps, slot)) || is_denied(maps, in_force, site, slot);
             if is_over && cell.replace(word, 0) {
                 continue;
             }

@@ -134,7 +134,8 @@ async fn start(
     let sizes = sizes::of(&model);
     if pool::forget_other(&pins, &model.fullnat).map_err(refused)? {
         warnings.push(
-            "[fullnat] differs from what the pins hold; the connections that were sent from there have ended".to_owned(),
+            "[fullnat] differs from what the pins hold; the connections that were sent from there have ended"
+                .to_owned(),
         );
     }
     let (mut program, maps) = Program::load(&object, &sizes, Some(&pins)).map_err(refused)?;

@@ -34,7 +34,9 @@ pub use schema::Schema;
 pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
 pub use service::{Listener, ListenerPort, Refused, ServiceStatus, ServicesReport};
 pub use stats::{ServerRates, ServiceRates, StatsReport};
-pub use status::{ConfigStatus, DataPathStatus, FlowTableStatus, FullNatStatus, InterfaceStatus, LastReload, StatusReport};
+pub use status::{
+    ConfigStatus, DataPathStatus, FlowTableStatus, FullNatStatus, InterfaceStatus, LastReload, StatusReport,
+};
 pub use time::{Time, time_of};
 pub use words::{
     Admin, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health, OverrideAction,

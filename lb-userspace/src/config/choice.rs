@@ -53,7 +53,8 @@ pub(super) fn read<T: Choice>(entry: &Entry<'_>) -> Result<T, Reported> {
 }
 
 impl Choice for Mode {
-    const OFFERED: &'static [(&'static str, Self)] = &[("nat", Self::Nat), ("dr", Self::Dr), ("fullnat", Self::FullNat)];
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("nat", Self::Nat), ("dr", Self::Dr), ("fullnat", Self::FullNat)];
     const LATER: &'static [&'static str] = &["tunnel"];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
         ("LVS calls", "masq", "nat"),

@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use super::duration::show;
 use super::listener::joined;
-use super::model::{Agent, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service};
+use super::model::{
+    Agent, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service,
+};
 
 /// One difference. Displayed as a line for people; serialised with the kind in `change`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

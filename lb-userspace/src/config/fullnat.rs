@@ -95,9 +95,7 @@ fn read_ports(entry: &Entry<'_>) -> Result<Ports, Reported> {
     let (first, last) = ports.bounds();
     let ports = Ports { first, last };
     if first < LOWEST_PORT {
-        return Err(
-            entry.problem(format!("the ports {ports} reach below 1024, where services are"), remedy)
-        );
+        return Err(entry.problem(format!("the ports {ports} reach below 1024, where services are"), remedy));
     }
     if ports.count() < FEWEST_PORTS {
         let what = format!("the ports {ports} are too few, at least {FEWEST_PORTS} are needed");

@@ -15,7 +15,8 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
-        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &SERVICE, &LIMITS, &HEALTH, &SERVER, &DEFAULTS].into_iter()
+        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &SERVICE, &LIMITS, &HEALTH, &SERVER, &DEFAULTS]
+            .into_iter()
     }
 }
 
@@ -106,7 +107,10 @@ pub(super) const FULLNAT: Vocabulary = Vocabulary {
     table: "[fullnat]",
     keys: &["addresses", "ports"],
     later: &[],
-    foreign: &[("laddr", "write addresses = [\"10.77.2.200\"]"), ("local_address_group", "write addresses = [\"10.77.2.200\"]")],
+    foreign: &[
+        ("laddr", "write addresses = [\"10.77.2.200\"]"),
+        ("local_address_group", "write addresses = [\"10.77.2.200\"]"),
+    ],
 };
 
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {

@@ -6,8 +6,8 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusals, Server, ServerState, Service,
-    ServiceLimits, Settings, Sharers, Tally,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusals, Server, ServerState,
+    Service, ServiceLimits, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::net::{Addr, Tuple};
@@ -195,8 +195,7 @@ impl Maps {
     #[must_use]
     pub fn caller(&self, site: Site, slot: Slot) -> Option<Tuple> {
         let server = self.servers.get(slot.server()?.index())?;
-        let (vip, protocol) =
-            (server.vip.load(), ServerState::from_word(server.state.load()).protocol());
+        let (vip, protocol) = (server.vip.load(), ServerState::from_word(server.state.load()).protocol());
         let settings = self.settings.only();
         match site {
             Site::Flow(place) => {

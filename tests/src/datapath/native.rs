@@ -7,8 +7,8 @@ use std::io;
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusal, Refusals, Rule, Server, ServerState,
-    Service, ServiceLimits, Settings, Sharers,
+    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusal, Refusals, Rule, Server,
+    ServerState, Service, ServiceLimits, Settings, Sharers,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::fragments::{self, SET_NOTES};
@@ -25,7 +25,9 @@ use lb_ebpf::frame::Frame;
 use lb_ebpf::tables::{Direction, Tables};
 use lb_ebpf::{Exit, process};
 
-use super::maps::{Arrays, Keyed, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry, next_hop};
+use super::maps::{
+    Arrays, Keyed, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry, next_hop,
+};
 use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};

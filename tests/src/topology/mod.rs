@@ -35,8 +35,8 @@ use crate::offload::{self, Offload};
 use crate::stub::{self, Attached};
 
 pub use addresses::{
-    DIRECTOR_INSIDE, DIRECTOR_INSIDE6, DIRECTOR_OUTSIDE, DIRECTOR_OUTSIDE6, POOL, POOL6, VIP, VIP6, client_address,
-    client_address6, server_address, server_address6, server_name, vip,
+    DIRECTOR_INSIDE, DIRECTOR_INSIDE6, DIRECTOR_OUTSIDE, DIRECTOR_OUTSIDE6, POOL, POOL6, VIP, VIP6,
+    client_address, client_address6, server_address, server_address6, server_name, vip,
 };
 use addresses::{Pair, vip_on};
 pub use plan::{Delivery, Layout, Plan, Wiring};

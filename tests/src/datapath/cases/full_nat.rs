@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Case, fragments};
 use super::people::*;
+use super::{Case, fragments};
 use crate::datapath::world::{Limits, Server, Service, Side, World};
 use crate::fixture::Output::{Back, Dropped, Passed, Through};
 use crate::packet::{Frame, Icmp, Mac, Network, Tcp, TcpFlags, Transport, Udp};
@@ -135,8 +135,12 @@ impl People {
     }
 
     fn refused(&self, case: Case, from: u16) -> Case {
-        case.front(&self.at_vip(between(&syn(80), from, 80)), "dropped_no_port", Dropped)
-            .counting(&[("rs1.connections", 0), ("stored", 0), ("evicted_new", 0), ("homeless", 1)])
+        case.front(&self.at_vip(between(&syn(80), from, 80)), "dropped_no_port", Dropped).counting(&[
+            ("rs1.connections", 0),
+            ("stored", 0),
+            ("evicted_new", 0),
+            ("homeless", 1),
+        ])
     }
 
     /// The RST that answers a segment.
@@ -175,19 +179,31 @@ fn quoted(source: IpAddr, destination: IpAddr, transport: impl Into<Transport>) 
 }
 
 fn of(people: &People) -> Vec<Case> {
-    [connections(people), ports(people), refusals(people), servers(people), errors(people), neighbours(people)]
-        .concat()
+    [
+        connections(people),
+        ports(people),
+        refusals(people),
+        servers(people),
+        errors(people),
+        neighbours(people),
+    ]
+    .concat()
 }
 
 fn connections(people: &People) -> Vec<Case> {
     let &People { client, vip, rs1, pool, .. } = people;
     let both = people.case("both addresses and both ports change, both ways", people.web());
-    let both = people
-        .goes(both, PORT, FIRST, &syn(80))
-        .counting(&[("stored", 1), ("rs1.connections", 1), ("rs1.packets_in", 1), ("path_learned", 1)]);
-    let both = people
-        .comes(both, PORT, FIRST, &syn_ack(8080))
-        .counting(&[("rs1.packets_out", 1), ("rs1.packets_in", 0), ("derived_reply", 0)]);
+    let both = people.goes(both, PORT, FIRST, &syn(80)).counting(&[
+        ("stored", 1),
+        ("rs1.connections", 1),
+        ("rs1.packets_in", 1),
+        ("path_learned", 1),
+    ]);
+    let both = people.comes(both, PORT, FIRST, &syn_ack(8080)).counting(&[
+        ("rs1.packets_out", 1),
+        ("rs1.packets_in", 0),
+        ("derived_reply", 0),
+    ]);
     let both = people.goes(both, PORT, FIRST, &data(80)).counting(&[("stored", 0), ("rs1.connections", 0)]);
     let both = people.comes(both, PORT, FIRST, &answer(8080));
 
@@ -198,9 +214,11 @@ fn connections(people: &People) -> Vec<Case> {
 
     let retransmitted = people.case("a retransmitted SYN is no second connection", people.web());
     let retransmitted = people.goes(retransmitted, PORT, FIRST, &syn(80));
-    let retransmitted = people
-        .goes(retransmitted, PORT, FIRST, &syn(80))
-        .counting(&[("stored", 0), ("rs1.connections", 0), ("rs1.packets_in", 1)]);
+    let retransmitted = people.goes(retransmitted, PORT, FIRST, &syn(80)).counting(&[
+        ("stored", 0),
+        ("rs1.connections", 0),
+        ("rs1.packets_in", 1),
+    ]);
 
     let query = |from, to| Udp::new(from, to, *b"who are you?");
     let told = |from, to| Udp::new(from, to, *b"rs1");
@@ -242,7 +260,8 @@ fn ports(people: &People) -> Vec<Case> {
     let all = people.refused(people.full("when all ports are lent, a newcomer is refused"), PORT + 100);
     let all = people.goes(all, PORT, FIRST, &data(80));
 
-    let rests = people.full("a port rests after its connection, until the server has forgotten it, and is lent again");
+    let rests = people
+        .full("a port rests after its connection, until the server has forgotten it, and is lent again");
     let rests = people.closes(rests, last.0, last.1);
     let rests = people.refused(rests, PORT + 100);
     let rests = people.refused(rests.pass(REST - 1), PORT + 100);
@@ -264,9 +283,11 @@ fn refusals(people: &People) -> Vec<Case> {
     let stray = people.case("a segment of no connection is answered with RST: nobody can know of it", web());
     let stray = people.told(stray, &data(80), 5001);
     let stray = people.told(stray, &flags(SYN_ACK), 5020);
-    let reset = people
-        .case("a RST of no connection is dropped", web())
-        .front(&people.at_vip(flags(TcpFlags::RST)), "dropped_no_port", Dropped);
+    let reset = people.case("a RST of no connection is dropped", web()).front(
+        &people.at_vip(flags(TcpFlags::RST)),
+        "dropped_no_port",
+        Dropped,
+    );
     let waiting = people
         .case("a director that does not serve answers no segment", web().with(|world| world.serving = false))
         .front(&people.at_vip(data(80)), "dropped_not_serving", Dropped);
@@ -285,7 +306,8 @@ fn refusals(people: &People) -> Vec<Case> {
             Passed,
         )
         .back(&people.at_pool(Udp::new(8080, FIRST, *b"udp")), "passed_local", Passed);
-    let denied = people.world_of(Service::tcp("web", vip, 80).deny(client, 8), [Server::at("rs1", rs1, 8080)]);
+    let denied =
+        people.world_of(Service::tcp("web", vip, 80).deny(client, 8), [Server::at("rs1", rs1, 8080)]);
     let denied = people
         .case("lists are asked first", denied)
         .front(&people.at_vip(syn(80)), "dropped_denied", Dropped)
@@ -302,9 +324,11 @@ fn refusals(people: &People) -> Vec<Case> {
     let few = people.world_of(Service::tcp("web", vip, 80).limit(limits), [Server::at("rs1", rs1, 8080)]);
     let few = people.goes(people.case("new connections are limited", few), PORT, FIRST, &syn(80));
     let few = few.front(&people.at_vip(between(&syn(80), PORT + 1, 80)), "dropped_rate_service", Dropped);
-    let martian = people
-        .case("nobody is a client that cannot be one", web())
-        .front(&client_frame(ip(vip, vip, 64, syn(80))), "dropped_martian", Dropped);
+    let martian = people.case("nobody is a client that cannot be one", web()).front(
+        &client_frame(ip(vip, vip, 64, syn(80))),
+        "dropped_martian",
+        Dropped,
+    );
     let last = people.case("the last hop is dropped by name, both ways", web());
     let last = people
         .opens(last, PORT, FIRST)
@@ -323,20 +347,20 @@ fn refusals(people: &People) -> Vec<Case> {
     let alone = people.case("without a server, a SYN is answered with RST", {
         web().with(|world| world.named("rs1").weight = 0)
     });
-    let reset_of_syn = Tcp {
-        acknowledgement: 1001,
-        window: 0,
-        ..Tcp::new(80, PORT, TcpFlags::RST | TcpFlags::ACK)
-    };
+    let reset_of_syn =
+        Tcp { acknowledgement: 1001, window: 0, ..Tcp::new(80, PORT, TcpFlags::RST | TcpFlags::ACK) };
     let input = people.at_vip(syn(80));
     let macs: [Mac; 2] = [0, 6].map(|at| std::array::from_fn(|i| input[at + i]));
     let output = Frame::new(macs[0], macs[1], ip(vip, client, 64, reset_of_syn)).bytes();
     let alone = alone.front(&input, "replied_reset", Back(output));
-    let elsewhere = people
-        .case("where no service listens, it is the kernel's", web())
-        .front(&people.at_vip(Tcp::syn(PORT, 81, 1)), "passed_no_service", Passed);
+    let elsewhere = people.case("where no service listens, it is the kernel's", web()).front(
+        &people.at_vip(Tcp::syn(PORT, 81, 1)),
+        "passed_no_service",
+        Passed,
+    );
     vec![
-        stray, reset, waiting, nobody, other, denied, limited, few, martian, last, lost, without, alone, elsewhere,
+        stray, reset, waiting, nobody, other, denied, limited, few, martian, last, lost, without, alone,
+        elsewhere,
     ]
 }
 
@@ -350,19 +374,25 @@ fn servers(people: &People) -> Vec<Case> {
         world.named("rs2").weight = 1;
     };
     let opened = |name: &str| people.opens(people.case(name, people.web()), PORT, FIRST);
-    let drained = opened("a connection stays with a server that is drained, and with one that fails").change(drain);
+    let drained =
+        opened("a connection stays with a server that is drained, and with one that fails").change(drain);
     let drained = people.goes(drained, PORT, FIRST, &data(80));
     let drained = people.comes(drained, PORT, FIRST, &answer(8080)).change(fail);
     let drained = people.goes(drained, PORT, FIRST, &data(80));
     let drained = people.goes_to(drained, people.rs2, PORT + 1, FIRST + 1, &syn(80));
 
-    let anew = people.closes(opened("after its end, the same port begins anew at another server"), PORT, FIRST);
+    let anew =
+        people.closes(opened("after its end, the same port begins anew at another server"), PORT, FIRST);
     let anew = people.goes_to(anew.change(drain), people.rs2, PORT, FIRST, &syn(80));
     // What the old server still says is not the new connection's.
     let anew = anew.back(&people.at_pool(between(&answer(8080), 8080, FIRST)), "passed_local", Passed);
 
     let web = people.web().with(|world| world.services[0].resets = true);
-    let lost = people.opens(people.case("a lost server's connections are ended, where that is wanted", web), PORT, FIRST);
+    let lost = people.opens(
+        people.case("a lost server's connections are ended, where that is wanted", web),
+        PORT,
+        FIRST,
+    );
     let lost = people.told(lost.change(fail), &data(80), 5001);
     let lost = people.goes_to(lost, people.rs2, PORT, FIRST, &syn(80));
 
@@ -394,7 +424,8 @@ fn errors(people: &People) -> Vec<Case> {
     let sent_within = quoted(pool, rs1, between(&data(8080), FIRST, 8080));
     let sent = quoted(client, vip, data(80));
 
-    let mut to_server = opened("an error of the client's side reaches the server as the director's, quote and all");
+    let mut to_server =
+        opened("an error of the client's side reaches the server as the director's, quote and all");
     for error in [People::unreachable, |people: &People, about: Vec<u8>| people.too_big(&about)] {
         let (input, output) = (error(people, answered.clone()), error(people, answered_within.clone()));
         let arrives = Through(at_server(rs1, ip(pool, rs1, 63, output)));
@@ -404,7 +435,8 @@ fn errors(people: &People) -> Vec<Case> {
             .counting(&[("rs1.packets_in", 1), ("stored", 0)]);
     }
 
-    let mut to_client = opened("an error of the servers' side reaches the client, about the VIP, from whom it concerns");
+    let mut to_client =
+        opened("an error of the servers' side reaches the client, about the VIP, from whom it concerns");
     for error in [People::unreachable, |people: &People, about: Vec<u8>| people.too_big(&about)] {
         let (input, output) = (error(people, sent_within.clone()), error(people, sent.clone()));
         to_client = to_client
@@ -475,8 +507,10 @@ fn neighbours(people: &People) -> Vec<Case> {
     let mixed = people.goes(mixed, PORT, FIRST, &data(80));
 
     let query = Udp::new(PORT, 53, vec![7; 64]);
-    let parts: Vec<Vec<u8>> = fragments::cut(client, vip, query, 64, 7).into_iter().map(client_frame).collect();
-    let cut = people.case("a client's fragments are dropped: their ids are not the director's own", people.dns());
+    let parts: Vec<Vec<u8>> =
+        fragments::cut(client, vip, query, 64, 7).into_iter().map(client_frame).collect();
+    let cut =
+        people.case("a client's fragments are dropped: their ids are not the director's own", people.dns());
     let cut = parts.iter().fold(cut, |case, part| case.front(part, "dropped_fragment", Dropped));
     vec![mixed, cut]
 }
