@@ -80,7 +80,9 @@ pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) => return outcome,
     };
     match outbound::translate(frame, &packet, tables) {
-        // The server may be one of full NAT, too. Their addresses are the director's own, so that no reply is derived to one.
+        // Nearly all.
+        outcome if outcome.number() == Verdict::ForwardedNatReply as u32 => outcome,
+        // The server may be one of full NAT, too: the addresses of its pool are the director's own, so that nothing is derived.
         outcome if is_no_reply(outcome) && is_to_pool(&packet, tables) => Outcome::TO_FULL_NAT_REPLY,
         Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_ICMP,
         Outcome::OPEN => Verdict::PassedUnexplained.into(),
