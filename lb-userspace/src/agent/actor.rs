@@ -21,7 +21,7 @@ use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
-use crate::dataplane::{DataPathLog, Pins, Program};
+use crate::dataplane::{DataPathLog, Maps, Pins, Program};
 use crate::health::{self, Scheduler};
 use crate::net::{Link, Tracker, View};
 
@@ -163,7 +163,7 @@ impl Agent {
 
     /// Ends the connections of those who are denied: at once where that is cheap; in a large table the walk comes by.
     fn cut_denied(&mut self) {
-        if self.installation.maps.buckets() > COUNT_AT_ONCE {
+        if !is_small(&self.installation.maps) {
             return;
         }
         // The round that is under way has passed some of the table already.
@@ -343,7 +343,7 @@ impl Agent {
     /// A count of now where that is cheap, else the last complete walk's.
     pub(super) fn census_now(&self) -> Census {
         let maps = &self.installation.maps;
-        if maps.buckets() <= COUNT_AT_ONCE {
+        if is_small(maps) {
             count_now(maps, maps.servers.all().len(), &self.sweep_limits())
         } else {
             self.sweep.census().clone()
@@ -378,6 +378,11 @@ impl Agent {
             self.note(outcome);
         }
     }
+}
+
+/// Whether the connection table and the ports of full NAT are walked in a few milliseconds.
+fn is_small(maps: &Maps) -> bool {
+    maps.flows.all().len() <= COUNT_AT_ONCE && maps.leases.all().len() <= COUNT_AT_ONCE
 }
 
 /// Reads and validates a file for the agent.
