@@ -41,11 +41,8 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) ->
     if answered != NOWHERE {
         return towards_server(frame, packet, tables, quote, answered);
     }
-    let number = arrival::listener(tables, &packet.destination, Port::ANY, EndpointKey::POOL_MARKER);
-    if number == NOBODY {
-        return Outcome::OPEN;
-    }
-    towards_client(frame, packet, tables, quote, number as u32)
+    let sent = sent_to_server(frame, packet, tables, quote);
+    if sent == NOWHERE { Outcome::OPEN } else { towards_client(frame, packet, tables, quote, sent) }
 }
 
 /// The place of the connection of which a packet to the client is quoted.
@@ -98,6 +95,28 @@ fn towards_server<T: Tables>(
     rewrite::send(packet, way, Verdict::ForwardedIcmp)
 }
 
+/// The place of the connection of which a packet to the server is quoted, from the address that is told of it. What asks is
+/// not what acts, for the sake of the stack.
+#[inline(never)]
+fn sent_to_server<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, quote: Quote) -> u64 {
+    let number = arrival::listener(tables, &packet.destination, Port::ANY, EndpointKey::POOL_MARKER);
+    if number == NOBODY {
+        return NOWHERE;
+    }
+    let Some(director) = Director::again(tables) else { return NOWHERE };
+    let Some(pool) = tables.pool() else { return NOWHERE };
+    let Some(sent) = quote::tuple(frame, quote, End::Source) else { return NOWHERE };
+    if sent.client != packet.destination {
+        return NOWHERE;
+    }
+    let Some(place) = pool.place(number as u32, sent.client_port) else { return NOWHERE };
+    let there = Endpoint { addr: sent.vip, port: sent.vip_port, protocol: sent.protocol };
+    match full_nat::at(&director, pool, place, &there) {
+        Some(_) => place.to_word(),
+        None => NOWHERE,
+    }
+}
+
 /// From the server, or a router on the way to it.
 #[inline(never)]
 fn towards_client<T: Tables>(
@@ -105,17 +124,17 @@ fn towards_client<T: Tables>(
     packet: &Packet<'_>,
     tables: &T,
     quote: Quote,
-    number: u32,
+    place: u64,
 ) -> Outcome {
+    let place = Place::from_word(place);
     let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
     let Some(pool) = tables.pool() else { return Verdict::Aborted.into() };
-    let Some(sent) = quote::tuple(frame, quote, End::Source) else { return Outcome::OPEN };
-    if sent.client != packet.destination {
-        return Outcome::OPEN;
-    }
-    let Some(place) = pool.place(number, sent.client_port) else { return Outcome::OPEN };
-    let there = Endpoint { addr: sent.vip, port: sent.vip_port, protocol: sent.protocol };
-    let Some((_, server, tuple)) = full_nat::at(&director, pool, place, &there) else { return Outcome::OPEN };
+    let Some(table) = full_nat::table(tables, pool, full_nat::is_ipv6(packet)) else { return Outcome::OPEN };
+    let server = table.at(place).and_then(|entry| director.server(entry.slot().server()?));
+    let Some(server) = server else { return Outcome::OPEN };
+    let Some(noted) = tables.tenant(place) else { return Outcome::OPEN };
+    let tuple = noted.tuple(server.server.vip.load(), server.state.protocol());
+    let Some(hit) = quote::port(frame, quote, End::Destination) else { return Verdict::Aborted.into() };
     if let Err(verdict) = rewrite::has_hops_left(frame, packet) {
         return verdict.into();
     }
@@ -123,7 +142,7 @@ fn towards_client<T: Tables>(
         Ok(way) => way,
         Err(verdict) => return verdict.into(),
     };
-    let vip = (tuple.vip, vip_port(server.state, sent.vip_port));
+    let vip = (tuple.vip, vip_port(server.state, hit));
     let ends = Ends { source: (tuple.client, tuple.client_port), destination: vip };
     // The server speaks as the VIP; a router on the way stays who it is (RFC 5508 section 4.2, REQ-4).
     let own = packet.source == server.server.address.load();
