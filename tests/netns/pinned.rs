@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use aya::Pod;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
-use lb_common::entry::{Counters, EndpointKey, Service, Sharers, Tally};
+use lb_common::entry::{AccessKey, Counters, EndpointKey, Refusals, Service, Sharers, Tally};
 use lb_common::net::Addr;
 use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word};
 use lb_common::wire::Wire;
@@ -41,6 +42,8 @@ fn content(path: &Path, name: &str) -> Vec<String> {
         "VERDICTS" => counted::<Tally>(path),
         "EVENTS" => counted::<u64>(path),
         "SERVER_COUNTERS" => counted::<Counters>(path),
+        "REFUSALS" => counted::<Refusals>(path),
+        "LISTS" => prefixes(path),
         _ => {
             let words = array::<Word>(path);
             let held = words.all().iter().enumerate().filter(|(_, word)| word.load() != 0);
@@ -54,6 +57,17 @@ fn keyed<K: Pod + std::fmt::Debug, V: Pod + std::fmt::Debug>(path: &Path) -> Vec
     let mut pairs: Vec<String> = map.iter().map(|pair| format!("{:?}", pair.unwrap())).collect();
     pairs.sort();
     pairs
+}
+
+fn prefixes(path: &Path) -> Vec<String> {
+    let data = MapData::from_pin(path).unwrap();
+    let map: LpmTrie<_, [u32; AccessKey::DATA_WORDS], u32> = Map::LpmTrie(data).try_into().unwrap();
+    let told = |(key, rule): (Key<[u32; AccessKey::DATA_WORDS]>, u32)| {
+        format!("{} bits of {:?}: {rule}", key.prefix_len(), key.data())
+    };
+    let mut prefixes: Vec<String> = map.iter().map(|pair| told(pair.unwrap())).collect();
+    prefixes.sort();
+    prefixes
 }
 
 fn counted<T: Pod + std::fmt::Debug>(path: &Path) -> Vec<String> {
