@@ -21,10 +21,13 @@ pub enum Stage {
     Fragment = 3,
     /// Packets of stored connections of services that limit the packets of each source.
     Meter = 4,
+    /// Packets to services that route by connection id.
+    Quic = 5,
 }
 
 impl Stage {
-    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter];
+    pub const ALL: &'static [Self] =
+        &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter, Self::Quic];
 
     /// The name of its program in the object.
     #[must_use]
@@ -35,6 +38,7 @@ impl Stage {
             Self::Icmp => "xlvs_icmp",
             Self::Fragment => "xlvs_fragment",
             Self::Meter => "xlvs_meter",
+            Self::Quic => "xlvs_quic",
         }
     }
 }

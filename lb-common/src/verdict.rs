@@ -121,6 +121,8 @@ events! {
     13 FragmentNoted "fragment_noted" "It was noted where a datagram's first fragment goes.";
     14 FragmentFollowed "fragment_followed" "A later fragment followed its datagram's first one.";
     15 FragmentUnknown "fragment_unknown" "A fragment to a VIP or from a real server whose datagram's first one is not noted.";
+    16 QuicById "quic_by_id" "A packet to a service of QUIC went to the server that its connection id names.";
+    17 QuicByFlow "quic_by_flow" "A packet to a service of QUIC named no usable server and went the way of its flow.";
 }
 
 /// Room in the counters for events to come.

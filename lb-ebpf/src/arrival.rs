@@ -28,6 +28,8 @@ impl Given {
     const ENDS: u32 = 1 << 31;
     /// Nobody has decided.
     pub const NOTHING: Self = Self(0);
+    /// Nobody has read yet whom the packet itself names; said in return, where that matters.
+    pub const UNREAD: Self = Self(1 << 30);
     /// No server, and the client is to be told.
     pub const RESET: Self = Self::ended(Verdict::RepliedReset);
 
@@ -51,12 +53,13 @@ impl Given {
     }
 }
 
-/// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
+/// Service, pick and place for a packet without an entry, at the server that it has `named` itself if there is one.
+/// [`Verdict::RepliedReset`]: none, and the client is to be told.
 #[inline(never)]
-pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, named: Given) -> Given {
     let Some(director) = Director::again(tables) else { return Given::ended(Verdict::Aborted) };
     let given = match parse::transport(frame, packet, tables) {
-        Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal),
+        Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal, named),
         Err(why) => Err(without_ports(packet, &director, why)),
     };
     match given {
@@ -68,9 +71,19 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
 /// The number of a server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be
 /// told so.
 #[inline(always)]
-fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
+fn give<T: Tables>(
+    director: &Director<'_, T>,
+    tuple: &Tuple,
+    signal: Signal,
+    named: Given,
+) -> Result<u32, Verdict> {
     let number = listening(director, tuple)?;
     let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
+    let named = match named {
+        Given::UNREAD if service.quic.load() != 0 => return Ok(Given::UNREAD.0),
+        Given::UNREAD => None,
+        named => ServerId::new(named.0 as u16),
+    };
     let segment = signal.segment();
     let flow = director.settings.flow_id(tuple);
     let speaks = !matches!(segment, Segment::Syn | Segment::Rst | Segment::Datagram);
@@ -78,7 +91,11 @@ fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) ->
         return Err(Verdict::RepliedReset);
     }
     admission::admit(director, number, service, &tuple.client, segment)?;
-    let Some(pick) = director.pick(service, tuple, flow, segment) else {
+    let pick = match named {
+        Some(id) => Some(director.pick_of(service, flow, id)),
+        None => director.pick(service, tuple, flow, segment),
+    };
+    let Some(pick) = pick else {
         let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
         return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });
     };

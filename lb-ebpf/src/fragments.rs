@@ -122,9 +122,10 @@ pub fn from_server<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables
 #[inline(always)]
 fn lead_to_server<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables: &T, part: Part) -> Outcome {
     packet.shape = packet.shape.as_whole(part.header_words(), part.number());
-    let mut given = inbound::holder(frame, packet, tables);
+    // By the flow, also where packets name their server: QUIC is not sent in parts (RFC 9000 section 14).
+    let mut given = inbound::holder(frame, packet, tables, Given::NOTHING);
     if given == Given::NOTHING {
-        given = arrival::admit(frame, packet, tables);
+        given = arrival::admit(frame, packet, tables, Given::NOTHING);
     }
     if given == Given::RESET {
         // It would have to be made of the whole datagram.

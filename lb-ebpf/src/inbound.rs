@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The way of an established connection. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
-/// Services that limit packets have theirs `METERED` in a stage of its own.
+/// Services that limit packets have theirs `METERED` in a stage of its own; so have those whose packets name their server.
 #[inline(always)]
 pub fn forward<T: Tables, const METERED: bool>(
     frame: &Frame<'_>,
@@ -39,9 +39,9 @@ pub fn forward<T: Tables, const METERED: bool>(
     let tuple = tuple(packet, &transport);
     let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
     let Some(server) = keeper(director, &tuple, &entry, transport.signal) else { return Outcome::OPEN };
-    if server.state.has(ServerState::METERED) {
+    if server.state.has(ServerState::METERED | ServerState::BY_ID) {
         if !METERED {
-            return Outcome::TO_METER;
+            return if server.state.has(ServerState::BY_ID) { Outcome::TO_QUIC } else { Outcome::TO_METER };
         }
         if !admission::has_packet_left(director.tables, server.state.service, &tuple.client) {
             return Verdict::DroppedRateSource.into();
@@ -61,9 +61,10 @@ pub fn forward_to<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T,
 }
 
 /// The server of a packet's entry, if it may keep the packet, for those whose way does not begin with the entry;
-/// [`Given::NOTHING`] if there is none.
+/// [`Given::NOTHING`] if there is none. Whom the packet itself has `named`, gets it instead; the entry of another server then
+/// stays as it is, so that nobody moves a connection by sending ids in another's name, and ends when nothing else uses it.
 #[inline(never)]
-pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, named: Given) -> Given {
     let Some(director) = Director::again(tables) else { return Given::NOTHING };
     let Ok(transport) = parse::transport(frame, packet, tables) else { return Given::NOTHING };
     let tuple = tuple(packet, &transport);
@@ -76,8 +77,12 @@ pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> 
         if is_metered && !admission::has_packet_left(tables, server.state.service, &tuple.client) {
             return Given::ended(Verdict::DroppedRateSource);
         }
-        refresh(&director, &entry, server, transport.signal);
-        return Given::to(server.id);
+        let held = Given::to(server.id);
+        if named == Given::NOTHING || named == held {
+            refresh(&director, &entry, server, transport.signal);
+            return held;
+        }
+        return named;
     }
     Given::NOTHING
 }

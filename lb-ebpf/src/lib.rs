@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! entry:    parse ── gate ──┬─ to a VIP:  inbound: flow ── rewrite ── egress; no entry: arrival
-//!                           │             (a service that limits packets: by way of meter)
+//!                           │             (a service that limits packets: by way of meter; of QUIC: quic)
 //!                           ├─ from a NAT server: reply
 //!                           ├─ ICMP: icmp
 //!                           └─ neither: passed to the kernel, untouched
 //! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp, fragment
 //! arrival:  service ── lists and limits ── select ── flow (store) ── rewrite ── egress; no ports: icmp, fragment
+//! quic:     the server that the packet names, else as entry and arrival
 //! icmp:     errors by the packet they quote, pings of a VIP
 //! fragment: the first as a whole packet, the others after it
 //! ```
@@ -36,6 +37,7 @@ pub mod ip;
 pub mod outbound;
 pub mod outcome;
 pub mod parse;
+pub mod quic;
 pub mod quote;
 pub mod reset;
 pub mod rewrite;

@@ -47,6 +47,11 @@ pub fn xlvs_meter(context: XdpContext) -> u32 {
     run(&context, stages::meter)
 }
 
+#[xdp(frags)]
+pub fn xlvs_quic(context: XdpContext) -> u32 {
+    run(&context, stages::quic)
+}
+
 /// One stage of a frame's way.
 #[inline(always)]
 fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
@@ -75,6 +80,7 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_ICMP => jump::<{ Stage::Icmp as u32 }>(context.ctx),
         Outcome::TO_FRAGMENT => jump::<{ Stage::Fragment as u32 }>(context.ctx),
         Outcome::TO_METER => jump::<{ Stage::Meter as u32 }>(context.ctx),
+        Outcome::TO_QUIC => jump::<{ Stage::Quic as u32 }>(context.ctx),
         ended => return ended,
     }
     Verdict::Aborted.into()

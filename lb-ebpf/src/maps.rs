@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "kernel helpers and map memory are raw pointers")]
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_fib_lookup as FibParams, xdp_md},
     btf_maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
     helpers::{
         bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
@@ -16,8 +16,8 @@ use aya_ebpf::{
 use lb_common::{
     clock::{Clock, LOOK_EVERY},
     entry::{
-        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Server, Service,
-        ServiceLimits, Settings, Sharers, Tally,
+        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, QuicKey, Refusal, Refusals, Server,
+        Service, ServiceLimits, Settings, Sharers, Tally,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
     fragments::{self, SET_NOTES},
@@ -44,6 +44,8 @@ use lb_ebpf::{
 const LEAST_FULL_BUFFER: u64 = 1_536;
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+/// Of a map that most never use: takes memory for what is in it alone.
+const WHEN_NEEDED: usize = BPF_F_NO_PREALLOC as usize;
 
 #[btf_map]
 static ABOUT: Array<About, 1, MMAPABLE> = Array::new();
@@ -65,6 +67,8 @@ static BACKENDS: HashMap<EndpointKey, Sharers, 16384> = HashMap::new();
 static LOCALS: HashMap<Addr, u32, 1024> = HashMap::new();
 #[btf_map]
 static LISTS: LpmTrie<[u32; AccessKey::DATA_WORDS], u32, 65536> = LpmTrie::new();
+#[btf_map]
+static QUIC_SERVERS: HashMap<QuicKey, u32, 16384, WHEN_NEEDED> = HashMap::new();
 #[btf_map]
 static SERVICES: Array<Service, 1024, MMAPABLE> = Array::new();
 #[btf_map]
@@ -208,6 +212,12 @@ impl Tables for KernelTables {
         // SAFETY: the same bytes; aya's type is packed, and a packed key would be written to the stack misaligned.
         let key = unsafe { &*(&raw const *client).cast::<Key<[u32; AccessKey::DATA_WORDS]>>() };
         LISTS.get(key).copied()
+    }
+
+    #[inline(always)]
+    fn quic_server(&self, key: &QuicKey) -> Option<u32> {
+        // SAFETY: the value is copied out at once.
+        unsafe { QUIC_SERVERS.get(key) }.copied()
     }
 
     #[inline(always)]

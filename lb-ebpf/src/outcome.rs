@@ -44,6 +44,7 @@ impl Outcome {
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
     pub const TO_FRAGMENT: Self = Self::onward(Stage::Fragment);
     pub const TO_METER: Self = Self::onward(Stage::Meter);
+    pub const TO_QUIC: Self = Self::onward(Stage::Quic);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {

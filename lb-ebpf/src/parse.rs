@@ -129,6 +129,8 @@ impl Shape {
 /// verifier cannot be told that a pointer and a protocol belong together, and need not go on twice.
 #[derive(Debug)]
 pub struct Transport<'a> {
+    /// From the start of the frame, bytes.
+    pub at: u64,
     pub ports: &'a Ports,
     pub checksum: &'a Checksum,
     pub protocol: Protocol,
@@ -315,5 +317,5 @@ pub fn transport<'a, T: Tables>(
     let checksum: &Checksum = frame.view_at(at + checksum_at as u64).ok_or(NoTransport::Malformed)?;
     let source = Port::from_wire(ports.source.get());
     let destination = Port::from_wire(ports.destination.get());
-    Ok(Transport { ports, checksum, protocol, source, destination, signal })
+    Ok(Transport { at, ports, checksum, protocol, source, destination, signal })
 }

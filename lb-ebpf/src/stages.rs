@@ -14,7 +14,7 @@ use crate::{
     frame::Frame,
     icmp, inbound, outbound,
     parse::{self, Packet},
-    reset,
+    quic, reset,
     tables::Tables,
     tags,
 };
@@ -29,6 +29,7 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Icmp => icmp(frame, tables),
             Stage::Fragment => fragment(frame, tables),
             Stage::Meter => meter(frame, tables),
+            Stage::Quic => quic(frame, tables),
         };
     }
     tags::finish(outcome, tables)
@@ -86,9 +87,12 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Ok(packet) => packet,
         Err(outcome) => return *outcome,
     };
-    let given = arrival::admit(frame, packet, tables);
+    let given = arrival::admit(frame, packet, tables, Given::UNREAD);
     if given == Given::RESET {
         return reset::answer(frame, packet, tables);
+    }
+    if given == Given::UNREAD {
+        return Outcome::TO_QUIC;
     }
     match given.server() {
         Ok(id) => inbound::forward_to(frame, packet, tables, id),
@@ -96,6 +100,25 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) if outcome == Verdict::DroppedFragment.into() => Outcome::TO_FRAGMENT,
         // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
         Err(outcome) if outcome == Verdict::PassedNotOurs.into() => not_to_a_vip(packet, tables),
+        Err(outcome) => outcome,
+    }
+}
+
+/// What came to a service whose packets may name their server themselves.
+#[inline(always)]
+pub fn quic<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let parsed = parse::network_apart(frame, tables);
+    let packet = match &parsed {
+        Ok(packet) => packet,
+        Err(outcome) => return *outcome,
+    };
+    let named = quic::named(frame, packet, tables);
+    let mut given = inbound::holder(frame, packet, tables, named);
+    if given == Given::NOTHING {
+        given = arrival::admit(frame, packet, tables, named);
+    }
+    match given.server() {
+        Ok(id) => inbound::forward_to(frame, packet, tables, id),
         Err(outcome) => outcome,
     }
 }

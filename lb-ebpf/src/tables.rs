@@ -3,8 +3,8 @@
 use lb_common::{
     clock::Clock,
     entry::{
-        AccessKey, Caller, EndpointKey, Interface, Path, Refusal, Server, Service, ServiceLimits, Settings,
-        Sharers,
+        AccessKey, Caller, EndpointKey, Interface, Path, QuicKey, Refusal, Server, Service, ServiceLimits,
+        Settings, Sharers,
     },
     flow_table::{Memory, Place},
     fragments::SET_NOTES,
@@ -49,6 +49,8 @@ pub trait Tables: Memory {
     fn is_local(&self, addr: Addr) -> bool;
     /// The [`Rule`](lb_common::entry::Rule) of the longest prefix that the client is in, as a number.
     fn rule(&self, client: &AccessKey) -> Option<u32>;
+    /// The number of the server that connection ids call so.
+    fn quic_server(&self, key: &QuicKey) -> Option<u32>;
     fn limits(&self, entry: u32) -> Option<&ServiceLimits>;
     fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]>;
     /// Takes one of a source's share, by its seat, interval and the machine's clock; likewise in a subprogram.

@@ -33,6 +33,8 @@ impl ServerState {
     pub const RESETS: u16 = 128;
     /// Its service limits the packets of each source.
     pub const METERED: u16 = 256;
+    /// Packets of its service may name their server themselves.
+    pub const BY_ID: u16 = 512;
 
     #[must_use]
     #[inline(always)]

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, EndpointKey, Interface, Path, Rule, Server, ServerState, Service, ServiceLimits,
-    Settings, Sharers,
+    AccessKey, Caller, EndpointKey, Interface, Path, QuicFormat, QuicKey, Rule, Server, ServerState, Service,
+    ServiceLimits, Settings, Sharers,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::SET_NOTES;
@@ -64,6 +64,8 @@ pub trait Keyed {
     /// The VLAN interface with this index has this wire.
     fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()>;
     fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()>;
+    /// Connection ids call this server so.
+    fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()>;
     fn clear(&mut self) -> Result<()>;
 }
 
@@ -122,6 +124,11 @@ impl Arrays {
             let id = ServerId::new(index as u16 + 1).context("ids begin with 1")?;
             let service = &world.services[number.0];
             self.write_server(world, id, number.0, service, server, indices);
+            if let (Some(format), Some(called)) = (service.quic, server.quic)
+                && !server.freed
+            {
+                keyed.add_quic_server(QuicKey::new(number.0 as u16, format, called), id)?;
+            }
             if service.mode == Mode::Nat && !server.freed {
                 let addr = Addr::from(server.address);
                 self.admit(addr, Role::NatServer);
@@ -203,6 +210,7 @@ impl Arrays {
         entry.name_hash.store(name_hash(0, service.name.as_bytes()));
         self.write_limits(number, entry, &service.limits);
         entry.access.store(if service.rules.is_empty() { 0 } else { list(number) });
+        entry.quic.store(service.quic.map_or(0, QuicFormat::to_word));
         entry.flags.store(Service::IN_USE | if service.reject { Service::REJECT } else { 0 });
         let now = shares(world, number, |server| server.weight);
         let before = shares(world, number, |server| server.miss_weight.unwrap_or(server.weight));
@@ -272,6 +280,7 @@ impl Arrays {
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
                 | flag(shared, ServerState::SHARED)
                 | flag(service.limits.source_packets > 0, ServerState::METERED)
+                | flag(service.quic.is_some(), ServerState::BY_ID)
                 | flag(server.removed, ServerState::REMOVED),
             service: number as u16,
             port: port_at(world, service, server),

@@ -7,8 +7,8 @@ use std::io;
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Rule, Server, ServerState,
-    Service, ServiceLimits, Settings, Sharers,
+    AccessKey, Caller, Counters, EndpointKey, Interface, Path, QuicKey, Refusal, Refusals, Rule, Server,
+    ServerState, Service, ServiceLimits, Settings, Sharers,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::fragments::{self, SET_NOTES};
@@ -109,6 +109,7 @@ struct HashMaps {
     vlans: HashMap<Wire, u32>,
     /// The kernel's trie as a list of its prefixes.
     rules: Vec<(AccessKey, Rule)>,
+    quic_servers: HashMap<QuicKey, ServerId>,
 }
 
 impl Keyed for HashMaps {
@@ -134,6 +135,11 @@ impl Keyed for HashMaps {
 
     fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()> {
         self.rules.push((prefix, rule));
+        Ok(())
+    }
+
+    fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()> {
+        self.quic_servers.insert(key, server);
         Ok(())
     }
 
@@ -399,6 +405,10 @@ impl Tables for Native {
     fn rule(&self, client: &AccessKey) -> Option<u32> {
         let matching = self.keyed.rules.iter().filter(|(prefix, _)| is_in(client, prefix));
         matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, rule)| *rule as u32)
+    }
+
+    fn quic_server(&self, key: &QuicKey) -> Option<u32> {
+        self.keyed.quic_servers.get(key).map(|id| id.index())
     }
 
     fn limits(&self, entry: u32) -> Option<&ServiceLimits> {

@@ -14,10 +14,11 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::clock::TICK_NS;
-use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, Refusals, Rule, Sharers, Tally};
+use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, QuicKey, Refusals, Rule, Sharers, Tally};
 use lb_common::fragments;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
+use lb_common::slot::ServerId;
 use lb_common::stage::{ENTRY, Stage};
 use lb_common::verdict::{Event, Verdict};
 use lb_common::wire::Wire;
@@ -67,6 +68,7 @@ struct HashMaps {
     vlans: HashMap<MapData, Wire, u32>,
     devices: DevMap<MapData>,
     lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
+    quic_servers: HashMap<MapData, QuicKey, u32>,
 }
 
 /// The bytes of the object under test.
@@ -85,6 +87,7 @@ pub fn open() -> Result<Ebpf> {
         ("SERVERS", SERVERS),
         ("SERVER_COUNTERS", SERVERS),
         ("BACKENDS", SERVERS),
+        ("QUIC_SERVERS", SERVERS),
         ("SERVICES", SERVICES),
         ("REFUSALS", SERVICES),
         ("LIMITS", SERVICES),
@@ -157,6 +160,7 @@ impl Program {
                 vlans: take(&mut ebpf, "VLANS")?,
                 devices,
                 lists: take(&mut ebpf, "LISTS")?,
+                quic_servers: take(&mut ebpf, "QUIC_SERVERS")?,
             },
             verdicts: take(&mut ebpf, "VERDICTS")?,
             events: take(&mut ebpf, "EVENTS")?,
@@ -305,6 +309,10 @@ impl Keyed for HashMaps {
         self.lists.insert(&key, rule as u32, 0).context("cannot add a prefix")
     }
 
+    fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()> {
+        self.quic_servers.insert(key, server.index(), 0).context("cannot add what connection ids call a server")
+    }
+
     fn clear(&mut self) -> Result<()> {
         for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
             self.listeners.remove(&key)?;
@@ -320,6 +328,9 @@ impl Keyed for HashMaps {
         }
         for key in self.lists.keys().collect::<Result<Vec<_>, _>>()? {
             self.lists.remove(&key)?;
+        }
+        for key in self.quic_servers.keys().collect::<Result<Vec<_>, _>>()? {
+            self.quic_servers.remove(&key)?;
         }
         Ok(())
     }
