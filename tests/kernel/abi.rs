@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, QuicKey, Refusals, Server, Service,
     ServiceLimits, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
@@ -43,6 +43,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("LISTS", (LpmTrie, size_of::<AccessKey>(), size_of::<u32>())),
         ("LISTENERS", (Hash, size_of::<EndpointKey>(), size_of::<u32>())),
         ("BACKENDS", (Hash, size_of::<EndpointKey>(), size_of::<Sharers>())),
+        ("QUIC_SERVERS", (Hash, size_of::<QuicKey>(), size_of::<u32>())),
         ("LOCALS", (Hash, size_of::<Addr>(), size_of::<u32>())),
         // `struct bpf_devmap_val`: interface index and program.
         ("DEVICES", (DevMap, INDEX, 8)),

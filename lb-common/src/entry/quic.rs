@@ -44,6 +44,12 @@ impl QuicFormat {
         }
     }
 
+    /// The number of the configuration.
+    #[must_use]
+    pub const fn config(self) -> u8 {
+        (self.to_word() >> 8) as u8
+    }
+
     /// Of a server's id, octets.
     #[must_use]
     #[inline(always)]

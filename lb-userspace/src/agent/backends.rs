@@ -118,6 +118,7 @@ mod tests {
             reject: true,
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
+            quic: None,
             table_size: 101,
             servers: vec![DesiredServer {
                 name: "rs1".into(),
@@ -126,6 +127,7 @@ mod tests {
                 port: Port::from_host(server_port),
                 weight: 1,
                 resets: false,
+                quic_id: None,
                 standing: Standing::default(),
             }],
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{Admin, HealthMemo, Memo, ServerState};
+use lb_common::entry::{Admin, HealthMemo, Memo, QuicFormat, ServerState};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
@@ -15,6 +15,7 @@ use lb_common::slot::Limits;
 use super::standing::{AddressName, PairName, Standing, Standings};
 use crate::config::{
     self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer, OnServerDown,
+    QuicId,
 };
 
 /// A lane of a service as it ought to be.
@@ -30,6 +31,8 @@ pub struct DesiredService {
     pub access: Arc<Access>,
     /// How much the service takes in a second.
     pub limits: ServiceLimits,
+    /// Of the connection ids that name its servers, if they do.
+    pub quic: Option<QuicFormat>,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
 }
@@ -58,6 +61,8 @@ pub struct DesiredServer {
     pub weight: u16,
     /// Whether its connections are ended when it fails its check.
     pub resets: bool,
+    /// What connection ids call it.
+    pub quic_id: Option<QuicId>,
     pub standing: Standing,
 }
 
@@ -113,6 +118,7 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
             port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
             weight: standing.weight.unwrap_or(server.weight.get()),
             resets: service.on_server_down == OnServerDown::Reset,
+            quic_id: server.server_id.clone(),
             standing,
         })
     };
@@ -130,6 +136,7 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
         reject: service.on_no_server == OnNoServer::Reject,
         access: service.access.clone(),
         limits: service.limits,
+        quic: service.quic_lb,
         table_size: match model.datapath.maglev_table_size {
             MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,

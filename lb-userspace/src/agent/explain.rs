@@ -87,6 +87,9 @@ impl Agent {
                     entry.slot().class(),
                     id.get()
                 ));
+                if state_of(server).has(ServerState::BY_ID) {
+                    why.push(UNLESS_NAMED.to_owned());
+                }
                 return Story { why, decision: Decision::Entry, verdict: forwarded(server), id: Some(id) };
             }
             why.push(
@@ -115,6 +118,9 @@ impl Agent {
                 "the service has limits; whether a packet is within them depends on those before it"
                     .to_owned(),
             );
+        }
+        if service.quic.load() != 0 {
+            why.push(UNLESS_NAMED.to_owned());
         }
         let (select, miss) = (service.select.load(), service.miss.load());
         if select != miss {
@@ -188,6 +194,9 @@ impl Agent {
         state_of(server).has(ServerState::IN_USE).then_some((id, server))
     }
 }
+
+/// Of services that route by connection id, which no question here has.
+const UNLESS_NAMED: &str = "a packet whose connection id names a server of the service goes there instead";
 
 fn state_of(server: &Server) -> ServerState {
     ServerState::from_word(server.state.load())

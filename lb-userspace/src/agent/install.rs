@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
-use lb_common::entry::{ServerState, Service, Settings};
+use lb_common::entry::{QuicFormat, ServerState, Service, Settings};
 use lb_common::maglev::Share;
 use lb_common::pick::Extent;
 use lb_common::slot::{Limits, ServerId};
@@ -102,6 +102,7 @@ impl Installation {
             }
         }
         self.write_limits(wanted, &numbered);
+        self.write_quic(wanted, &numbered)?;
         self.note_lists(wanted, &numbered, now);
         self.write_backends()?;
         self.write_gate();
@@ -139,6 +140,7 @@ impl Installation {
         entry.vip.store(wanted.identity.vip);
         entry.name_hash.store(wanted.identity.name_hash);
         entry.access.store(wanted.access.number());
+        entry.quic.store(wanted.quic.map_or(0, QuicFormat::to_word));
         entry.flags.store(Service::IN_USE | if wanted.reject { Service::REJECT } else { 0 });
     }
 
@@ -152,8 +154,9 @@ impl Installation {
         }
         entry.memo.store(server.memo().to_word());
         let metered = if service.limits.source_packets.is_some() { ServerState::METERED } else { 0 };
+        let by_id = if service.quic.is_some() { ServerState::BY_ID } else { 0 };
         let state = ServerState {
-            flags: server.flags(&service.identity) | metered | held.flags & ServerState::SHARED,
+            flags: server.flags(&service.identity) | metered | by_id | held.flags & ServerState::SHARED,
             service: number,
             port: server.port,
             vip_port: service.identity.port,

@@ -268,6 +268,7 @@ mod tests {
             port: Port::from_host(80),
             weight: 1,
             resets: false,
+            quic_id: None,
             standing: Standing::default(),
         };
         vec![DesiredService {
@@ -283,6 +284,7 @@ mod tests {
             reject: true,
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
+            quic: None,
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

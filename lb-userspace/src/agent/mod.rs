@@ -29,6 +29,7 @@ mod pinned;
 mod ports;
 mod preflight;
 mod privileges;
+mod quic;
 mod services;
 mod sizes;
 mod standing;

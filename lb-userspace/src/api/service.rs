@@ -14,6 +14,9 @@ pub struct ServiceStatus {
     pub mode: ForwardMode,
     /// What picks a server, as in the file (`maglev`).
     pub scheduler: String,
+    /// How connection ids of QUIC name its servers; null: they do not.
+    #[serde(default)]
+    pub quic_lb: Option<QuicLb>,
     /// Where it listens: the product of the configured VIPs, ports and protocols.
     pub listeners: Vec<Listener>,
     /// Connections stored for it now.
@@ -35,6 +38,21 @@ pub struct ServiceStatus {
     pub rates: Option<Rates>,
     /// Its real servers, in the order of the configuration: one entry for each address of a server.
     pub servers: Vec<ServerStatus>,
+}
+
+/// How connection ids of QUIC name servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuicLb {
+    /// The number of the configuration, in the first three bits of each.
+    pub config_id: u8,
+    /// Of the servers' ids in them, octets.
+    pub server_id_length: u8,
+}
+
+impl From<lb_common::entry::QuicFormat> for QuicLb {
+    fn from(format: lb_common::entry::QuicFormat) -> Self {
+        Self { config_id: format.config(), server_id_length: format.length() as u8 }
+    }
 }
 
 /// Packets that a service turned away by its own rules.

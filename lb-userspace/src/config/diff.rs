@@ -250,6 +250,7 @@ fn service_fields(service: &Service) -> Fields {
         on_server_down,
         access,
         limits,
+        quic_lb,
         health: _,
         servers: _,
     } = service;
@@ -268,6 +269,8 @@ fn service_fields(service: &Service) -> Fields {
         ("limits.source_packets_per_second", or_none(limits.source_packets, "-")),
         ("limits.prefix_v4", limits.prefix_v4.to_string()),
         ("limits.prefix_v6", limits.prefix_v6.to_string()),
+        ("quic_lb.config_id", or_none(quic_lb.map(|quic| quic.config()), "-")),
+        ("quic_lb.server_id_length", or_none(quic_lb.map(|quic| quic.length()), "-")),
     ]
 }
 
@@ -300,11 +303,12 @@ fn health_fields(health: &Health) -> Fields {
 }
 
 fn server_fields(server: &Server) -> Fields {
-    let Server { name: _, addresses, port, weight } = server;
+    let Server { name: _, addresses, port, weight, server_id } = server;
     vec![
         ("address", joined(addresses)),
         ("port", or_none(*port, "the port that was hit")),
         ("weight", weight.to_string()),
+        ("server_id", or_none(server_id.as_ref(), "-")),
     ]
 }
 

@@ -26,6 +26,7 @@ mod name;
 mod port;
 mod prefix;
 mod problem;
+mod quic;
 mod server;
 mod service;
 mod source;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_common::entry::QuicFormat;
+
 use super::status::StatusSet;
 
 /// A whole configuration without a mistake.
@@ -143,6 +145,8 @@ pub struct Service {
     pub access: Arc<Access>,
     /// How much it takes in a second.
     pub limits: Limits,
+    /// Of the connection ids that name its servers, if they do; every server then has an id of that length.
+    pub quic_lb: Option<QuicFormat>,
     /// How the servers are checked.
     pub health: Health,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
@@ -196,6 +200,8 @@ pub struct Server {
     pub port: Option<NonZeroU16>,
     /// Its share of new connections.
     pub weight: Weight,
+    /// What connection ids call it, where they do; no other server of the service is called so.
+    pub server_id: Option<QuicId>,
 }
 
 /// How the servers of a service are checked.
@@ -278,4 +284,5 @@ pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
 pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
 pub use super::prefix::Prefix;
+pub use super::quic::QuicId;
 pub use super::server::Weight;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lb_common::entry::QuicFormat;
+
 use super::access::{self, Access};
 use super::address::Vip;
 use super::choice;
@@ -13,6 +15,7 @@ use super::model::{
 };
 use super::name::ServiceName;
 use super::port;
+use super::quic;
 use super::server;
 use super::source::{Placed, Reported, Spot};
 use super::table::{Entry, Layered, Table};
@@ -40,6 +43,7 @@ pub(super) struct Draft<'a> {
     on_server_down: Result<OnServerDown, Reported>,
     access: Result<Access, Reported>,
     limits: Result<Limits, Reported>,
+    pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
     health: Result<Health, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
@@ -107,6 +111,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         on_server_down,
         access: access::read(&table),
         limits: limits::read(&table),
+        quic_lb: quic::read(&table),
         health: read_health(own, defaults, checked),
         servers,
         has_servers,
@@ -153,6 +158,7 @@ impl<'a> Draft<'a> {
             on_server_down: self.on_server_down?,
             access: Arc::new(self.access?),
             limits: self.limits?,
+            quic_lb: self.quic_lb?.map(|quic| quic.value),
             health: self.health?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })

@@ -15,7 +15,8 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
-        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &LIMITS, &HEALTH, &SERVER, &DEFAULTS].into_iter()
+        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &LIMITS, &QUIC_LB, &HEALTH, &SERVER, &DEFAULTS]
+            .into_iter()
     }
 }
 
@@ -135,6 +136,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "allow",
         "deny",
         "limits",
+        "quic_lb",
         "health",
         "server",
     ],
@@ -170,6 +172,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("blacklist", "write deny = [\"192.0.2.0/24\"]"),
         ("acl", "write allow = [\"192.0.2.0/24\"] or deny = [\"192.0.2.0/24\"]"),
         ("rate_limit", "write limits = { source_connections_per_second = 20 }"),
+        ("quic", "write quic_lb = { config_id = 0, server_id_length = 2 }"),
         ("quorum", "remove it, on_no_server says what happens when no server is left"),
     ],
 };
@@ -188,6 +191,18 @@ pub(super) const LIMITS: Vocabulary = Vocabulary {
         ("rate", "write connections_per_second = 1000, or source_connections_per_second = 20"),
         ("burst", "remove it, a second's worth may come at once"),
         ("maxconn", "remove it, connections are limited by the second, not by their number"),
+    ],
+};
+
+pub(super) const QUIC_LB: Vocabulary = Vocabulary {
+    table: "[service.quic_lb]",
+    keys: &["config_id", "server_id_length"],
+    later: &[],
+    foreign: &[
+        ("cid_key", "remove it, connection ids are read in the plaintext form alone"),
+        ("key", "remove it, connection ids are read in the plaintext form alone"),
+        ("nonce_length", "remove it, what follows the server's id is for the servers alone"),
+        ("first_octet_encodes_cid_length", "remove it, the last five bits of the first octet may be any"),
     ],
 };
 
@@ -214,7 +229,7 @@ pub(super) const HEALTH: Vocabulary = Vocabulary {
 
 pub(super) const SERVER: Vocabulary = Vocabulary {
     table: "[[service.server]]",
-    keys: &["name", "address", "port", "weight", "backup"],
+    keys: &["name", "address", "port", "weight", "server_id", "backup"],
     later: &[],
     foreign: &[
         ("ip", "write address = \"192.0.2.11\""),

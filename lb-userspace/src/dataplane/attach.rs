@@ -220,6 +220,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("SOURCES", ARRAY, 4, 8 * rate::WAYS as u32),
         ("LISTENERS", HASH, size_of::<entry::EndpointKey>() as u32, 4),
         ("BACKENDS", HASH, size_of::<entry::EndpointKey>() as u32, size_of::<entry::Sharers>() as u32),
+        ("QUIC_SERVERS", HASH, size_of::<entry::QuicKey>() as u32, 4),
         ("LOCALS", HASH, size_of::<net::Addr>() as u32, 4),
         ("VLANS", HASH, size_of::<wire::Wire>() as u32, 4),
         ("LISTS", LPM_TRIE, size_of::<entry::AccessKey>() as u32, 4),

@@ -6,7 +6,7 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, QuicKey, Refusals, Server, Service,
     ServiceLimits, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
@@ -62,6 +62,8 @@ pub struct Maps {
     /// Entries for which `listeners` has room.
     pub listener_room: u32,
     pub backends: HashMap<MapData, EndpointKey, Sharers>,
+    /// By what connection ids call it, a server.
+    pub quic_servers: HashMap<MapData, QuicKey, u32>,
     pub locals: HashMap<MapData, Addr, u32>,
     /// The interface with these tags on this device, by index.
     pub vlans: HashMap<MapData, Wire, u32>,
@@ -79,13 +81,15 @@ pub struct Maps {
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 12] {
+    pub fn by_name(&self) -> [(&'static str, u32); 13] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
             ("SERVERS", self.servers),
             ("SERVER_COUNTERS", self.servers),
             ("BACKENDS", self.servers),
+            // Old and new ones, while they are exchanged.
+            ("QUIC_SERVERS", self.servers * 2),
             ("SERVICES", self.services),
             ("REFUSALS", self.services),
             ("LISTS", self.lists),
@@ -126,6 +130,7 @@ impl Maps {
             listeners: HashMap::try_from(listeners).context("map LISTENERS")?,
             listener_room,
             backends: typed(ebpf, "BACKENDS")?,
+            quic_servers: typed(ebpf, "QUIC_SERVERS")?,
             locals: typed(ebpf, "LOCALS")?,
             vlans: typed(ebpf, "VLANS")?,
             lists: LpmTrie::try_from(lists).context("map LISTS")?,

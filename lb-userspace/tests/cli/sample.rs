@@ -24,6 +24,7 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
         weight: 1,
         weight_configured: 1,
         weight_override: None,
+        server_id: None,
         backup: false,
         state: ServerState::Up,
         admin: Admin::Enabled,
@@ -69,6 +70,7 @@ fn web() -> ServiceStatus {
         admin: Admin::Draining,
         reason: Some("drained by hand".to_owned()),
         connections_active: 7,
+        server_id: Some("0a1b".into()),
         backup: true,
         ..server("rs4", "10.77.2.24", Some(80))
     };
@@ -88,6 +90,7 @@ fn web() -> ServiceStatus {
         bytes: 936_000_000,
         reply_packets: Some(18_300_000),
         reply_bytes: Some(25_200_000_000),
+        quic_lb: None,
         refused: Refused { denied: 12, rate_source: 0, rate_service: 0 },
         rates: server("", "10.77.2.21", None).rates,
         servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
@@ -124,6 +127,7 @@ fn dns() -> ServiceStatus {
         bytes: 126_000,
         reply_packets: None,
         reply_bytes: None,
+        quic_lb: Some(QuicLb { config_id: 2, server_id_length: 2 }),
         refused: Refused::default(),
         rates: None,
         servers: vec![ns1, ns1_v6],

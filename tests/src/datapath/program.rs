@@ -310,7 +310,9 @@ impl Keyed for HashMaps {
     }
 
     fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()> {
-        self.quic_servers.insert(key, server.index(), 0).context("cannot add what connection ids call a server")
+        self.quic_servers
+            .insert(key, server.index(), 0)
+            .context("cannot add what connection ids call a server")
     }
 
     fn clear(&mut self) -> Result<()> {

@@ -14,6 +14,7 @@ use super::table::quoted;
 
 mod families;
 mod listeners;
+mod quic;
 mod room;
 mod stateless;
 
@@ -27,6 +28,7 @@ pub(super) fn check(services: &[Draft<'_>], datapath: Option<&Datapath>) {
         check_names("server", names, "give each server of the service a name of its own");
         check_targets(service);
         families::check(service);
+        quic::check(service);
     }
     check_servers_against_vips(services);
     room::check(services, datapath);

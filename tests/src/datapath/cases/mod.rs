@@ -11,6 +11,7 @@ mod lost;
 mod martians;
 mod nat;
 pub mod people;
+mod quic;
 mod refusals;
 mod replies;
 mod strangers;
@@ -136,6 +137,7 @@ pub fn all() -> Vec<Case> {
         vlan::cases(),
         lists::cases(),
         limits::cases(),
+        quic::cases(),
     ]
     .concat();
     all.extend(tagged::representatives(&all));
