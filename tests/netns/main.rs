@@ -23,6 +23,7 @@ mod load;
 mod neighbours;
 mod orders;
 mod pinned;
+mod quic;
 mod refusals;
 mod refused_reload;
 mod run;
