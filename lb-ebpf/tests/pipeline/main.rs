@@ -12,5 +12,6 @@ mod flood;
 mod hostile;
 mod one_server;
 mod oracle;
+mod quic;
 mod seen;
 mod translation;

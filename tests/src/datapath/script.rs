@@ -7,6 +7,7 @@ use lb_common::slot::Slot;
 use lb_common::word::Word;
 
 use super::world::{Hop, Server, Service, Side, World, mac_of};
+use crate::packet::quic::{connection_id, long, short};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Transport, Udp};
 use crate::random::Random;
 
@@ -20,6 +21,9 @@ pub enum Act {
 
 /// The three VIPs.
 const VIPS: [u8; 3] = [100, 101, 102];
+/// Where QUIC is served, and the configuration of its connection ids.
+const QUIC: u16 = 8443;
+const QUIC_CONFIG: u8 = 3;
 /// The director among the servers.
 const DIRECTOR: u8 = 1;
 
@@ -34,7 +38,7 @@ fn v6(network: u8, host: u8) -> IpAddr {
     Ipv6Addr::new(0xfd77, network.into(), 0, 0, 0, 0, 0, host.into()).into()
 }
 
-/// Five services of every kind on three VIPs; servers are shared among them.
+/// Six services of every kind on three VIPs; servers are shared among them.
 #[must_use]
 pub fn busy_world() -> World {
     world_of(v4)
@@ -82,6 +86,10 @@ fn world_of(address: Addresses) -> World {
     .and(
         Service::tcp("direct", vip(0), 443).direct(),
         [Server::at("direct6", rs(6), 443).in_front(), Server::at("direct7", rs(7), 443)],
+    )
+    .and(
+        Service::tcp("quic", vip(0), QUIC).quic(QUIC_CONFIG, 1),
+        [Server::at("quic8", rs(8), 4433).called(&[8]), Server::at("quic9", rs(9), 4433).called(&[9])],
     )
     .with(|world| {
         world.local(address(2, DIRECTOR));
@@ -178,25 +186,26 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     let from_client = random.below(5) < 3;
     let (source, destination, transport, side, port) = if from_client {
         // Mostly where a service listens.
-        let (vip, port) = match random.below(8) {
+        let (vip, port) = match random.below(9) {
             0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
             1 | 2 => (VIPS[2], [80, 8080, 22][random.below(3) as usize]),
             3 => (VIPS[0], 53),
             4 => (VIPS[0], 443),
             5 => (VIPS[1], 80),
+            6 => (VIPS[0], QUIC),
             _ => (VIPS[0], 80),
         };
-        let transport = if port == 53 {
-            datagram(random, client_port, port)
-        } else {
-            transport(random, client_port, port)
+        let transport = match port {
+            53 => datagram(random, client_port, port),
+            QUIC => quic(random, client_port, port),
+            _ => transport(random, client_port, port),
         };
         (client, address(1, vip), transport, Side::Front, port)
     } else {
-        let server = address(2, 21 + random.below(7) as u8);
-        let port = [8080, 8080, 53, 5353, 80, 443, 22][random.below(7) as usize];
+        let server = address(2, 21 + random.below(9) as u8);
+        let port = [8080, 8080, 53, 5353, 80, 443, 22, 4433][random.below(8) as usize];
         let to = if random.below(12) == 0 { address(2, DIRECTOR) } else { client };
-        let transport = if port % 100 == 53 {
+        let transport = if port % 100 == 53 || port == 4433 {
             datagram(random, port, client_port)
         } else {
             transport(random, port, client_port)
@@ -306,6 +315,20 @@ fn error(random: &mut Random, version_6: bool, about: Vec<u8>) -> Transport {
 fn datagram(random: &mut Random, source: u16, destination: u16) -> Transport {
     let udp = Udp::new(source, destination, vec![random.below(256) as u8; random.below(40) as usize]);
     if random.below(3) == 0 { udp.without_checksum().into() } else { udp.into() }
+}
+
+/// Mostly with an id that names one of two servers.
+fn quic(random: &mut Random, source: u16, destination: u16) -> Transport {
+    let config = if random.below(6) == 0 { random.below(8) as u8 } else { QUIC_CONFIG };
+    let server = if random.below(6) == 0 { random.below(256) as u8 } else { 8 + random.below(2) as u8 };
+    let id = connection_id(config, &[server]);
+    let mut payload = if random.below(2) == 0 { short(&id) } else { long(&id) };
+    match random.below(6) {
+        0 => payload.truncate(random.below(12) as usize),
+        1 => payload[5] = random.below(9) as u8,
+        _ => {}
+    }
+    Udp::new(source, destination, payload).into()
 }
 
 fn transport(random: &mut Random, source: u16, destination: u16) -> Transport {

@@ -22,21 +22,27 @@ impl Oracle {
             Body::Segment(segment) => {
                 let arrival = Arrival { from, frame, packet, segment };
                 let flow = arrival.flow();
+                let named = self.named_by(frame, packet, segment);
                 if !self.world.flows {
-                    return self.admit(&arrival, None);
+                    return self.admit(&arrival, None, named);
                 }
-                self.beliefs(&flow).into_iter().flat_map(|belief| self.met(&arrival, belief)).collect()
+                let beliefs = self.beliefs(&flow).into_iter();
+                beliefs.flat_map(|belief| self.met(&arrival, belief, named)).collect()
             }
         }
     }
 
-    /// If this is what is stored for the packet's flow.
-    fn met(&self, arrival: &Arrival<'_>, belief: Belief) -> Vec<Alternative> {
-        let Some(connection) = belief else { return self.admit(arrival, None) };
+    /// If this is what is stored for the packet's flow, and it names this server itself.
+    fn met(&self, arrival: &Arrival<'_>, belief: Belief, named: Option<usize>) -> Vec<Alternative> {
+        let Some(connection) = belief else { return self.admit(arrival, None, named) };
         let mut all = Vec::new();
         for stays in self.stays(&connection, arrival.segment) {
             if !stays {
-                all.extend(self.admit(arrival, belief));
+                all.extend(self.admit(arrival, belief, named));
+                continue;
+            }
+            if let Some(other) = named.filter(|named| *named != connection.server) {
+                all.push(self.deliver(arrival, other).storing(arrival.flow(), belief));
                 continue;
             }
             let sight = match self.service_of(connection.server).mode {
@@ -77,7 +83,7 @@ impl Oracle {
     }
 
     /// A packet without a server (any more): `old` still stands in the flow table.
-    fn admit(&self, arrival: &Arrival<'_>, old: Belief) -> Vec<Alternative> {
+    fn admit(&self, arrival: &Arrival<'_>, old: Belief, named: Option<usize>) -> Vec<Alternative> {
         let (packet, flow, word) = (arrival.packet, arrival.flow(), arrival.segment.word);
         let unstored = |alternative: Alternative| alternative.storing(flow, old);
         let Some(service) = self.listener(flow.vip, flow.vip_port, flow.protocol) else {
@@ -87,7 +93,11 @@ impl Oracle {
             return vec![unstored(Alternative::dropped("dropped_martian"))];
         }
         let mut all = Vec::new();
-        for (server, facts) in self.picks(service, &flow, word) {
+        let picks = match named {
+            Some(_) => vec![(named, Vec::new())],
+            None => self.picks(service, &flow, word),
+        };
+        for (server, facts) in picks {
             let alternative = match server {
                 Some(server) if self.world.flows => {
                     self.deliver(arrival, server).storing(flow, Some(Connection::new(server, self.now)))

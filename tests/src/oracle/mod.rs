@@ -12,6 +12,7 @@ mod inbound;
 mod life;
 mod outbound;
 mod parts;
+mod quic;
 mod reading;
 mod rewriting;
 pub mod soundness;

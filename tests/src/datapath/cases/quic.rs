@@ -8,6 +8,7 @@ use super::Case;
 use super::people::*;
 use crate::datapath::world::{Limits, Server, Service, World};
 use crate::fixture::Output::{self, Dropped, Through};
+use crate::packet::quic::{connection_id as id, long, short};
 use crate::packet::{Ipv4, Udp};
 
 const CONFIG: u8 = 2;
@@ -105,19 +106,6 @@ impl Way {
         let there = at_client(ip(self.vip(), self.client(), 63, answer(443)));
         case.back(&back, "forwarded_nat_reply", Through(there))
     }
-}
-
-/// The connection id that a server with this id makes.
-fn id(config: u8, server: &[u8]) -> Vec<u8> {
-    [&[config << 5 | 0x15], server, b"nonce"].concat()
-}
-
-fn short(id: &[u8]) -> Vec<u8> {
-    [&[0x41], id, b"what only the two can read"].concat()
-}
-
-fn long(id: &[u8]) -> Vec<u8> {
-    [&[0xc3, 0, 0, 0, 1, id.len() as u8], id, &[8], b"clients' what only the two can read"].concat()
 }
 
 fn denied(way: Way) -> Case {
