@@ -97,15 +97,23 @@ fn who_moves_goes_on_by_direct_routing_over_ipv6() {
 }
 
 /// The control: the same servers make the same ids, and nobody reads them. Of four servers, one in four finds its own again.
-#[test]
-fn by_the_flow_alone_who_moves_is_lost() {
-    let site = build(Delivery::Nat, Family::V4);
-    let _servers = serve(&site);
-    site.configure(by_flow(&site));
-    let mut run = Run::start(&site);
-    let answered = surviving(&site, &mut run, |_, _| ());
+fn who_moves_is_lost(site: &Site) {
+    let _servers = serve(site);
+    site.configure(by_flow(site));
+    let mut run = Run::start(site);
+    let answered = surviving(site, &mut run, |_, _| ());
     assert!(answered < CONNECTIONS * 3 / 4, "{answered}");
     assert_eq!(run.status()["events"]["quic_by_id"], 0);
+}
+
+#[test]
+fn by_the_flow_alone_who_moves_is_lost_by_nat() {
+    who_moves_is_lost(&build(Delivery::Nat, Family::V4));
+}
+
+#[test]
+fn by_the_flow_alone_who_moves_is_lost_by_direct_routing() {
+    who_moves_is_lost(&build(Delivery::DirectRouting, Family::V4));
 }
 
 /// A reload begins to read the ids, gives a server another one, and stops: who stays where he is notices nothing.
