@@ -1,5 +1,6 @@
 //! The entries of flows whose packets name another server.
 
+use lb_common::slot::ServerId;
 use xlvs_tests::datapath::cases::people::*;
 use xlvs_tests::datapath::world::{Server, Service, Side, World};
 use xlvs_tests::datapath::{Engine as _, Native};
@@ -27,7 +28,7 @@ fn idle_while_naming(server: u8) -> u8 {
     }
     let stored: Vec<_> = native.stored().collect();
     assert_eq!(stored.len(), 1);
-    assert_eq!(stored[0].server().map(|id| id.get()), Some(1), "it stays where it is");
+    assert_eq!(stored[0].server().map(ServerId::get), Some(1), "it stays where it is");
     stored[0].idle(native.arrays.clock.all()[0].now())
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use lb_common::entry::Rule;
+use lb_common::entry::{QuicFormat, Rule};
 use serde::Serialize;
 
 use super::duration::show;
@@ -269,8 +269,8 @@ fn service_fields(service: &Service) -> Fields {
         ("limits.source_packets_per_second", or_none(limits.source_packets, "-")),
         ("limits.prefix_v4", limits.prefix_v4.to_string()),
         ("limits.prefix_v6", limits.prefix_v6.to_string()),
-        ("quic_lb.config_id", or_none(quic_lb.map(|quic| quic.config()), "-")),
-        ("quic_lb.server_id_length", or_none(quic_lb.map(|quic| quic.length()), "-")),
+        ("quic_lb.config_id", or_none(quic_lb.map(QuicFormat::config), "-")),
+        ("quic_lb.server_id_length", or_none(quic_lb.map(QuicFormat::length), "-")),
     ]
 }
 
