@@ -56,3 +56,67 @@ fn entries(wanted: &[DesiredService], numbered: &[Numbered]) -> HashMap<QuicKey,
     }
     entries
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::desired;
+    use crate::agent::ledger::Ledger;
+    use crate::agent::standing::Standings;
+    use crate::config;
+
+    /// A service of both families, and its neighbour that does not go by ids.
+    const TEXT: &str = r#"
+        [[service]]
+        name = "web"
+        vip = ["192.0.2.1", "2001:db8::1"]
+        port = 443
+        protocol = "udp"
+        quic_lb = { config_id = 2, server_id_length = 2 }
+        health = { kind = "none" }
+        [[service.server]]
+        name = "rs1"
+        address = ["198.51.100.1", "2001:db8:2::1"]
+        server_id = "0A1b"
+        [[service.server]]
+        name = "rs2"
+        address = "198.51.100.2"
+        server_id = "0002"
+        [[service]]
+        name = "dns"
+        vip = "192.0.2.1"
+        port = 53
+        protocol = "udp"
+        health = { kind = "none" }
+        [[service.server]]
+        name = "rs1"
+        address = "198.51.100.1"
+    "#;
+
+    #[test]
+    fn a_server_is_called_by_its_id_in_each_lane_of_its_service() {
+        let model = config::load_str("t.toml", TEXT).unwrap_or_else(|problems| panic!("{problems}"));
+        let wanted = desired::services(&model, &Standings::new());
+        let numbered = Ledger::empty(8, 8).assign(&wanted).unwrap();
+        let entries = entries(&wanted, &numbered);
+        let format = wanted[0].quic.unwrap();
+        let called = |lane: usize, id: &[u8]| entries.get(&QuicKey::new(numbered[lane].service, format, id));
+        let number = |lane: usize, server: usize| numbered[lane].servers[server].index();
+        assert_eq!(called(0, &[0x0a, 0x1b]), Some(&number(0, 0)));
+        assert_eq!(called(0, &[0, 2]), Some(&number(0, 1)));
+        assert_eq!(called(1, &[0x0a, 0x1b]), Some(&number(1, 0)));
+        assert_eq!((called(1, &[0, 2]), entries.len()), (None, 3), "rs2 has no IPv6 address");
+    }
+
+    #[test]
+    fn what_changes_of_ids_is_told_and_names_the_same_things() {
+        let model =
+            |text: &str| config::load_str("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        let told = |text: &str| -> Vec<String> {
+            config::diff(&model(TEXT), &model(text)).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(told(&TEXT.replace("0A1b", "0a1B")), Vec::<String>::new());
+        assert_eq!(told(&TEXT.replace("0002", "0003")), ["~ server web/rs2 server_id 0002 -> 0003"]);
+        assert_eq!(told(&TEXT.replace("id = 2", "id = 3")), ["~ service web quic_lb.config_id 2 -> 3"]);
+    }
+}
