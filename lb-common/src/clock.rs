@@ -102,6 +102,12 @@ impl Default for Clock {
 
 impl Now {
     #[must_use]
+    #[inline(always)]
+    pub const fn ticks(self) -> u32 {
+        self.ticks
+    }
+
+    #[must_use]
     pub const fn at_tick(ticks: u32) -> Self {
         Self { ticks, machine: 0 }
     }

@@ -11,9 +11,11 @@ mod endpoint;
 mod interface;
 mod memo;
 mod path;
+mod pulse;
 mod server;
 mod service;
 mod settings;
+mod tunnel;
 
 pub use about::About;
 pub use address::SharedAddr;
@@ -23,9 +25,11 @@ pub use endpoint::{EndpointKey, Sharers};
 pub use interface::Interface;
 pub use memo::{Admin, HealthMemo, Memo};
 pub use path::Path;
+pub use pulse::Pulse;
 pub use server::{Server, ServerState};
 pub use service::Service;
 pub use settings::Settings;
+pub use tunnel::{Encapsulation, Tunnel, TunnelWay};
 
 const _: () = {
     assert!(size_of::<Settings>() == 128);
@@ -37,6 +41,8 @@ const _: () = {
     assert!(size_of::<Counters>() == 40);
     assert!(size_of::<Interface>() == 16);
     assert!(size_of::<Path>() == 16);
+    assert!(size_of::<Pulse>() == 24);
+    assert!(size_of::<Tunnel>() == 32);
     assert!(size_of::<About>() == 64);
     assert!(core::mem::offset_of!(Server, address) == 16);
     assert!(core::mem::offset_of!(Server, vip) == 32);

@@ -7,7 +7,7 @@
 /// The program at the interface's hook: packets to a VIP that belong to a stored connection.
 pub const ENTRY: &str = "xlvs";
 
-/// What the entry may hand over to. The number is the index in the array of programs.
+/// What a stage may hand over to. The number is the index in the array of programs.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
@@ -17,10 +17,12 @@ pub enum Stage {
     Arrival = 1,
     /// ICMP and ICMPv6.
     Icmp = 2,
+    /// Packets that do not fit into a tunnel.
+    TooBig = 3,
 }
 
 impl Stage {
-    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp];
+    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp, Self::TooBig];
 
     /// The name of its program in the object.
     #[must_use]
@@ -29,6 +31,7 @@ impl Stage {
             Self::Reply => "xlvs_reply",
             Self::Arrival => "xlvs_arrival",
             Self::Icmp => "xlvs_icmp",
+            Self::TooBig => "xlvs_too_big",
         }
     }
 }

@@ -68,6 +68,9 @@ verdicts! {
     19 ForwardedIcmpReply "forwarded_icmp_reply" Send "An ICMP error about a packet to a real server, to the client of the connection it quotes.";
     20 RepliedEcho "replied_echo" Send "A ping of a VIP that has a usable server was answered.";
     21 PassedIcmpUnmatched "passed_icmp_unmatched" Pass "An ICMP error to a VIP that quotes no connection of its services.";
+    22 ForwardedTunnel "forwarded_tunnel" Send "Client to real server, put into a packet of the director's own.";
+    23 DroppedTooBig "dropped_too_big" Drop "Does not fit into the tunnel to the real server, and the sender could not be told.";
+    24 RepliedTooBig "replied_too_big" Send "A client's packet that does not fit into the tunnel to its server was answered: send smaller ones.";
 }
 
 /// Room in the counters for verdicts to come.

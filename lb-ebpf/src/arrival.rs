@@ -22,41 +22,53 @@ use crate::{
 
 /// What an arrival gets, in one word, as a subprogram may return it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Given(u32);
+pub struct Given(u64);
 
 impl Given {
-    const ENDS: u32 = 1 << 31;
+    const ENDS: u64 = 1 << 31;
     /// No server, and the client is to be told.
-    pub const RESET: Self = Self(Verdict::RepliedReset as u32 | Self::ENDS);
+    pub const RESET: Self = Self(Verdict::RepliedReset as u64 | Self::ENDS);
 
     /// The server, or the outcome of a packet that gets none.
     #[inline(always)]
     pub fn server(self) -> Result<ServerId, Outcome> {
         if self.0 & Self::ENDS != 0 {
-            return Err(Outcome::ended(self.0));
+            return Err(Outcome::ended(self.0 as u32));
         }
         ServerId::new(self.0 as u16).ok_or(Verdict::Aborted.into())
+    }
+
+    /// A server, for this flow.
+    #[inline(always)]
+    const fn to(number: u32, flow: FlowId) -> Self {
+        Self(number as u64 & 0xffff | flow.bits() << 32)
+    }
+
+    /// [`Parcel::entropy`](crate::tunnel::Parcel::entropy) of the flow.
+    #[inline(always)]
+    pub const fn entropy(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 }
 
 /// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
 #[inline(never)]
 pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
-    let Some(director) = Director::again(tables) else { return Given(Verdict::Aborted as u32 | Given::ENDS) };
+    let Some(director) = Director::again(tables) else { return Given(Verdict::Aborted as u64 | Given::ENDS) };
     let given = match parse::transport(frame, packet, tables) {
         Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal),
         Err(why) => Err(without_ports(packet, &director, why)),
     };
     match given {
-        Ok(number) => Given(number),
-        Err(verdict) => Given(verdict as u32 | Given::ENDS),
+        Ok(given) => given,
+        Err(verdict) => Given(verdict as u64 | Given::ENDS),
     }
 }
 
-/// The number of a server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be
+/// A server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be
 /// told so.
 #[inline(always)]
-fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
+fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<Given, Verdict> {
     let service = director.tables.service(listening(director, tuple)?).ok_or(Verdict::Aborted)?;
     let flow = director.settings.flow_id(tuple);
     let segment = signal.segment();
@@ -70,9 +82,9 @@ fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) ->
         director.tables.count(Event::MissNotSyn);
     }
     if !director.is(Settings::FLOWS) {
-        return Ok(pick.server.index());
+        return Ok(Given::to(pick.server.index(), flow));
     }
-    Ok(place(director, tuple, flow, pick))
+    Ok(Given::to(place(director, tuple, flow, pick), flow))
 }
 
 /// Gives a pick its place. The number of the server that takes this packet: the fallback if there was no place, because
@@ -120,6 +132,24 @@ fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32
         return Err(Verdict::DroppedMartian);
     }
     Ok(number as u32)
+}
+
+/// Whose a connection is, by its entry or else by the miss table, for what must leave no trace.
+#[inline(always)]
+pub fn holder<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Option<ServerId> {
+    let flow = director.settings.flow_id(tuple);
+    if director.is(Settings::FLOWS)
+        && let Some(place) = director.tables.locate(flow)
+        && let Some(entry) = director.flows().at(place)
+        && let Some(server) = director.server_for(entry.slot().server(), tuple)
+    {
+        return Some(server.id);
+    }
+    let number = service_of(director, tuple);
+    if number == NOBODY {
+        return None;
+    }
+    director.derived(director.tables.service(number as u32)?, flow)
 }
 
 /// The number of the service on the tuple's VIP and port, or [`NOBODY`].

@@ -22,14 +22,10 @@ pub struct Way {
 }
 
 #[inline(always)]
-pub fn to_server<T: Tables>(
-    packet: &Packet<'_>,
-    server: &Server,
-    director: &Director<'_, T>,
-) -> Result<Way, Verdict> {
+pub fn to_server<T: Tables>(from: Addr, server: &Server, director: &Director<'_, T>) -> Result<Way, Verdict> {
     let mut next_hop = server.next_hop.load();
     if (next_hop == 0 || !director.agent_lives())
-        && let Some(found) = director.tables.route(packet.source, server.address.load())
+        && let Some(found) = director.tables.route(from, server.address.load())
     {
         director.tables.count(Event::NextHopByFib);
         next_hop = found.to_word();

@@ -13,6 +13,9 @@ use lb_common::{net::Addr, word::veiled};
 pub struct Frame<'a> {
     start: *mut u8,
     end: *mut u8,
+    /// Where the memory begins that the frame may grow into; in the kernel, only the kernel knows.
+    #[cfg(not(target_arch = "bpf"))]
+    floor: *mut u8,
     _bytes: PhantomData<&'a Cell<[u8]>>,
 }
 
@@ -23,11 +26,24 @@ pub struct Frame<'a> {
 pub unsafe trait Header {}
 
 impl<'a> Frame<'a> {
-    /// A frame in ordinary memory, for tests and fuzzing.
+    /// A frame in ordinary memory, for tests and fuzzing, which may grow into the first `room` bytes.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[cfg(not(target_arch = "bpf"))]
     #[must_use]
-    pub fn of_bytes(bytes: &'a mut [u8]) -> Self {
-        let range = bytes.as_mut_ptr_range();
-        Self { start: range.start, end: range.end, _bytes: PhantomData }
+    pub fn of_bytes(bytes: &'a mut [u8], room: usize) -> Self {
+        let floor = bytes.as_mut_ptr();
+        let range = bytes[room..].as_mut_ptr_range();
+        Self { start: range.start, end: range.end, floor, _bytes: PhantomData }
+    }
+
+    /// The same frame with so many bytes more in front, if there is room for them.
+    #[cfg(not(target_arch = "bpf"))]
+    #[must_use]
+    pub fn grown(&self, bytes: usize) -> Option<Self> {
+        let room = self.start as usize - self.floor as usize;
+        (bytes <= room).then(|| Self { start: self.start.wrapping_sub(bytes), ..*self })
     }
 
     /// # Safety
@@ -35,7 +51,13 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline(always)]
     pub unsafe fn of_range(start: *mut u8, end: *mut u8) -> Self {
-        Self { start, end, _bytes: PhantomData }
+        Self {
+            start,
+            end,
+            #[cfg(not(target_arch = "bpf"))]
+            floor: start,
+            _bytes: PhantomData,
+        }
     }
 
     #[must_use]
@@ -215,6 +237,8 @@ unsafe impl Header for crate::headers::Tcp {}
 unsafe impl Header for crate::headers::Udp {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Icmp {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Start {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Ports {}
 // SAFETY: as above.

@@ -105,6 +105,13 @@ pub struct Ports {
     pub destination: Field<2>,
 }
 
+/// The beginning of a packet, as far as an error about it quotes: little enough for any MTU, and more than any headers.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Start {
+    pub words: [Field<4>; 128],
+}
+
 /// The checksum of TCP or UDP, seen by itself.
 #[repr(C)]
 #[derive(Debug)]

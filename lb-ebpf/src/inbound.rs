@@ -17,6 +17,7 @@ use crate::{
     parse::{self, Packet, Signal, Transport},
     rewrite,
     tables::{Direction, Tables},
+    tunnel::Parcel,
 };
 
 /// The way of an established connection. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
@@ -29,8 +30,13 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) ->
     }
     let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
     let tuple = tuple(packet, &transport);
-    let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
+    let flow = director.settings.flow_id(&tuple);
+    let Some(entry) = director.flows().find(flow) else { return Outcome::OPEN };
     match kept(director, &tuple, &entry, transport.signal) {
+        Some(server) if server.state.has(ServerState::TUNNEL) => {
+            let (server, entropy) = (server.id, flow.bits() as u32);
+            tables.encapsulate(frame, Parcel { server, shape: packet.shape, entropy })
+        }
         Some(server) => deliver(frame, packet, &transport, &server, director),
         None => Outcome::OPEN,
     }

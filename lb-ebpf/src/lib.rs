@@ -29,6 +29,7 @@ pub mod headers;
 pub mod icmp;
 pub mod inbound;
 pub mod ip;
+pub mod link;
 pub mod outbound;
 pub mod outcome;
 pub mod parse;
@@ -39,6 +40,8 @@ pub mod select;
 pub mod sharing;
 pub mod stages;
 pub mod tables;
+pub mod too_big;
+pub mod tunnel;
 
 pub use outcome::{Exit, Outcome};
 pub use stages::process;

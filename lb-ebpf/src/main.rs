@@ -37,6 +37,11 @@ pub fn xlvs_icmp(context: XdpContext) -> u32 {
     run(&context, stages::icmp)
 }
 
+#[xdp]
+pub fn xlvs_too_big(context: XdpContext) -> u32 {
+    run(&context, stages::too_big)
+}
+
 /// One stage of a frame's way.
 #[inline(always)]
 fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
@@ -64,6 +69,7 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_REPLY => jump::<{ Stage::Reply as u32 }>(context.ctx),
         Outcome::TO_ARRIVAL => jump::<{ Stage::Arrival as u32 }>(context.ctx),
         Outcome::TO_ICMP => jump::<{ Stage::Icmp as u32 }>(context.ctx),
+        Outcome::TO_TOO_BIG => jump::<{ Stage::TooBig as u32 }>(context.ctx),
         ended => return ended,
     }
     Verdict::Aborted.into()

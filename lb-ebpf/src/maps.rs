@@ -7,13 +7,14 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
     btf_maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray},
-    helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail},
+    helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
     macros::btf_map,
 };
 use lb_common::{
-    clock::{Clock, LOOK_EVERY},
+    clock::{Clock, Now},
     entry::{
-        About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+        About, Caller, Counters, EndpointKey, Interface, Path, Pulse, Server, Service, Settings, Sharers,
+        Tally, Tunnel,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
     gate,
@@ -25,11 +26,14 @@ use lb_common::{
     word::Word,
 };
 use lb_ebpf::{
+    Outcome,
     director::Director,
     extensions::{self, Upper},
     frame::Frame,
+    parse::Shape,
     sharing::Tie,
     tables::{Direction, Tables},
+    tunnel::{self, Parcel},
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -57,6 +61,8 @@ static SERVICES: Array<Service, 1024, MMAPABLE> = Array::new();
 #[btf_map]
 static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
 #[btf_map]
+static TUNNELS: Array<Tunnel, 16384, MMAPABLE> = Array::new();
+#[btf_map]
 static TABLES: Array<Word, 1048576, MMAPABLE> = Array::new();
 #[btf_map]
 static PATHS: Array<[Path; Path::WAYS], { Path::SETS as usize }, MMAPABLE> = Array::new();
@@ -67,6 +73,8 @@ pub(crate) static DEVICES: DevMap<{ PortNumber::LIMIT as usize }> = DevMap::new(
 /// The programs that this one hands over to: each loading of the object has its own.
 #[btf_map]
 static STAGES: ProgramArray<{ STAGE_LIMIT as usize }> = ProgramArray::new();
+#[btf_map]
+static PULSE: PerCpuArray<Pulse, 1> = PerCpuArray::new();
 #[btf_map]
 static VERDICTS: PerCpuArray<Tally, { VERDICT_LIMIT as usize }> = PerCpuArray::new();
 #[btf_map]
@@ -144,6 +152,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn tunnel(&self, id: ServerId) -> Option<&Tunnel> {
+        TUNNELS.get(id.index())
+    }
+
+    #[inline(always)]
     fn ids(&self, word: u32) -> Option<u64> {
         TABLES.get(word).map(Word::load)
     }
@@ -184,12 +197,14 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn is_time_to_look(&self) -> bool {
-        // Both: where there is only DR, the count of NAT would stand at zero, and every packet would look.
-        let packets = |verdict: Verdict| {
-            // SAFETY: this CPU's own entry.
-            VERDICTS.get_ptr_mut(verdict as u32).map_or(0, |tally| unsafe { (*tally).packets })
-        };
-        (packets(Verdict::ForwardedNat) + packets(Verdict::ForwardedDr)) % LOOK_EVERY == 0
+        // SAFETY: this CPU's own entry.
+        PULSE.get_ptr_mut(0).is_some_and(|pulse| unsafe { (*pulse).is_time_to_look() })
+    }
+
+    #[inline(always)]
+    fn may_answer(&self, now: Now) -> bool {
+        // SAFETY: this CPU's own entry.
+        PULSE.get_ptr_mut(0).is_some_and(|pulse| unsafe { (*pulse).may_answer(now) })
     }
 
     #[inline(always)]
@@ -201,6 +216,13 @@ impl Tables for KernelTables {
     fn trim(&self, bytes: usize) {
         // SAFETY: the context is valid; no view into the frame is used afterwards.
         unsafe { bpf_xdp_adjust_tail(self.context, -(bytes as i32)) };
+    }
+
+    #[inline(always)]
+    fn grow<'a>(&self, _: &Frame<'a>, bytes: usize) -> Option<Frame<'a>> {
+        // SAFETY: the context is valid; what was known of the frame is not used afterwards.
+        let refused = unsafe { bpf_xdp_adjust_head(self.context, -(bytes as i32)) };
+        if refused == 0 { Some(frame_of(self.context)) } else { None }
     }
 
     #[inline(always)]
@@ -232,6 +254,12 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn behind_extensions(&self, _: &Frame<'_>, at: u64, number: u8) -> Upper {
         Upper::from_word(xlvs_behind_extensions(self.context, at as u32, u32::from(number)))
+    }
+
+    #[inline(always)]
+    fn encapsulate(&self, _: &Frame<'_>, parcel: Parcel) -> Outcome {
+        let Parcel { server, shape, entropy } = parcel;
+        Outcome::from_word(xlvs_encapsulate(self.context, server.index(), shape.word(), entropy))
     }
 
     #[inline(always)]
@@ -392,9 +420,21 @@ extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn xlvs_behind_extensions(context: *mut xdp_md, at: u32, number: u32) -> u64 {
+    extensions::skip(&frame_of(context), u64::from(at), number as u8).word()
+}
+
+/// Likewise. Whoever calls it may use no view into the frame afterwards.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_encapsulate(context: *mut xdp_md, server: u32, shape: u64, entropy: u32) -> u64 {
+    let Some(server) = ServerId::new(server as u16) else { return Outcome::from(Verdict::Aborted).word() };
+    let parcel = Parcel { server, shape: Shape::from_word(shape), entropy };
+    tunnel::encapsulate(&frame_of(context), &KernelTables::new(context), parcel).word()
+}
+
+/// The frame as it is now.
+#[inline(always)]
+fn frame_of<'a>(context: *mut xdp_md) -> Frame<'a> {
     // SAFETY: the context is valid for the whole run, and the kernel gives its frame to this run alone.
-    let frame = unsafe {
-        Frame::of_range((*context).data as usize as *mut u8, (*context).data_end as usize as *mut u8)
-    };
-    extensions::skip(&frame, u64::from(at), number as u8).word()
+    unsafe { Frame::of_range((*context).data as usize as *mut u8, (*context).data_end as usize as *mut u8) }
 }

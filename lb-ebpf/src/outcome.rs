@@ -24,6 +24,7 @@ impl Outcome {
     pub const TO_REPLY: Self = Self::onward(Stage::Reply);
     pub const TO_ARRIVAL: Self = Self::onward(Stage::Arrival);
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
+    pub const TO_TOO_BIG: Self = Self::onward(Stage::TooBig);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {
@@ -43,6 +44,19 @@ impl Outcome {
     #[inline(always)]
     const fn onward(stage: Stage) -> Self {
         Self(stage as u64 | Self::ONWARD)
+    }
+
+    /// This outcome as a word, which a subprogram may return.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`word`](Self::word) gave.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
     }
 
     /// The verdict's number.

@@ -57,6 +57,19 @@ impl Shape {
         Self(link_length | header_length << 8 | (length as u64) << 16 | (next_header as u64) << 32 | flags)
     }
 
+    /// This shape as a word, for a subprogram.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`word`](Self::word) gave.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     #[inline(always)]
     pub const fn family(self) -> Family {
         if self.0 & Self::IPV6 == 0 { Family::V4 } else { Family::V6 }

@@ -13,7 +13,7 @@ use crate::{
     egress::{self, Way},
     frame::{Field, Frame},
     ip::{self, End},
-    parse::{Packet, Transport},
+    parse::{Packet, Shape, Transport},
     tables::Tables,
 };
 
@@ -29,20 +29,20 @@ pub fn towards_server<T: Tables>(
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Result<Outcome, Outcome> {
-    has_hops_left(frame, packet)?;
-    let way = egress::to_server(packet, server.server, director)?;
+    has_hops_left(frame, packet.shape)?;
+    let way = egress::to_server(packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
         let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
         let change = (End::Destination, server.server.address.load());
-        let delta = ip::forward(frame, packet, Some(change)).ok_or(Verdict::Aborted)?;
+        let delta = ip::forward(frame, packet.shape, Some(change)).ok_or(Verdict::Aborted)?;
         transport.ports.destination.set(port.to_wire());
         change_checksum(&transport.checksum.value, transport.signal.is_datagram(), {
             delta.half(transport.destination.raw(), port.raw())
         });
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
-    ip::forward(frame, packet, None).ok_or(Verdict::Aborted)?;
+    ip::forward(frame, packet.shape, None).ok_or(Verdict::Aborted)?;
     Ok(send(packet, way, Verdict::ForwardedDr))
 }
 
@@ -59,10 +59,10 @@ pub fn towards_client<T: Tables>(
     vip_port: Port,
     director: &Director<'_, T>,
 ) -> Result<Outcome, Outcome> {
-    has_hops_left(frame, packet)?;
+    has_hops_left(frame, packet.shape)?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, vip, director)?;
-    let delta = ip::forward(frame, packet, Some((End::Source, vip))).ok_or(Verdict::Aborted)?;
+    let delta = ip::forward(frame, packet.shape, Some((End::Source, vip))).ok_or(Verdict::Aborted)?;
     transport.ports.source.set(vip_port.to_wire());
     change_checksum(&transport.checksum.value, transport.signal.is_datagram(), {
         delta.half(transport.source.raw(), vip_port.raw())
@@ -72,8 +72,8 @@ pub fn towards_client<T: Tables>(
 
 /// A router may not send on what it has counted down to zero (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
-pub fn has_hops_left(frame: &Frame<'_>, packet: &Packet<'_>) -> Result<(), Verdict> {
-    match ip::hop_limit(frame, packet) {
+pub fn has_hops_left(frame: &Frame<'_>, shape: Shape) -> Result<(), Verdict> {
+    match ip::hop_limit(frame, shape) {
         Some(0 | 1) => Err(Verdict::DroppedTtl),
         Some(_) => Ok(()),
         None => Err(Verdict::Aborted),

@@ -15,6 +15,8 @@ use crate::{
     parse::{self, Packet},
     reset,
     tables::Tables,
+    too_big,
+    tunnel::{self, Parcel},
 };
 
 /// The whole way of one frame, as the kernel's tail calls make it.
@@ -25,6 +27,7 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Reply => reply(frame, tables),
             Stage::Arrival => arrival(frame, tables),
             Stage::Icmp => icmp(frame, tables),
+            Stage::TooBig => too_big(frame, tables),
         };
     }
     outcome
@@ -54,7 +57,7 @@ pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) => return outcome,
     };
     match outbound::translate(frame, &packet, tables) {
-        Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_ICMP,
+        Outcome::OPEN if icmp::is_carried_by(packet.shape) => Outcome::TO_ICMP,
         Outcome::OPEN => Verdict::PassedUnexplained.into(),
         outcome => outcome,
     }
@@ -72,6 +75,9 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         return reset::answer(frame, &packet, tables);
     }
     match given.server() {
+        Ok(server) if tunnel::leads_to(tables, server) => {
+            tables.encapsulate(frame, Parcel { server, shape: packet.shape, entropy: given.entropy() })
+        }
         Ok(id) => inbound::forward_to(frame, &packet, tables, id),
         Err(outcome) if outcome == Verdict::PassedNotBalanced.into() => Outcome::TO_ICMP,
         // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
@@ -99,12 +105,21 @@ pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     }
 }
 
+/// What does not fit into the tunnel to its server.
+#[inline(always)]
+pub fn too_big<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    match parse::network(frame) {
+        Ok(packet) => too_big::answer(frame, &packet, tables),
+        Err(outcome) => outcome,
+    }
+}
+
 /// Perhaps a reply of a NAT server, or about one.
 #[inline(always)]
 fn not_to_a_vip<T: Tables>(packet: &Packet<'_>, tables: &T) -> Outcome {
     if may_be(tables, packet.source, Role::NatServer) {
         Outcome::TO_REPLY
-    } else if icmp::is_carried_by(packet) {
+    } else if icmp::is_carried_by(packet.shape) {
         Outcome::TO_ICMP
     } else {
         Verdict::PassedNotOurs.into()

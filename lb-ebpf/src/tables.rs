@@ -1,8 +1,8 @@
 //! The questions the data path may ask. Answered by maps in the kernel, by ordinary memory in tests.
 
 use lb_common::{
-    clock::Clock,
-    entry::{Caller, EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
+    clock::{Clock, Now},
+    entry::{Caller, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tunnel},
     flow_table::{Memory, Place},
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
@@ -11,10 +11,12 @@ use lb_common::{
 };
 
 use crate::{
+    Outcome,
     director::Director,
     extensions::{self, Upper},
     frame::Frame,
     sharing::Tie,
+    tunnel::{self, Parcel},
 };
 
 /// Which way a packet went, seen from the VIP.
@@ -33,6 +35,8 @@ pub trait Tables: Memory {
     fn listener(&self, key: &EndpointKey) -> Option<u32>;
     fn service(&self, number: u32) -> Option<&Service>;
     fn server(&self, id: ServerId) -> Option<&Server>;
+    /// How packets get to the server with this id, if through a tunnel.
+    fn tunnel(&self, id: ServerId) -> Option<&Tunnel>;
     /// A word of the table arena.
     fn ids(&self, word: u32) -> Option<u64>;
     /// Who shares this real server's address and port.
@@ -47,10 +51,15 @@ pub trait Tables: Memory {
     fn monotonic_ns(&self) -> u64;
     /// Whether this packet is one of those that look at the machine's clock although they need not.
     fn is_time_to_look(&self) -> bool;
+    /// Whether one more message of our own making may be sent now.
+    fn may_answer(&self, now: Now) -> bool;
     /// The kernel's routing for a packet to this address.
     fn route(&self, from: Addr, to: Addr) -> Option<NextHop>;
     /// Cuts so many bytes off the frame's end; views into it are void afterwards.
     fn trim(&self, bytes: usize);
+    /// The frame with so many bytes more in front, whose content is anything; views into the old one are void afterwards.
+    /// `None`, with nothing changed, if the driver left no room.
+    fn grow<'a>(&self, frame: &Frame<'a>, bytes: usize) -> Option<Frame<'a>>;
     /// Where the flow's entry stands, for ways that ask about several flows: in the kernel a subprogram that is verified
     /// once, not once for each way that leads to it.
     fn locate(&self, flow: FlowId) -> Option<Place>;
@@ -71,6 +80,13 @@ pub trait Tables: Memory {
         Self: Sized,
     {
         Director::again(self).is_some_and(|director| director.collides(server, tuple))
+    }
+    /// [`tunnel::encapsulate`]; likewise.
+    fn encapsulate(&self, frame: &Frame<'_>, parcel: Parcel) -> Outcome
+    where
+        Self: Sized,
+    {
+        tunnel::encapsulate(frame, self, parcel)
     }
     /// Where the caller of the connection at this place is noted.
     fn caller(&self, place: Place) -> Option<&Caller>;

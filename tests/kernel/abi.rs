@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+    About, Caller, Counters, EndpointKey, Interface, Path, Pulse, Server, Service, Settings, Sharers, Tally,
+    Tunnel,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::gate;
@@ -31,6 +32,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("ADDRESSES", (Array, INDEX, size_of::<Caller>())),
         ("SERVICES", (Array, INDEX, size_of::<Service>())),
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
+        ("TUNNELS", (Array, INDEX, size_of::<Tunnel>())),
         ("TABLES", (Array, INDEX, size_of::<Word>())),
         ("PATHS", (Array, INDEX, size_of::<[Path; Path::WAYS]>())),
         ("INTERFACES", (Array, INDEX, size_of::<Interface>())),
@@ -39,6 +41,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("LOCALS", (Hash, size_of::<Addr>(), size_of::<u32>())),
         // `struct bpf_devmap_val`: interface index and program.
         ("DEVICES", (DevMap, INDEX, 8)),
+        ("PULSE", (PerCpuArray, INDEX, size_of::<Pulse>())),
         ("VERDICTS", (PerCpuArray, INDEX, size_of::<Tally>())),
         ("EVENTS", (PerCpuArray, INDEX, size_of::<u64>())),
         ("SERVER_COUNTERS", (PerCpuArray, INDEX, size_of::<Counters>())),
@@ -88,6 +91,7 @@ fn maps_of_fixed_size_have_it() -> Result<()> {
         ("PATHS", Path::SETS),
         ("INTERFACES", PortNumber::LIMIT),
         ("DEVICES", PortNumber::LIMIT),
+        ("PULSE", 1),
         ("VERDICTS", VERDICT_LIMIT),
         ("EVENTS", EVENT_LIMIT),
     ];

@@ -27,5 +27,6 @@ mod site;
 mod smoke;
 mod smoke6;
 mod survival;
+mod tunnel;
 mod vips;
 mod weights;

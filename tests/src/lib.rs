@@ -21,6 +21,7 @@ pub mod cleanup;
 pub mod curl;
 pub mod daemon;
 pub mod datapath;
+pub mod decapsulator;
 pub mod family;
 pub mod fixture;
 pub mod flood;

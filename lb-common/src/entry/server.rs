@@ -29,6 +29,8 @@ impl ServerState {
     pub const SHARED: u16 = 32;
     /// No longer configured; kept until its connections have ended.
     pub const REMOVED: u16 = 64;
+    /// Reached through a tunnel, which has an entry of its own.
+    pub const TUNNEL: u16 = 128;
 
     #[must_use]
     #[inline(always)]

@@ -188,6 +188,7 @@ impl Agent {
             .write_interfaces(&view.links, &wanted)
             .and_then(|()| self.installation.write_locals(&view.addresses));
         self.note(outcome);
+        self.installation.write_tunnels(&view);
         if self.installation.write_next_hops(&view) {
             self.reconcile();
         }
@@ -197,6 +198,7 @@ impl Agent {
     pub(super) fn reconcile(&mut self) {
         let mut outcome = self.apply_wanted();
         let view = self.view.borrow().clone();
+        self.installation.write_tunnels(&view);
         if self.installation.write_next_hops(&view) {
             outcome = outcome.and_then(|()| self.apply_wanted());
         }

@@ -180,5 +180,12 @@ fn state_of(server: &Server) -> ServerState {
 }
 
 fn forwarded(server: &Server) -> Verdict {
-    if state_of(server).has(ServerState::NAT) { Verdict::ForwardedNat } else { Verdict::ForwardedDr }
+    let state = state_of(server);
+    if state.has(ServerState::NAT) {
+        Verdict::ForwardedNat
+    } else if state.has(ServerState::TUNNEL) {
+        Verdict::ForwardedTunnel
+    } else {
+        Verdict::ForwardedDr
+    }
 }

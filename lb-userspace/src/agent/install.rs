@@ -17,6 +17,7 @@ use super::arena::Arena;
 use super::desired::{DesiredServer, DesiredService};
 use super::ledger::{Ledger, Numbered, listener_word};
 use super::tables::MISS_DELAY;
+use super::tunnels::Tunnels;
 use crate::config;
 use crate::dataplane::Maps;
 
@@ -30,6 +31,7 @@ pub struct Installation {
     /// Lanes whose miss table has yet to follow, and when.
     pub(super) following: HashMap<u16, Instant>,
     pub(super) locals: BTreeSet<IpAddr>,
+    pub(super) tunnels: Tunnels,
 }
 
 /// A wanted configuration for which there is room, not yet in force.
@@ -59,7 +61,7 @@ impl Installation {
             .map(|(number, _)| (number, now + MISS_DELAY))
             .collect();
         let locals = maps.locals.keys().filter_map(Result::ok).map(IpAddr::from).collect();
-        Self { maps, ledger, arena, built: HashMap::new(), following, locals }
+        Self { maps, ledger, arena, built: HashMap::new(), following, locals, tunnels: Tunnels::new() }
     }
 
     /// Whether there is room for this; changes nothing.
@@ -97,6 +99,7 @@ impl Installation {
                 self.write_server(service, numbers.service, server, *id);
             }
         }
+        self.want_tunnels(wanted, &numbered);
         self.write_backends()?;
         self.write_gate();
         for (service, numbers) in wanted.iter().zip(&numbered) {
@@ -143,6 +146,9 @@ impl Installation {
             entry.address.store(server.address);
             entry.vip.store(service.identity.vip);
             entry.name_hash.store(server.name_hash);
+            if let Some(tunnel) = self.maps.tunnels.get(id.index()) {
+                tunnel.way.store(0);
+            }
         }
         entry.memo.store(server.memo().to_word());
         let state = ServerState {

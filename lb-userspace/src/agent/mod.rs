@@ -32,6 +32,7 @@ mod status;
 mod surroundings;
 mod sweep;
 mod tables;
+mod tunnels;
 mod up;
 mod vips;
 

@@ -228,12 +228,14 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
 }
 
 fn service_fields(service: &Service) -> Fields {
-    let Service { name: _, listening, mode, scheduler, on_no_server, health: _, servers: _ } = service;
+    let Service { name: _, listening, mode, tunnel, scheduler, on_no_server, health: _, servers: _ } =
+        service;
     vec![
         ("vip", joined(&listening.vips)),
         ("port", joined(&listening.ports)),
         ("protocol", joined(&listening.protocols)),
         ("mode", mode.to_string()),
+        ("tunnel", or_none(tunnel.as_ref(), "-")),
         ("scheduler", scheduler.to_string()),
         ("on_no_server", on_no_server.to_string()),
     ]

@@ -32,6 +32,7 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod vocabulary;
 
 pub use diff::{Change, Effect, Field, diff};

@@ -15,7 +15,7 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
-        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &HEALTH, &SERVER, &DEFAULTS].into_iter()
+        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &TUNNEL, &HEALTH, &SERVER, &DEFAULTS].into_iter()
     }
 }
 
@@ -95,22 +95,30 @@ pub(super) const TIMEOUTS: Vocabulary = Vocabulary {
 
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {
     table: "[defaults]",
-    keys: &["vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    keys: &["vip", "port", "protocol", "mode", "tunnel", "scheduler", "on_no_server", "health", "server"],
     later: SERVICE.later,
     foreign: SERVICE.foreign,
 };
 
 pub(super) const SERVICE: Vocabulary = Vocabulary {
     table: "[[service]]",
-    keys: &["name", "vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
-    later: &[
-        ("affinity", "remove it, a client's connections are spread one by one in this version"),
-        ("tunnel", "remove it, the modes of this version are nat and dr"),
+    keys: &[
+        "name",
+        "vip",
+        "port",
+        "protocol",
+        "mode",
+        "tunnel",
+        "scheduler",
+        "on_no_server",
+        "health",
+        "server",
     ],
+    later: &[("affinity", "remove it, a client's connections are spread one by one in this version")],
     foreign: &[
-        ("lvs_method", "write mode = \"nat\" or mode = \"dr\""),
-        ("lb_kind", "write mode = \"nat\" or mode = \"dr\""),
-        ("forwarding", "write mode = \"nat\" or mode = \"dr\""),
+        ("lvs_method", "write mode = \"nat\", \"dr\" or \"tunnel\""),
+        ("lb_kind", "write mode = \"nat\", \"dr\" or \"tunnel\""),
+        ("forwarding", "write mode = \"nat\", \"dr\" or \"tunnel\""),
         ("lvs_sched", "write scheduler = \"maglev\""),
         ("lb_algo", "write scheduler = \"maglev\""),
         ("balance", "write scheduler = \"maglev\""),
@@ -130,6 +138,20 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("healthcheck", "write [service.health]"),
         ("health_check", "write [service.health]"),
         ("quorum", "remove it, on_no_server says what happens when no server is left"),
+    ],
+};
+
+pub(super) const TUNNEL: Vocabulary = Vocabulary {
+    table: "[[service]] tunnel",
+    keys: &["kind", "port", "source"],
+    later: &[],
+    foreign: &[
+        ("type", "write kind = \"gue\""),
+        ("local", "write source = \"192.0.2.2\""),
+        ("remote", "remove it, a tunnel leads to each server's address"),
+        ("encap", "write kind = \"gue\""),
+        ("dport", "write port = 6080"),
+        ("mtu", "remove it, the MTU is that of the route to the server"),
     ],
 };
 

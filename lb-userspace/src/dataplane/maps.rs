@@ -5,7 +5,7 @@ use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+    About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally, Tunnel,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
 use lb_common::net::Addr;
@@ -44,6 +44,7 @@ pub struct Maps {
     pub addresses: Mapped<Caller>,
     pub services: Mapped<Service>,
     pub servers: Mapped<Server>,
+    pub tunnels: Mapped<Tunnel>,
     pub tables: Mapped<Word>,
     pub paths: Mapped<[Path; Path::WAYS]>,
     pub interfaces: Mapped<Interface>,
@@ -61,12 +62,13 @@ pub struct Maps {
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 8] {
+    pub fn by_name(&self) -> [(&'static str, u32); 9] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
             ("SERVERS", self.servers),
             ("SERVER_COUNTERS", self.servers),
+            ("TUNNELS", self.servers),
             ("BACKENDS", self.servers),
             ("SERVICES", self.services),
             ("LISTENERS", self.listeners),
@@ -93,6 +95,7 @@ impl Maps {
             addresses: mapped(ebpf, "ADDRESSES")?,
             services: mapped(ebpf, "SERVICES")?,
             servers: mapped(ebpf, "SERVERS")?,
+            tunnels: mapped(ebpf, "TUNNELS")?,
             tables: mapped(ebpf, "TABLES")?,
             paths: mapped(ebpf, "PATHS")?,
             interfaces: mapped(ebpf, "INTERFACES")?,

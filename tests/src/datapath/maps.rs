@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    Caller, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+    Caller, Encapsulation, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+    Tunnel, TunnelWay,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::gate::{self, Position, Role};
@@ -41,6 +42,7 @@ pub struct Arrays {
     pub addresses: Region<Caller>,
     pub services: Region<Service>,
     pub servers: Region<Server>,
+    pub tunnels: Region<Tunnel>,
     pub tables: Region<Word>,
     pub paths: Region<[Path; Path::WAYS]>,
     pub interfaces: Region<Interface>,
@@ -74,6 +76,7 @@ impl Arrays {
         self.flows.clear();
         self.services.clear();
         self.servers.clear();
+        self.tunnels.clear();
         self.tables.clear();
         self.paths.clear();
         self.interfaces.clear();
@@ -225,6 +228,7 @@ impl Arrays {
                 | flag(server.down, ServerState::DOWN)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
+                | flag(matches!(service.mode, Mode::Tunnel(_)), ServerState::TUNNEL)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
                 | flag(shared, ServerState::SHARED)
                 | flag(server.removed, ServerState::REMOVED),
@@ -237,6 +241,15 @@ impl Arrays {
         entry.name_hash.store(name_hash(name_hash(0, service.name.as_bytes()), server.name.as_bytes()));
         entry.next_hop.store(server.next_hop.map_or(0, |hop| next_hop(hop, indices).to_word()));
         entry.state.store(state.to_word());
+        if let Mode::Tunnel(tunnel) = service.mode
+            && let Some(entry) = self.tunnels.get(id.index())
+        {
+            let encapsulation =
+                tunnel.gue.map_or(Encapsulation::Ip, |port| Encapsulation::Gue(Port::from_host(port)));
+            let way = TunnelWay::new(encapsulation, Addr::from(server.address), tunnel.mtu);
+            entry.source.store(Addr::from(tunnel.source));
+            entry.way.store(way.to_word());
+        }
     }
 }
 

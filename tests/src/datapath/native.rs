@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
 use anyhow::{Context as _, Result};
-use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
-use lb_common::entry::{Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers};
+use lb_common::clock::{Clock, Now, TICK_NS};
+use lb_common::entry::{
+    Caller, Counters, EndpointKey, Interface, Path, Pulse, Server, Service, Settings, Sharers, Tunnel,
+};
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::gate;
 use lb_common::identity::FlowId;
@@ -25,6 +27,9 @@ use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
 use crate::fixture::Observation;
 
+/// What drivers leave in front of a frame (XDP_PACKET_HEADROOM).
+const HEAD_ROOM: usize = 256;
+
 /// The kernel indices of the two sides.
 const INDICES: [u32; 2] = [3, 4];
 
@@ -36,11 +41,13 @@ pub struct Native {
     names: Vec<String>,
     machine_ns: u64,
     ingress: Cell<u32>,
+    /// How many bytes the frame has more in front, and fewer at its end.
+    grown: Cell<usize>,
     trimmed: Cell<usize>,
     verdicts: Cell<[i64; Verdict::ALL.len()]>,
     events: Cell<[i64; Event::ALL.len()]>,
     servers: RefCell<HashMap<ServerId, Counters>>,
-    forwarded: Cell<u64>,
+    pulse: Cell<Pulse>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
 }
@@ -84,11 +91,12 @@ impl Native {
             names: Vec::new(),
             machine_ns: 5_000_000 * TICK_NS,
             ingress: Cell::new(0),
+            grown: Cell::new(0),
             trimmed: Cell::new(0),
             verdicts: Cell::default(),
             events: Cell::default(),
             servers: RefCell::default(),
-            forwarded: Cell::default(),
+            pulse: Cell::default(),
             buckets_seen: Cell::default(),
         };
         native.reset()?;
@@ -115,10 +123,12 @@ impl Native {
     /// Runs a frame whose fate nobody wants to know in detail: the verdict and the frame that is left.
     pub fn push(&mut self, from: Side, frame: &[u8]) -> (Verdict, Exit, Vec<u8>) {
         self.ingress.set(INDICES[from as usize]);
+        self.grown.set(0);
         self.trimmed.set(0);
-        let mut bytes = frame.to_vec();
-        let outcome = process(&Frame::of_bytes(&mut bytes), self);
+        let mut bytes = [&[0; HEAD_ROOM], frame].concat();
+        let outcome = process(&Frame::of_bytes(&mut bytes, HEAD_ROOM), self);
         bytes.truncate(bytes.len() - self.trimmed.get());
+        bytes.drain(..HEAD_ROOM - self.grown.get());
         // What the program does with an outcome: a redirect to nowhere is a drop.
         let known = |port: PortNumber| INDICES.iter().any(|i| PortNumber::of_interface(*i) == port);
         let verdict = match (outcome.verdict().unwrap_or(Verdict::Aborted), outcome.exit()) {
@@ -127,9 +137,6 @@ impl Native {
             }
             (verdict, _) => verdict,
         };
-        if matches!(verdict, Verdict::ForwardedNat | Verdict::ForwardedDr) {
-            self.forwarded.set(self.forwarded.get() + 1);
-        }
         let mut verdicts = self.verdicts.get();
         verdicts[verdict as usize] += 1;
         self.verdicts.set(verdicts);
@@ -159,6 +166,7 @@ fn arrays() -> io::Result<Arrays> {
         addresses: Region::private(geometry().slots())?,
         services: Region::private(SERVICES)?,
         servers: Region::private(SERVERS)?,
+        tunnels: Region::private(SERVERS)?,
         tables: Region::private(TABLE_WORDS)?,
         paths: Region::private(Path::SETS)?,
         interfaces: Region::private(PortNumber::LIMIT)?,
@@ -246,6 +254,10 @@ impl Tables for Native {
         self.arrays.servers.get(id.index())
     }
 
+    fn tunnel(&self, id: ServerId) -> Option<&Tunnel> {
+        self.arrays.tunnels.get(id.index())
+    }
+
     fn ids(&self, word: u32) -> Option<u64> {
         self.arrays.tables.get(word).map(Word::load)
     }
@@ -275,7 +287,17 @@ impl Tables for Native {
     }
 
     fn is_time_to_look(&self) -> bool {
-        self.forwarded.get().is_multiple_of(LOOK_EVERY)
+        let mut pulse = self.pulse.get();
+        let looks = pulse.is_time_to_look();
+        self.pulse.set(pulse);
+        looks
+    }
+
+    fn may_answer(&self, now: Now) -> bool {
+        let mut pulse = self.pulse.get();
+        let may = pulse.may_answer(now);
+        self.pulse.set(pulse);
+        may
     }
 
     fn route(&self, _: Addr, to: Addr) -> Option<NextHop> {
@@ -284,6 +306,11 @@ impl Tables for Native {
 
     fn trim(&self, bytes: usize) {
         self.trimmed.set(bytes);
+    }
+
+    fn grow<'a>(&self, frame: &Frame<'a>, bytes: usize) -> Option<Frame<'a>> {
+        self.grown.set(self.grown.get() + bytes);
+        frame.grown(bytes)
     }
 
     fn locate(&self, flow: FlowId) -> Option<Place> {

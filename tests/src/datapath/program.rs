@@ -75,6 +75,7 @@ pub fn open() -> Result<Ebpf> {
         ("ADDRESSES", geometry().slots()),
         ("SERVERS", SERVERS),
         ("SERVER_COUNTERS", SERVERS),
+        ("TUNNELS", SERVERS),
         ("BACKENDS", SERVERS),
         ("SERVICES", SERVICES),
         ("LISTENERS", SERVICES * 2),
@@ -182,7 +183,7 @@ impl Program {
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, self.indices[from as usize], 0, 0];
         let context: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
-        let mut output = vec![0; frame.len()];
+        let mut output = vec![0; frame.len() + GROWTH];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut output),
@@ -212,6 +213,9 @@ impl Program {
         Ok(())
     }
 }
+
+/// More than any tunnel adds.
+const GROWTH: usize = 64;
 
 /// Longer than a frame takes, also on a busy machine.
 const NEAR_TICK_NS: u64 = 20_000_000;
@@ -244,6 +248,7 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         addresses: array(ebpf, "ADDRESSES", geometry().slots())?,
         services: array(ebpf, "SERVICES", SERVICES)?,
         servers: array(ebpf, "SERVERS", SERVERS)?,
+        tunnels: array(ebpf, "TUNNELS", SERVERS)?,
         tables: array(ebpf, "TABLES", TABLE_WORDS)?,
         paths: array(ebpf, "PATHS", Path::SETS)?,
         interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,

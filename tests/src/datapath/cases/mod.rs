@@ -10,6 +10,7 @@ pub mod people;
 mod refusals;
 mod replies;
 mod strangers;
+mod tunnel;
 mod udp;
 
 use anyhow::{Context as _, Result};
@@ -125,6 +126,7 @@ pub fn all() -> Vec<Case> {
         ipv6::cases(),
         icmp::cases(),
         martians::cases(),
+        tunnel::cases(),
     ]
     .concat()
 }

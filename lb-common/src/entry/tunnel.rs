@@ -1,0 +1,103 @@
+//! How packets get to a server through a tunnel.
+
+use super::SharedAddr;
+use crate::{
+    net::{Addr, Port},
+    word::Word,
+};
+
+/// What is put around a packet, before the outer IP header.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Encapsulation {
+    /// Nothing: IP in IP (RFC 2003, RFC 2473, RFC 4213).
+    Ip,
+    /// UDP to this port, and in it the packet itself: GUE, variant 1 (draft-ietf-intarea-gue section 4).
+    Gue(Port),
+}
+
+/// The part of a tunnel's entry that changes whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TunnelWay {
+    pub encapsulation: Encapsulation,
+    /// The outer header is of IPv6, as the server's address is.
+    pub over_ipv6: bool,
+    /// The largest packet that fits in, bytes.
+    pub room: u16,
+}
+
+impl TunnelWay {
+    const UDP_HEADER: u16 = 8;
+    const OVER_IPV6: u64 = 1 << 32;
+
+    /// The tunnel to this server, on a way whose MTU is so many bytes: with no room if nothing would be left of it.
+    #[must_use]
+    pub const fn new(encapsulation: Encapsulation, server: Addr, mtu: u16) -> Self {
+        let way = Self { encapsulation, over_ipv6: server.as_v4().is_none(), room: 0 };
+        Self { room: mtu.saturating_sub(way.overhead()), ..way }
+    }
+
+    /// By how many bytes a packet grows.
+    #[must_use]
+    #[inline(always)]
+    pub const fn overhead(self) -> u16 {
+        let ip = if self.over_ipv6 { 40 } else { 20 };
+        match self.encapsulation {
+            Encapsulation::Ip => ip,
+            Encapsulation::Gue(_) => ip + Self::UDP_HEADER,
+        }
+    }
+
+    /// The room in the lowest 16 bits, then the UDP port of GUE (as it lies on the wire; none is port 0), and the family.
+    #[must_use]
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        let port = match self.encapsulation {
+            Encapsulation::Ip => 0,
+            Encapsulation::Gue(port) => port.raw(),
+        };
+        let family = if self.over_ipv6 { Self::OVER_IPV6 } else { 0 };
+        self.room as u64 | (port as u64) << 16 | family
+    }
+
+    /// A word without room means that the tunnel is not set up (yet).
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Option<Self> {
+        let (room, port) = (word as u16, Port::from_raw((word >> 16) as u16));
+        let encapsulation = if port.is_any() { Encapsulation::Ip } else { Encapsulation::Gue(port) };
+        let over_ipv6 = word & Self::OVER_IPV6 != 0;
+        if room == 0 { None } else { Some(Self { encapsulation, over_ipv6, room }) }
+    }
+}
+
+/// Entry of `tunnels`, by server number; read for servers that are
+/// [reached through a tunnel](super::ServerState::TUNNEL) alone.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The outer source: an address of the director, of the server's family.
+    pub source: SharedAddr,
+    /// [`TunnelWay`]; 0 while unknown.
+    pub way: Word,
+    reserved: Word,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_is_its_word() {
+        let servers = [Addr::v4([192, 0, 2, 1]), Addr::from_words([1, 2, 3, 4])];
+        let encapsulations = [Encapsulation::Ip, Encapsulation::Gue(Port::from_host(6080))];
+        let rooms = servers.map(|server| {
+            encapsulations.map(|encapsulation| {
+                let way = TunnelWay::new(encapsulation, server, 1500);
+                assert_eq!(TunnelWay::from_word(way.to_word()), Some(way));
+                way.room
+            })
+        });
+        assert_eq!(rooms, [[1480, 1472], [1460, 1452]]);
+        assert_eq!(TunnelWay::from_word(0), None);
+    }
+}
