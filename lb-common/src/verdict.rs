@@ -71,6 +71,7 @@ verdicts! {
     22 ForwardedTunnel "forwarded_tunnel" Send "Client to real server, put into a packet of the director's own.";
     23 DroppedTooBig "dropped_too_big" Drop "Does not fit into the tunnel to the real server, and the sender could not be told.";
     24 RepliedTooBig "replied_too_big" Send "A client's packet that does not fit into the tunnel to its server was answered: send smaller ones.";
+    25 PassedPathMtu "passed_path_mtu" Pass "A router said that less fits through a tunnel than was known; senders are told so from now on.";
 }
 
 /// Room in the counters for verdicts to come.

@@ -59,6 +59,19 @@ fn header<'a>(frame: &Frame<'a>, packet: &Packet<'_>) -> Option<&'a Icmp> {
     frame.view_at(shape.link_length() + shape.header_length())
 }
 
+/// The MTU that "fragmentation needed" or "packet too big" names; none in any other message.
+#[inline(always)]
+pub fn told_mtu(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u32> {
+    let icmp = header(frame, packet).filter(|_| is_carried_by(packet.shape))?;
+    let mtu = u32::from_be_bytes(icmp.rest.get());
+    match (packet.shape.family(), icmp.kind.byte(), icmp.code.byte()) {
+        // Only the lower half: RFC 4884 puts a length into the upper.
+        (Family::V4, 3, 4) => Some(mtu & 0xffff),
+        (Family::V6, 2, _) => Some(mtu),
+        _ => None,
+    }
+}
+
 #[inline(always)]
 fn kind(frame: &Frame<'_>, packet: &Packet<'_>) -> Kind {
     let Some(icmp) = header(frame, packet) else { return Kind::Other };

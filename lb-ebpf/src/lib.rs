@@ -33,6 +33,7 @@ pub mod link;
 pub mod outbound;
 pub mod outcome;
 pub mod parse;
+pub mod path_mtu;
 pub mod quote;
 pub mod reset;
 pub mod rewrite;

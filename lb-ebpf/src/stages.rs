@@ -13,7 +13,7 @@ use crate::{
     frame::Frame,
     icmp, inbound, outbound,
     parse::{self, Packet},
-    reset,
+    path_mtu, reset,
     tables::Tables,
     too_big,
     tunnel::{self, Parcel},
@@ -99,6 +99,7 @@ pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     // Also from a router between director and servers, which no gate knows.
     match icmp::from_behind(frame, &packet, tables) {
         // Whoever it may be from: the kernel's.
+        Outcome::OPEN if path_mtu::learn(frame, &packet, tables) => Verdict::PassedPathMtu.into(),
         Outcome::OPEN if may_be(tables, packet.source, Role::NatServer) => Verdict::PassedUnexplained.into(),
         Outcome::OPEN => Verdict::PassedNotOurs.into(),
         outcome => outcome,

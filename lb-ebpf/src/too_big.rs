@@ -55,7 +55,7 @@ fn room<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> u32 {
     let Ok(transport) = parse::transport(frame, packet, tables) else { return 0 };
     let holder = arrival::holder(&director, &inbound::tuple(packet, &transport));
     let Some(tunnel) = holder.and_then(|id| tables.tunnel(id)) else { return 0 };
-    TunnelWay::from_word(tunnel.way.load()).map_or(0, |way| u32::from(way.room))
+    TunnelWay::from_word(tunnel.way.load()).map_or(0, |way| u32::from(tunnel.room(way, director.now)))
 }
 
 struct Message {

@@ -39,8 +39,8 @@ pub struct Parcel {
     pub entropy: u32,
 }
 
-const IPV4_INSIDE: u8 = 4;
-const IPV6_INSIDE: u8 = 41;
+pub(crate) const IPV4_INSIDE: u8 = 4;
+pub(crate) const IPV6_INSIDE: u8 = 41;
 const UDP: u8 = 17;
 const HOPS: u8 = 64;
 /// RFC 791.
@@ -72,7 +72,7 @@ fn try_to<T: Tables>(frame: &Frame<'_>, tables: &T, parcel: Parcel) -> Result<Ou
     let tunnel = tables.tunnel(id).ok_or(Verdict::Aborted)?;
     rewrite::has_hops_left(frame, shape)?;
     let through = TunnelWay::from_word(tunnel.way.load()).ok_or(Verdict::DroppedNoNextHop)?;
-    if shape.length() > through.room {
+    if shape.length() > tunnel.room(through, director.now) {
         return Err(Outcome::TO_TOO_BIG);
     }
     let way = egress::to_server(tunnel.source.load(), server.server, &director)?;

@@ -8,6 +8,11 @@ use crate::{net::Addr, word::Word};
 pub struct SharedAddr([Word; 2]);
 
 impl SharedAddr {
+    #[cfg(test)]
+    pub const fn nobody() -> Self {
+        Self([const { Word::new(0) }; 2])
+    }
+
     #[must_use]
     #[inline(always)]
     pub fn load(&self) -> Addr {

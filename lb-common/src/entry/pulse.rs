@@ -22,7 +22,7 @@ impl Pulse {
     pub fn is_time_to_look(&mut self) -> bool {
         let packets = self.packets;
         self.packets = packets.wrapping_add(1);
-        packets % LOOK_EVERY == 0
+        packets.is_multiple_of(LOOK_EVERY)
     }
 
     /// Whether one more message may be sent in this tick; counts it.

@@ -2,6 +2,7 @@
 
 use super::SharedAddr;
 use crate::{
+    clock::Now,
     net::{Addr, Port},
     word::Word,
 };
@@ -79,12 +80,63 @@ pub struct Tunnel {
     pub source: SharedAddr,
     /// [`TunnelWay`]; 0 while unknown.
     pub way: Word,
-    reserved: Word,
+    /// The room that a router on the way has spoken of, and the tick of it (upper half).
+    learned: Word,
+}
+
+impl Tunnel {
+    /// For so many ticks a router's word counts (RFC 1191 section 6.3: ten minutes).
+    pub const LEARNED_TICKS: u32 = 560;
+    /// Less than this no link leaves, whatever somebody says: what IPv4 hosts must take in one piece (RFC 1122 section 3.3.2).
+    const LEAST_ROOM: u32 = 576;
+
+    /// The largest packet that fits in, as far as is known.
+    #[must_use]
+    #[inline(always)]
+    pub fn room(&self, way: TunnelWay, now: Now) -> u16 {
+        let word = self.learned.load();
+        if word == 0 {
+            return way.room;
+        }
+        let (room, tick) = (word as u16, (word >> 32) as u32);
+        let is_old = now.ticks().wrapping_sub(tick) > Self::LEARNED_TICKS;
+        if is_old || room > way.room { way.room } else { room }
+    }
+
+    /// Takes a router's word for the MTU of the way. Says whether it is less than was known and may be true.
+    #[inline(always)]
+    pub fn learn(&self, mtu: u32, way: TunnelWay, now: Now) -> bool {
+        let room = mtu.saturating_sub(u32::from(way.overhead()));
+        if room < Self::LEAST_ROOM || room >= u32::from(self.room(way, now)) {
+            return false;
+        }
+        self.learned.store(u64::from(room) | u64::from(now.ticks()) << 32);
+        true
+    }
+
+    /// Nothing has been heard.
+    pub fn forget(&self) {
+        self.learned.store(0);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_routers_word_counts_for_ten_minutes_and_only_downwards() {
+        let tunnel = Tunnel { source: SharedAddr::nobody(), way: Word::new(0), learned: Word::new(0) };
+        let way = TunnelWay::new(Encapsulation::Ip, Addr::v4([192, 0, 2, 1]), 1500);
+        let at = Now::at_tick;
+        assert_eq!(tunnel.room(way, at(7)), 1480);
+        assert!(!tunnel.learn(1500, way, at(7)), "no news");
+        assert!(!tunnel.learn(300, way, at(7)), "not true");
+        assert!(tunnel.learn(1400, way, at(7)));
+        assert!(!tunnel.learn(1450, way, at(8)), "not upwards");
+        assert_eq!(tunnel.room(way, at(7 + Tunnel::LEARNED_TICKS)), 1380);
+        assert_eq!(tunnel.room(way, at(8 + Tunnel::LEARNED_TICKS)), 1480);
+    }
 
     #[test]
     fn a_way_is_its_word() {

@@ -148,6 +148,7 @@ impl Installation {
             entry.name_hash.store(server.name_hash);
             if let Some(tunnel) = self.maps.tunnels.get(id.index()) {
                 tunnel.way.store(0);
+                tunnel.forget();
             }
         }
         entry.memo.store(server.memo().to_word());

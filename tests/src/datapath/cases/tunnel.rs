@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use lb_common::entry;
 use lb_common::net::{self, Port, Tuple};
 
 use super::Case;
@@ -251,7 +252,73 @@ fn of_kind(kind: Kind) -> Vec<Case> {
             .front(&opening.sent(), "forwarded_tunnel", Through(opening.arrived()))
             .front(&error(kind, 1500 - headers).sent(), "dropped_too_big", Dropped),
         error_to_vip(kind),
+        path_mtu(kind),
+        forged_path_mtu(kind),
     ]
+}
+
+/// A router behind the director, which quotes the beginning of a packet of the tunnel.
+fn from_router(kind: Kind, to: IpAddr, mtu: u16, outside: &Network) -> Vec<u8> {
+    let mut about = match outside {
+        Network::Ipv4(packet) => packet.bytes(),
+        Network::Ipv6(packet) => packet.bytes(),
+        _ => unreachable!("only IP comes out of tunnels"),
+    };
+    about.truncate(160);
+    match (kind.source, to) {
+        (IpAddr::V4(_), IpAddr::V4(to)) => {
+            from_server(Ipv4::new([10, 77, 2, 254], to, Icmp::fragmentation_needed(mtu, &about)))
+        }
+        (IpAddr::V6(_), IpAddr::V6(to)) => {
+            let icmp = Icmp::new(2, 0, u32::from(mtu).to_be_bytes(), about).version_6();
+            from_server(Ipv6::new([0xfd77, 2, 0, 0, 0, 0, 0, 0x254], to, icmp))
+        }
+        _ => unreachable!("source and server are of one family"),
+    }
+}
+
+fn path_mtu(kind: Kind) -> Case {
+    let (opening, large) = (kind.packet(64, syn(80)), filling(kind, 1500 - kind.overhead()));
+    let outside = large.outside(kind.entropy(net::Protocol::Tcp, 80));
+    let error = |mtu| from_router(kind, kind.source, mtu, &outside);
+    let told = Back(large.answer(1400 - kind.overhead()));
+    Case::new(kind.name("a narrow link behind the director is learned of, and forgotten"), kind.world())
+        .front(&opening.sent(), "forwarded_tunnel", Through(opening.arrived()))
+        .front(&large.sent(), "forwarded_tunnel", Through(large.arrived()))
+        .back(&error(1400), "passed_path_mtu", Passed)
+        .counting(&[("stored", 0), ("rs1.packets_out", 0)])
+        .front(&large.sent(), "replied_too_big", told.clone())
+        .back(&error(1450), "passed_not_ours", Passed)
+        .pass(entry::Tunnel::LEARNED_TICKS)
+        .front(&large.sent(), "replied_too_big", told)
+        .pass(1)
+        .front(&large.sent(), "forwarded_tunnel", Through(large.arrived()))
+}
+
+fn forged_path_mtu(kind: Kind) -> Case {
+    let (opening, large) = (kind.packet(64, syn(80)), filling(kind, 1500 - kind.overhead()));
+    let entropy = kind.entropy(net::Protocol::Tcp, 80);
+    let of_another = kind.packet(64, Tcp::ack(PORT + 1, 80, 1001, 5001).payload(vec![0; 500]));
+    let (other, stranger): (IpAddr, IpAddr) = match kind.server {
+        IpAddr::V4(_) => (RS2.into(), [10, 77, 2, 99].into()),
+        IpAddr::V6(_) => (RS2_6.into(), [0xfd77, 2, 0, 0, 0, 0, 0, 0x99].into()),
+    };
+    let elsewhere = Inside { kind: Kind { server: other, ..kind }, ..large.clone() };
+    let another_source = Inside { kind: Kind { source: stranger, ..kind }, ..large.clone() };
+    let forged = [
+        // Of no connection, to another server, not sent by who is told, and too little to be true.
+        from_router(kind, kind.source, 1400, &of_another.outside(entropy)),
+        from_router(kind, kind.source, 1400, &elsewhere.outside(entropy)),
+        from_router(kind, kind.source, 1400, &another_source.outside(entropy)),
+        from_router(kind, kind.source, 300, &large.outside(entropy)),
+    ];
+    let opened = Case::new(
+        kind.name("no link is believed narrow but by who knows a connection"),
+        kind.world(),
+    )
+    .front(&opening.sent(), "forwarded_tunnel", Through(opening.arrived()));
+    let heard = forged.iter().fold(opened, |case, error| case.back(error, "passed_not_ours", Passed));
+    heard.front(&large.sent(), "forwarded_tunnel", Through(large.arrived()))
 }
 
 /// An error about what the server sent straight to the client, so many bytes of which are quoted.
