@@ -10,4 +10,5 @@ mod flood;
 mod one_server;
 mod oracle;
 mod seen;
+mod too_big;
 mod translation;
