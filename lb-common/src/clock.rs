@@ -102,14 +102,15 @@ impl Default for Clock {
 
 impl Now {
     #[must_use]
-    #[inline(always)]
-    pub const fn ticks(self) -> u32 {
-        self.ticks
-    }
-
-    #[must_use]
     pub const fn at_tick(ticks: u32) -> Self {
         Self { ticks, machine: 0 }
+    }
+
+    /// Fine ticks so far, for stamps that are packed by their owner.
+    #[must_use]
+    #[inline(always)]
+    pub const fn ticks(self) -> u64 {
+        self.ticks as u64
     }
 
     /// Age stamp of *new* and *answered* entries: seven bits of fine ticks.

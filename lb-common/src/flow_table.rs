@@ -2,8 +2,8 @@
 //!
 //! Generic over the memory, so that program, agent and tests (with model-checked cells) run the same code.
 //!
-//! Invariants: an insert and a move are compare-exchanges on the word that was seen; a refresh is a plain store by the
-//! program alone; the agent only ever clears, by compare-exchange. No packet evicts a connection that is established
+//! Invariants: inserts, moves and refreshes are compare-exchanges on the word that was seen, so that none destroys what
+//! another CPU has just written (`interleavings`); the agent only ever clears, likewise. No packet evicts a connection that is established
 //! and would not be found again by the miss table.
 
 use crate::{
@@ -19,7 +19,6 @@ pub const BUCKET_SLOTS: usize = 8;
 /// A shared word. [`Word`] in maps; a model checker's atomic in tests.
 pub trait Cell {
     fn load(&self) -> u64;
-    fn store(&self, value: u64);
     /// Compare-exchange: says whether the word still was `seen`.
     fn replace(&self, seen: u64, new: u64) -> bool;
 }
@@ -28,10 +27,6 @@ impl Cell for Word {
     #[inline(always)]
     fn load(&self) -> u64 {
         Self::load(self)
-    }
-    #[inline(always)]
-    fn store(&self, value: u64) {
-        Self::store(self, value);
     }
     #[inline(always)]
     fn replace(&self, seen: u64, new: u64) -> bool {
@@ -212,15 +207,16 @@ impl<C: Cell> Entry<'_, C> {
     }
 
     /// Records that the connection was seen now, in this class. Writes only if the word changes by it: at most once a
-    /// tick of its class.
+    /// tick of its class; says whether it did.
     #[inline(always)]
     pub fn refresh(&self, class: Class, now: Now) -> bool {
         let fresh = self.slot.with_class(class, now);
-        let changed = fresh != self.slot;
-        if changed {
-            self.cell.store(fresh.word());
+        if fresh == self.slot {
+            return false;
         }
-        changed
+        // Whoever has taken the place or moved the connection since then is not written over. If the agent has just
+        // cleared it as expired, it comes back.
+        self.cell.replace(self.slot.word(), fresh.word()) || self.cell.replace(0, fresh.word())
     }
 
     /// Gives the connection to another server, as a new one. False if the entry changed meanwhile.
@@ -347,5 +343,7 @@ impl Yields {
     }
 }
 
+#[cfg(test)]
+mod interleavings;
 #[cfg(test)]
 mod tests;

@@ -62,3 +62,27 @@ impl Position {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address() -> impl Strategy<Value = Addr> {
+        any::<[u32; 4]>().prop_map(Addr::from_words)
+    }
+
+    proptest! {
+        #[test]
+        fn who_was_admitted_is_let_through_in_that_role_alone(one in address(), other in address(), word: u64) {
+            for (role, not) in [(Role::Vip, Role::NatServer), (Role::NatServer, Role::Vip)] {
+                let admitted = Position::of(one).admit(0, role);
+                prop_assert!(Position::of(one).may_be(admitted | word, role));
+                prop_assert!(!Position::of(other).may_be(admitted, not));
+                prop_assert_eq!(admitted.count_ones(), 1);
+            }
+            prop_assert!(Position::of(one).word() < WORDS);
+        }
+    }
+}

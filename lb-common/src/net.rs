@@ -126,6 +126,16 @@ impl Addr {
     }
 }
 
+/// The bits that both have.
+impl core::ops::BitAnd for Addr {
+    type Output = Self;
+    #[inline(always)]
+    fn bitand(self, mask: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.words, mask.words);
+        Self { words: [a & e, b & f, c & g, d & h] }
+    }
+}
+
 impl From<core::net::IpAddr> for Addr {
     fn from(address: core::net::IpAddr) -> Self {
         let bytes = match address {
@@ -227,5 +237,22 @@ impl PortNumber {
     #[inline(always)]
     pub const fn index(self) -> u32 {
         self.0 as u32 % Self::LIMIT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_equal_if_all_their_words_are(words: [u32; 4], at in 0_usize..4, bit in 0_u32..32) {
+            let mut other = words;
+            other[at] ^= 1 << bit;
+            prop_assert!(Addr::from_words(words) == Addr::from_words(words));
+            prop_assert!(Addr::from_words(words) != Addr::from_words(other));
+        }
     }
 }

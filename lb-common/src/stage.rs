@@ -17,12 +17,17 @@ pub enum Stage {
     Arrival = 1,
     /// ICMP and ICMPv6.
     Icmp = 2,
+    /// Parts of datagrams.
+    Fragment = 3,
+    /// Packets of stored connections of services that limit the packets of each source.
+    Meter = 4,
     /// Packets that do not fit into a tunnel.
-    TooBig = 3,
+    TooBig = 5,
 }
 
 impl Stage {
-    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp, Self::TooBig];
+    pub const ALL: &'static [Self] =
+        &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter, Self::TooBig];
 
     /// The name of its program in the object.
     #[must_use]
@@ -31,6 +36,8 @@ impl Stage {
             Self::Reply => "xlvs_reply",
             Self::Arrival => "xlvs_arrival",
             Self::Icmp => "xlvs_icmp",
+            Self::Fragment => "xlvs_fragment",
+            Self::Meter => "xlvs_meter",
             Self::TooBig => "xlvs_too_big",
         }
     }

@@ -1,23 +1,24 @@
 //! A packet to a VIP whose connection has no server (any more): it gets one, and a place in the flow table.
 
 use lb_common::{
-    entry::{EndpointKey, Service, Settings},
+    entry::{EndpointKey, ServerState, Service, Settings},
     gate::{Position, Role},
     identity::FlowId,
     lifecycle::Segment,
     net::{Addr, Port, Tuple},
-    slot::ServerId,
+    slot::{Class, ServerId},
     verdict::{Event, Verdict},
 };
 
 use crate::{
-    Outcome,
+    Outcome, admission,
     director::Director,
     frame::Frame,
     inbound,
     parse::{self, NoTransport, Packet, Signal},
     select::Pick,
     tables::Tables,
+    tunnel,
 };
 
 /// What an arrival gets, in one word, as a subprogram may return it.
@@ -26,8 +27,26 @@ pub struct Given(u64);
 
 impl Given {
     const ENDS: u64 = 1 << 31;
+    /// Nobody has decided.
+    pub const NOTHING: Self = Self(0);
     /// No server, and the client is to be told.
-    pub const RESET: Self = Self(Verdict::RepliedReset as u64 | Self::ENDS);
+    pub const RESET: Self = Self::ended(Verdict::RepliedReset);
+
+    #[inline(always)]
+    pub const fn to(server: ServerId) -> Self {
+        Self(server.index() as u64)
+    }
+
+    /// The same with the [entropy](crate::tunnel::Parcel::entropy) of this flow.
+    #[inline(always)]
+    pub const fn of(self, flow: FlowId) -> Self {
+        Self(self.0 | (tunnel::entropy(flow) as u64) << 32)
+    }
+
+    #[inline(always)]
+    pub const fn ended(verdict: Verdict) -> Self {
+        Self(verdict as u64 | Self::ENDS)
+    }
 
     /// The server, or the outcome of a packet that gets none.
     #[inline(always)]
@@ -38,13 +57,6 @@ impl Given {
         ServerId::new(self.0 as u16).ok_or(Verdict::Aborted.into())
     }
 
-    /// A server, for this flow.
-    #[inline(always)]
-    const fn to(number: u32, flow: FlowId) -> Self {
-        Self(number as u64 & 0xffff | flow.bits() << 32)
-    }
-
-    /// [`Parcel::entropy`](crate::tunnel::Parcel::entropy) of the flow.
     #[inline(always)]
     pub const fn entropy(self) -> u32 {
         (self.0 >> 32) as u32
@@ -54,24 +66,30 @@ impl Given {
 /// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
 #[inline(never)]
 pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
-    let Some(director) = Director::again(tables) else { return Given(Verdict::Aborted as u64 | Given::ENDS) };
+    let Some(director) = Director::again(tables) else { return Given::ended(Verdict::Aborted) };
     let given = match parse::transport(frame, packet, tables) {
         Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal),
         Err(why) => Err(without_ports(packet, &director, why)),
     };
     match given {
         Ok(given) => given,
-        Err(verdict) => Given(verdict as u64 | Given::ENDS),
+        Err(verdict) => Given::ended(verdict),
     }
 }
 
-/// A server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be
-/// told so.
+/// A server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be told
+/// so.
 #[inline(always)]
 fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<Given, Verdict> {
-    let service = director.tables.service(listening(director, tuple)?).ok_or(Verdict::Aborted)?;
-    let flow = director.settings.flow_id(tuple);
+    let number = listening(director, tuple)?;
+    let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
     let segment = signal.segment();
+    let flow = director.settings.flow_id(tuple);
+    let speaks = !matches!(segment, Segment::Syn | Segment::Rst | Segment::Datagram);
+    if speaks && director.is(Settings::FLOWS) && is_lost(director.tables, tuple, flow) {
+        return Err(Verdict::RepliedReset);
+    }
+    admission::admit(director, number, service, &tuple.client, segment)?;
     let Some(pick) = director.pick(service, tuple, flow, segment) else {
         let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
         return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });
@@ -82,9 +100,24 @@ fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) ->
         director.tables.count(Event::MissNotSyn);
     }
     if !director.is(Settings::FLOWS) {
-        return Ok(Given::to(pick.server.index(), flow));
+        return Ok(Given::to(pick.server).of(flow));
     }
-    Ok(Given::to(place(director, tuple, flow, pick), flow))
+    Ok(Given(place(director, tuple, flow, pick).into()).of(flow))
+}
+
+/// Whether the connection's server is lost, and the policy is to end what it had. Its entry says so from then on: a SYN begins
+/// anew, and whoever speaks nevertheless is told again. A subprogram, for the sake of the stack.
+#[inline(never)]
+fn is_lost<T: Tables>(tables: &T, tuple: &Tuple, flow: FlowId) -> bool {
+    let Some(director) = Director::again(tables) else { return false };
+    let Some(entry) = tables.locate(flow).and_then(|place| director.flows().at(place)) else { return false };
+    match entry.slot().server().and_then(|id| director.server(id)) {
+        Some(server) if server.state.has(ServerState::RESETS) && server.serves(tuple) => {
+            entry.refresh(Class::Closing, director.now);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Gives a pick its place. The number of the server that takes this packet: the fallback if there was no place, because
@@ -136,7 +169,7 @@ fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32
 
 /// Whose a connection is, by its entry or else by the miss table, for what must leave no trace.
 #[inline(always)]
-pub fn holder<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Option<ServerId> {
+pub fn owner<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Option<ServerId> {
     let flow = director.settings.flow_id(tuple);
     if director.is(Settings::FLOWS)
         && let Some(place) = director.tables.locate(flow)
@@ -176,6 +209,7 @@ fn without_ports<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>, why
     let vip = packet.destination;
     match why {
         NoTransport::Fragment => if_vip(director, vip, Verdict::DroppedFragment),
+        NoTransport::Sctp => if_vip(director, vip, Verdict::PassedSctp),
         NoTransport::Other => if_vip(director, vip, Verdict::PassedNotBalanced),
         NoTransport::Malformed => if_vip(director, vip, Verdict::PassedMalformed),
     }

@@ -8,14 +8,11 @@ use core::{cell::Cell, marker::PhantomData};
 
 use lb_common::{net::Addr, word::veiled};
 
-/// One frame. Views into it may overlap, so their fields are cells.
+/// One frame, as far as it can be looked at: what does not fit the driver's first buffer lies elsewhere (multi-buffer). Views into it may overlap, so their fields are cells.
 #[derive(Debug)]
 pub struct Frame<'a> {
     start: *mut u8,
     end: *mut u8,
-    /// Where the memory begins that the frame may grow into; in the kernel, only the kernel knows.
-    #[cfg(not(target_arch = "bpf"))]
-    floor: *mut u8,
     _bytes: PhantomData<&'a Cell<[u8]>>,
 }
 
@@ -26,24 +23,12 @@ pub struct Frame<'a> {
 pub unsafe trait Header {}
 
 impl<'a> Frame<'a> {
-    /// A frame in ordinary memory, for tests and fuzzing, which may grow into the first `room` bytes.
-    ///
-    /// # Panics
-    /// If there are fewer.
-    #[cfg(not(target_arch = "bpf"))]
+    /// A frame in ordinary memory, for tests and fuzzing.
     #[must_use]
-    pub fn of_bytes(bytes: &'a mut [u8], room: usize) -> Self {
-        let floor = bytes.as_mut_ptr();
-        let range = bytes[room..].as_mut_ptr_range();
-        Self { start: range.start, end: range.end, floor, _bytes: PhantomData }
-    }
-
-    /// The same frame with so many bytes more in front, if there is room for them.
-    #[cfg(not(target_arch = "bpf"))]
-    #[must_use]
-    pub fn grown(&self, bytes: usize) -> Option<Self> {
-        let room = self.start as usize - self.floor as usize;
-        (bytes <= room).then(|| Self { start: self.start.wrapping_sub(bytes), ..*self })
+    pub fn of_cells(bytes: &'a [Cell<u8>]) -> Self {
+        let range = bytes.as_ptr_range();
+        let (start, end) = (range.start.cast_mut().cast(), range.end.cast_mut().cast());
+        Self { start, end, _bytes: PhantomData }
     }
 
     /// # Safety
@@ -51,15 +36,10 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline(always)]
     pub unsafe fn of_range(start: *mut u8, end: *mut u8) -> Self {
-        Self {
-            start,
-            end,
-            #[cfg(not(target_arch = "bpf"))]
-            floor: start,
-            _bytes: PhantomData,
-        }
+        Self { start, end, _bytes: PhantomData }
     }
 
+    /// Of the part that can be looked at, bytes.
     #[must_use]
     #[inline(always)]
     pub fn len(&self) -> usize {
@@ -223,6 +203,10 @@ impl Field<16> {
 
 // SAFETY: `repr(C)`, made of `Field`s, which are cells of byte arrays.
 unsafe impl Header for crate::headers::Ethernet {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Macs {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::VlanTag {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Vlan {}
 // SAFETY: as above.

@@ -128,7 +128,7 @@ fn sent<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Quote 
     if tuple.vip != packet.destination {
         return Quote::NONE;
     }
-    arrival::holder(&director, &tuple).map_or(Quote::NONE, |id| quote.of(id))
+    arrival::owner(&director, &tuple).map_or(Quote::NONE, |id| quote.of(id))
 }
 
 #[inline(never)]
@@ -151,7 +151,7 @@ fn forward<T: Tables>(
     server: &Chosen<'_>,
 ) -> Result<Outcome, Outcome> {
     rewrite::has_hops_left(frame, packet.shape)?;
-    let way = egress::to_server(packet.source, server.server, director)?;
+    let way = egress::to_server(packet, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         let hit = quote::port(frame, quote, End::Source).ok_or(Verdict::Aborted)?;
         let port = if server.state.port.is_any() { hit } else { server.state.port };

@@ -15,11 +15,12 @@ use network_types::eth::EtherType;
 use crate::{
     Exit, Outcome, arrival,
     director::Director,
+    fragments,
     frame::Frame,
     headers::{Icmp, Ipv4, Ipv6, Start},
     icmp::{HOPS, ICMP, ICMPV6},
     inbound, link,
-    parse::{self, Family, Packet, Shape},
+    parse::{self, Family, NoTransport, Packet, Shape},
     tables::Tables,
 };
 
@@ -38,23 +39,26 @@ pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> 
     }
     let message = Message { vip: packet.destination, client: packet.source, shape: packet.shape, mtu };
     link::turn(packet.link);
-    match message.write(frame, tables) {
+    match message.write(tables) {
         Some(excess) => {
-            tables.trim(excess);
+            tables.trim(excess as usize);
             Outcome::sent(Verdict::RepliedTooBig, Exit::Back)
         }
         None => Verdict::DroppedTooBig.into(),
     }
 }
 
-/// The largest packet that would have fitted; 0 if it cannot be told, or this one is an error itself, about which none is
-/// sent (RFC 1122 section 3.2.2).
+/// The largest packet that would have fitted; 0 if it cannot be told, or this one is an error itself or a later part of a
+/// datagram, about which none is sent (RFC 1122 section 3.2.2).
 #[inline(never)]
 fn room<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> u32 {
     let Some(director) = Director::again(tables) else { return 0 };
-    let Ok(transport) = parse::transport(frame, packet, tables) else { return 0 };
-    let holder = arrival::holder(&director, &inbound::tuple(packet, &transport));
-    let Some(tunnel) = holder.and_then(|id| tables.tunnel(id)) else { return 0 };
+    let server = match parse::transport(frame, packet, tables) {
+        Ok(transport) => arrival::owner(&director, &inbound::tuple(packet, &transport)),
+        Err(NoTransport::Fragment) => fragments::destination(frame, packet, tables),
+        Err(_) => None,
+    };
+    let Some(tunnel) = server.and_then(|id| tables.tunnel(id)) else { return 0 };
     TunnelWay::from_word(tunnel.way.load()).map_or(0, |way| u32::from(tunnel.room(way, director.now)))
 }
 
@@ -68,14 +72,14 @@ struct Message {
 impl Message {
     /// Puts the headers in front of the packet, of which the beginning is quoted. How many bytes are too many then.
     #[inline(always)]
-    fn write<T: Tables>(&self, frame: &Frame<'_>, tables: &T) -> Option<usize> {
+    fn write<T: Tables>(&self, tables: &T) -> Option<u64> {
         let at = self.shape.link_length();
         let (ip, ethertype) = match self.shape.family() {
             Family::V4 => (size_of::<Ipv4>(), EtherType::Ipv4),
             Family::V6 => (size_of::<Ipv6>(), EtherType::Ipv6),
         };
         let added = ip + size_of::<Icmp>();
-        let frame = tables.grow(frame, added)?;
+        let frame = tables.moved(added as i32)?;
         link::advance(&frame, self.shape, added as u64, ethertype as u16)?;
         let quoted: &Start = frame.view_at(at + added as u64)?;
         let quote = quoted.words.iter().fold(0, |sum, word| sum + u64::from(word.raw()));
@@ -92,7 +96,7 @@ impl Message {
                 self.put_ipv6(frame.view_at(at)?);
             }
         }
-        frame.len().checked_sub(at as usize + added + size_of::<Start>())
+        tables.frame_length().checked_sub(at + (added + size_of::<Start>()) as u64)
     }
 
     #[inline(always)]

@@ -5,13 +5,14 @@
 //! | source, destination | the tunnel's, the server's |
 //! | TTL or hop limit | its own; the inner one is spent as by any router (RFC 2003 section 3.1) |
 //! | DSCP and ECN | the inner packet's (RFC 2983 section 4.1, RFC 6040 section 4.1, normal mode) |
-//! | don't fragment, id | the inner packet's; around IPv6, which no router fragments: set, and 0 (RFC 6864 section 4.1) |
+//! | don't fragment | set, so that packets of many clients need no ids of their own (RFC 2003 section 5.1, RFC 6864 section 4.1) |
 //! | flow label, UDP source port | of the flow (RFC 6438, draft-ietf-intarea-gue section 5.11) |
 //! | UDP checksum | none: what is inside has its own (RFC 6935, RFC 6936) |
 
 use lb_common::{
     checksum::{fold, four},
     entry::{Encapsulation, Server, ServerState, Tunnel, TunnelWay},
+    identity::FlowId,
     net::Port,
     slot::ServerId,
     verdict::Verdict,
@@ -43,10 +44,16 @@ pub(crate) const IPV4_INSIDE: u8 = 4;
 pub(crate) const IPV6_INSIDE: u8 = 41;
 const UDP: u8 = 17;
 const HOPS: u8 = 64;
-/// RFC 791.
-const DONT_FRAGMENT: u16 = 0x4000;
+/// Id, flags and offset of RFC 791.
+const DONT_FRAGMENT: [u8; 4] = [0, 0, 0x40, 0];
 /// RFC 6335 section 6: ports that are nobody's.
 const DYNAMIC_PORTS: u16 = 0xc000;
+
+/// [`Parcel::entropy`] of a flow.
+#[inline(always)]
+pub const fn entropy(flow: FlowId) -> u32 {
+    flow.bits() as u32
+}
 
 /// Whether this server is reached through a tunnel.
 #[inline(always)]
@@ -71,19 +78,34 @@ fn try_to<T: Tables>(frame: &Frame<'_>, tables: &T, parcel: Parcel) -> Result<Ou
     let server = director.server(id).ok_or(Verdict::Aborted)?;
     let tunnel = tables.tunnel(id).ok_or(Verdict::Aborted)?;
     rewrite::has_hops_left(frame, shape)?;
-    let through = TunnelWay::from_word(tunnel.way.load()).ok_or(Verdict::DroppedNoNextHop)?;
+    let word = tunnel.way.load();
+    let through = TunnelWay::from_word(word).ok_or(Verdict::DroppedNoNextHop)?;
     if shape.length() > tunnel.room(through, director.now) {
         return Err(Outcome::TO_TOO_BIG);
     }
-    let way = egress::to_server(tunnel.source.load(), server.server, &director)?;
+    let way = egress::through_tunnel(shape, tunnel, server.server, &director)?;
+    // Where it lies, is asked once more, for the stack has no room to remember it.
+    let frame = &tables.moved(0).ok_or(Verdict::Aborted)?;
     address(frame, way).ok_or(Verdict::Aborted)?;
     let verdict = if icmp::is_carried_by(shape) { Verdict::ForwardedIcmp } else { Verdict::ForwardedTunnel };
-    let sent = Outcome::sent(verdict, way.exit);
-    let inner = Inner::spend_hop(frame, shape).ok_or(Verdict::Aborted)?;
-    let outer = Outer { tunnel, server: server.server, through, shape, inner, entropy };
-    outer.put_around(frame, tables).ok_or(Verdict::Aborted)?;
-    tables.count_packet(id, Direction::In, shape.length());
+    let sent = Outcome::sent_by(verdict, way.door);
+    ip::forward(frame, shape, None).ok_or(Verdict::Aborted)?;
+    if !wrap(tables, id, shape, word, entropy) {
+        return Err(Verdict::DroppedNoHeadroom.into());
+    }
     Ok(sent)
+}
+
+/// Puts the headers of the way that is this word around a packet, and counts it. What asks is not what acts, for the sake of
+/// the stack.
+#[inline(never)]
+fn wrap<T: Tables>(tables: &T, id: ServerId, shape: Shape, word: u64, entropy: u32) -> bool {
+    let Some(through) = TunnelWay::from_word(word) else { return false };
+    let is_around = Outer { server: id, through, shape, entropy }.put_around(tables).is_some();
+    if is_around {
+        tables.count_packet(id, Direction::In, shape.length());
+    }
+    is_around
 }
 
 /// Before the frame grows, so that less lies on the stack then.
@@ -95,69 +117,42 @@ fn address(frame: &Frame<'_>, way: Way) -> Option<()> {
     Some(())
 }
 
-/// What the outer header takes over from the inner one: the traffic class in the lowest byte, then id, flags and offset as
-/// IPv4 has them.
-#[derive(Clone, Copy)]
-struct Inner(u64);
-
-impl Inner {
-    /// Reads it, and spends a hop of the packet as forwarding does.
-    #[inline(always)]
-    fn spend_hop(frame: &Frame<'_>, shape: Shape) -> Option<Self> {
-        ip::forward(frame, shape, None)?;
-        Some(match shape.family() {
-            Family::V4 => {
-                let ip: &Ipv4 = frame.view_at(shape.link_length())?;
-                Self::new(ip.tos.byte(), ip.id.number(), ip.fragment.number() & DONT_FRAGMENT)
-            }
-            Family::V6 => {
-                let ip: &Ipv6 = frame.view_at(shape.link_length())?;
-                let [a, b, ..] = ip.version_class_flow.get();
-                Self::new(a << 4 | b >> 4, 0, DONT_FRAGMENT)
-            }
-        })
-    }
-
-    #[inline(always)]
-    const fn new(traffic_class: u8, id: u16, fragment: u16) -> Self {
-        Self(traffic_class as u64 | (fragment as u64) << 16 | (id as u64) << 32)
-    }
-
-    #[inline(always)]
-    const fn traffic_class(self) -> u8 {
-        self.0 as u8
-    }
-
-    /// Id, flags and offset, as they lie in the header.
-    #[inline(always)]
-    const fn fragment(self) -> [u8; 4] {
-        ((self.0 >> 16) as u32).to_be_bytes()
+/// DSCP and ECN of the packet that begins here, as one byte.
+#[inline(always)]
+fn traffic_class(frame: &Frame<'_>, at: u64, family: Family) -> Option<u8> {
+    match family {
+        Family::V4 => frame.view_at::<Ipv4>(at).map(|ip| ip.tos.byte()),
+        Family::V6 => {
+            let [a, b, ..] = frame.view_at::<Ipv6>(at)?.version_class_flow.get();
+            Some(a << 4 | b >> 4)
+        }
     }
 }
 
 /// The headers to be put around a packet.
 #[derive(Clone, Copy)]
-struct Outer<'t> {
-    tunnel: &'t Tunnel,
-    server: &'t Server,
+struct Outer {
+    server: ServerId,
     through: TunnelWay,
     shape: Shape,
-    inner: Inner,
     entropy: u32,
 }
 
-impl Outer<'_> {
+impl Outer {
     #[inline(always)]
-    fn put_around<T: Tables>(&self, frame: &Frame<'_>, tables: &T) -> Option<()> {
+    fn put_around<T: Tables>(&self, tables: &T) -> Option<()> {
         let overhead = self.through.overhead();
-        let frame = tables.grow(frame, usize::from(overhead))?;
+        let frame = tables.moved(i32::from(overhead))?;
         let ethertype = if self.through.over_ipv6 { EtherType::Ipv6 } else { EtherType::Ipv4 } as u16;
-        link::advance(&frame, self.shape, u64::from(overhead), ethertype)?;
+        link::advance(&frame, self.shape, overhead.into(), ethertype)?;
         let at = self.shape.link_length();
+        let class = traffic_class(&frame, at + u64::from(overhead), self.shape.family())?;
+        // Looked up only now: there was no room to remember them.
+        let (tunnel, server) = (tables.tunnel(self.server)?, tables.server(self.server)?);
         let size = if self.through.over_ipv6 {
-            self.put_ipv6(frame.view_at(at)?)
+            self.put_ipv6(frame.view_at(at)?, class, tunnel, server)
         } else {
-            self.put_ipv4(frame.view_at(at)?)
+            self.put_ipv4(frame.view_at(at)?, class, tunnel, server)
         };
         match self.through.encapsulation {
             Encapsulation::Ip => {}
@@ -168,12 +163,12 @@ impl Outer<'_> {
 
     /// The size of the header.
     #[inline(always)]
-    fn put_ipv4(&self, ip: &Ipv4) -> u64 {
+    fn put_ipv4(&self, ip: &Ipv4, class: u8, tunnel: &Tunnel, server: &Server) -> u64 {
         let [high, low] = self.shape.length().wrapping_add(self.through.overhead()).to_be_bytes();
-        let first = [0x45, self.inner.traffic_class(), high, low];
-        let second = self.inner.fragment();
+        let first = [0x45, class, high, low];
+        let second = DONT_FRAGMENT;
         let third = [HOPS, self.next_header(), 0, 0];
-        let (from, to) = (self.tunnel.source.load().low_word(), self.server.address.load().low_word());
+        let (from, to) = (tunnel.source.load().low_word(), server.address.load().low_word());
         let sum = four(first) + four(second) + four(third) + u64::from(from) + u64::from(to);
         ip.version_ihl.set([first[0]]);
         ip.tos.set([first[1]]);
@@ -190,15 +185,15 @@ impl Outer<'_> {
 
     /// The size of the header.
     #[inline(always)]
-    fn put_ipv6(&self, ip: &Ipv6) -> u64 {
-        let class = u32::from(self.inner.traffic_class()) << 20;
+    fn put_ipv6(&self, ip: &Ipv6, class: u8, tunnel: &Tunnel, server: &Server) -> u64 {
+        let class = u32::from(class) << 20;
         let payload = self.shape.length().wrapping_add(self.udp_length());
         ip.version_class_flow.set((6 << 28 | class | self.entropy & 0xf_ffff).to_be_bytes());
         ip.payload_length.set(payload.to_be_bytes());
         ip.next_header.set([self.next_header()]);
         ip.hop_limit.set([HOPS]);
-        ip.source.set_addr(self.tunnel.source.load());
-        ip.destination.set_addr(self.server.address.load());
+        ip.source.set_addr(tunnel.source.load());
+        ip.destination.set_addr(server.address.load());
         size_of::<Ipv6>() as u64
     }
 

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use lb_common::slot::Slot;
-use lb_common::word::Word;
 use xlvs_tests::datapath::program::Program;
 use xlvs_tests::datapath::script::{
-    Act, busy_world, busy_world_of_both_families, random, random_of_both_families,
+    Act, busy_world, busy_world_of_both_families, crowd, random, random_of_both_families,
 };
 use xlvs_tests::datapath::world::World;
 use xlvs_tests::datapath::{Engine as _, Native};
 use xlvs_tests::fixture::Observation;
+use xlvs_tests::oracle::trial::{Reached, first_seed, run, sequences};
 use xlvs_tests::packet::{difference, faults};
 use xlvs_tests::random::{Random, fresh_seed};
 
@@ -19,7 +18,7 @@ const SEQUENCES: u64 = 20;
 const ACTS: usize = 1000;
 
 /// What the traffic must bring about somewhere, or the comparison would say little.
-const REACHED: [&str; 26] = [
+const REACHED: [&str; 29] = [
     "forwarded_nat",
     "forwarded_nat_reply",
     "forwarded_dr",
@@ -46,6 +45,9 @@ const REACHED: [&str; 26] = [
     "derived_reply",
     "next_hop_by_fib",
     "path_learned",
+    "fragment_noted",
+    "fragment_followed",
+    "fragment_unknown",
 ];
 
 /// A world, and traffic in it.
@@ -62,6 +64,20 @@ fn program_and_library_agree_on_random_traffic() -> Result<()> {
 #[test]
 fn program_and_library_agree_on_random_traffic_of_both_families() -> Result<()> {
     agree(&Scene { world: busy_world_of_both_families(), traffic: random_of_both_families })
+}
+
+/// The plain model of the balancer has nothing against what either of them does.
+#[test]
+fn program_library_and_oracle_agree() -> Result<()> {
+    let seed = first_seed();
+    println!("XLVS_SEED={seed}");
+    let mut seeds = Random::from_seed(seed);
+    let (mut program, mut library, mut reached) = (Program::load()?, Native::new()?, Reached::new());
+    for _ in 0..sequences(SEQUENCES) {
+        run(seeds.next(), &mut [&mut program, &mut library], &mut reached)?;
+    }
+    println!("{reached:?}");
+    Ok(())
 }
 
 fn agree(scene: &Scene) -> Result<()> {
@@ -128,27 +144,15 @@ fn compare(
             }
         }
     }
-    let (kernel, native) = (program.arrays.flows.words(), library.arrays.flows.words());
-    let differing = kernel.iter().zip(native).filter(|(a, b)| a.load() != b.load()).count();
-    ensure!(differing == 0, "sequence {seed}: {differing} slots of the flow table differ");
-    Ok(())
-}
-
-/// Fills every place, so that each newcomer must find one to give way. Half the buckets are of one class each, for a
-/// bucket of everything always has somebody who has expired.
-fn crowd(seed: u64, servers: u64, slots: &[Word]) {
-    let mut random = Random::from_seed(seed);
-    // Class and age as the tick at which engines begin has them: nobody is old.
-    let young = [(0_u64, 1000 & 0x7f), (1, 1000 / 64), (2, 1000 / 64), (3, 1000 & 0xff)];
-    for bucket in slots.chunks(8) {
-        let (class, age) = young[random.below(4) as usize];
-        let mixed = random.below(2) == 0;
-        for slot in bucket {
-            let word = (1 + random.below(servers)) << Slot::SERVER_SHIFT | random.next() >> 16;
-            let (kept, parts) = (!(0x3ff << 38), class << 46 | age << 38);
-            slot.store(if mixed { word } else { word & kept | parts });
-        }
+    let (one, other) = (&program.arrays, &library.arrays);
+    for (what, kernel, native) in [
+        ("slots of the flow table", one.flows.words(), other.flows.words()),
+        ("notes about datagrams", one.fragments.words(), other.fragments.words()),
+    ] {
+        let differing = kernel.iter().zip(native).filter(|(a, b)| a.load() != b.load()).count();
+        ensure!(differing == 0, "sequence {seed}: {differing} {what} differ");
     }
+    Ok(())
 }
 
 fn deviations(kernel: &Observation, native: &Observation) -> Vec<String> {

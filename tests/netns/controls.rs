@@ -2,11 +2,14 @@
 //! did not report this, it would report nothing.
 
 use std::thread::sleep;
+use std::time::Duration;
+
+use xlvs_tests::traffic::{HandshakePlan, handshakes};
 
 use crate::crowd::Crowd;
 use crate::run::Run;
 use crate::site::{Site, WEB};
-use crate::survival::MISS_TABLE_FOLLOWS;
+use crate::survival::{MISS_TABLE_FOLLOWS, newcomers};
 
 const CONNECTIONS: usize = 200;
 
@@ -43,4 +46,25 @@ fn with_new_pins_connections_break_whose_pick_changed() {
     let [busy, idle] = crowd.broken("new pins, another server");
     // The echoing ones also spoke while nothing was attached, and the director's own kernel answered.
     assert!(LOST.contains(&idle) && busy >= LOST.start, "{busy} and {idle} of {CONNECTIONS} broke");
+}
+
+#[test]
+fn without_the_pinned_stages_nobody_new_gets_in_while_the_agent_is_dead() {
+    let site = Site::nat(2);
+    let _servers = site.serve_all();
+    site.configure(site.web_of(&[0, 1]));
+    let mut run = Run::start(&site);
+    let crowd = Crowd::open(&site, WEB, CONNECTIONS);
+    run.kill();
+    for array in run.stages() {
+        std::fs::remove_file(array).unwrap();
+    }
+    // The kernel empties the array a little later.
+    sleep(Duration::from_secs(1));
+    let report = handshakes(site.client(), &HandshakePlan::new(WEB, 20)).unwrap();
+    println!("without stages: {report}");
+    assert_eq!(report.opened(), 0);
+    run.up();
+    crowd.unbroken("stages lost, and a new agent");
+    newcomers(&site);
 }

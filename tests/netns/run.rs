@@ -1,6 +1,7 @@
 //! xlvs at work on a site, and its books: every frame that the program was given has exactly one verdict.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ impl<'a> Run<'a> {
     pub fn adopt(&mut self, agent: Agent) {
         self.agent = Some(agent);
         self.meter.look().unwrap();
-        for interface in self.site.topology.director_interfaces() {
+        for interface in self.site.topology.director_devices() {
             let found = attachment(self.site.director(), interface).unwrap();
             let mode = found.unwrap_or_else(|| panic!("nothing is attached to {interface}")).mode;
             assert_eq!(mode, Mode::Native, "{interface}");
@@ -69,6 +70,12 @@ impl<'a> Run<'a> {
         self.site.installation.ok(&["down"]).unwrap();
         self.agent = None;
         self.meter = meter(self.site);
+    }
+
+    /// The pinned arrays of programs: one while nothing is being exchanged.
+    pub fn stages(&self) -> Vec<PathBuf> {
+        let pins = fs::read_dir(self.site.installation.pins().join("stages")).unwrap();
+        pins.map(|pin| pin.unwrap().path()).collect()
     }
 
     pub fn status(&self) -> Value {
@@ -120,5 +127,5 @@ impl Drop for Run<'_> {
 }
 
 fn meter(site: &Site) -> Meter<'_> {
-    Meter::start(site.director(), site.topology.director_interfaces()).unwrap()
+    Meter::start(site.director(), site.topology.director_devices()).unwrap()
 }

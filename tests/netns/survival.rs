@@ -79,6 +79,7 @@ fn ten_swaps_between_programs() {
         newcomers(&site);
     });
     crowd.survived("ten swaps");
+    assert_eq!(run.stages().len(), 1, "of those that were exchanged, no stage is left");
 }
 
 #[test]

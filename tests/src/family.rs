@@ -29,6 +29,7 @@ impl Family {
     }
 
     /// As `ip` is told.
+    #[cfg(feature = "rig")]
     pub(crate) fn flag(self) -> &'static str {
         match self {
             Self::V4 => "-4",

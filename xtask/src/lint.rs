@@ -1,8 +1,9 @@
-//! `cargo xtask lint` and `ci`: format, clippy, documentation; then everything `test` does.
+//! `cargo xtask lint` and `ci`: format, clippy, documentation; then a short fuzz, and everything `test` does.
 
 use anyhow::Result;
 
 use crate::build;
+use crate::fuzz;
 use crate::step;
 use crate::test::{self, Selection, suites};
 use crate::workspace::Workspace;
@@ -42,8 +43,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     step::run_openly("building the documentation", &mut cargo)
 }
 
-/// What a change must pass: lint, then all tests.
+/// What a change must pass: lint, a short fuzz, then all tests.
 pub(crate) fn ci(workspace: &Workspace) -> Result<()> {
     run(workspace)?;
+    fuzz::run(workspace, &fuzz::Wish::SHORT)?;
     test::run(workspace, &Selection { only: &[], arguments: &[] })
 }

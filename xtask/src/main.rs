@@ -7,8 +7,10 @@ mod apt;
 mod build;
 mod deb822;
 mod demo;
+mod fuzz;
 mod guest;
 mod lint;
+mod mutants;
 mod outcome;
 mod packages;
 mod privilege;
@@ -64,9 +66,13 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Put arbitrary frames through the data path, guided by coverage, under the address sanitizer
+    Fuzz(fuzz::Wish),
+    /// Change one thing at a time in the data path and see whether the native tests notice
+    Mutants(mutants::Wish),
     /// Check format, lints and documentation
     Lint,
-    /// All a change must pass: lint, then test
+    /// All a change must pass: lint, a short fuzz, then test
     Ci,
 }
 
@@ -89,6 +95,8 @@ fn run(task: Task) -> Result<()> {
             test::run(&workspace, &test::Selection { only: &only, arguments: &arguments })
         }
         Task::Guest { suite, arguments } => guest::run(&workspace, suite.as_deref(), &arguments),
+        Task::Fuzz(wish) => fuzz::run(&workspace, &wish),
+        Task::Mutants(wish) => mutants::run(&workspace, &wish),
         Task::Lint => lint::run(&workspace),
         Task::Ci => lint::ci(&workspace),
     }

@@ -21,8 +21,8 @@ use suites::{NATIVE, Suite, Target};
 /// Longer than any suite may take; it then is stopped, and counts as failed.
 const SUITE_LIMIT_SECONDS: u32 = 900;
 
-/// What a caller may ask of the suites: loads of full length, a random seed that was printed.
-const WISHES: [&str; 2] = ["XLVS_LONG", "XLVS_SEED"];
+/// What a caller may ask of the suites: loads of full length, a random seed that was printed, more random sequences.
+const WISHES: [&str; 3] = ["XLVS_LONG", "XLVS_SEED", "XLVS_SEQUENCES"];
 
 /// Which suites, and which tests in them.
 pub(crate) struct Selection<'a> {

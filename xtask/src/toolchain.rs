@@ -20,7 +20,7 @@ use crate::workspace::Workspace;
 use crate::wrapper;
 
 /// What bpf-linker 0.10.3 reads; a compiler of another major emits bitcode it refuses.
-const LLVM_MAJOR: u32 = 22;
+pub(crate) const LLVM_MAJOR: u32 = 22;
 
 /// Where the eBPF compiler comes from.
 #[derive(Clone, Copy, ValueEnum)]

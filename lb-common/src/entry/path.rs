@@ -62,6 +62,12 @@ impl Path {
         true
     }
 
+    /// Nobody's way any more.
+    pub fn clear(&self) {
+        self.client.store(0);
+        self.next_hop.store(0);
+    }
+
     #[inline(always)]
     const fn key(client: Addr) -> u64 {
         let w = client.words();

@@ -28,7 +28,7 @@ impl Pulse {
     /// Whether one more message may be sent in this tick; counts it.
     #[inline(always)]
     pub fn may_answer(&mut self, now: Now) -> bool {
-        let tick = u64::from(now.ticks()) + 1;
+        let tick = now.ticks() + 1;
         if self.tick != tick {
             (self.tick, self.answers) = (tick, 0);
         }

@@ -29,8 +29,12 @@ impl ServerState {
     pub const SHARED: u16 = 32;
     /// No longer configured; kept until its connections have ended.
     pub const REMOVED: u16 = 64;
+    /// Its connections are ended: whoever speaks on one is told by a RST from the VIP.
+    pub const RESETS: u16 = 128;
+    /// Its service limits the packets of each source.
+    pub const METERED: u16 = 256;
     /// Reached through a tunnel, which has an entry of its own.
-    pub const TUNNEL: u16 = 128;
+    pub const TUNNEL: u16 = 512;
 
     #[must_use]
     #[inline(always)]

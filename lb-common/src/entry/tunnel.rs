@@ -98,8 +98,8 @@ impl Tunnel {
         if word == 0 {
             return way.room;
         }
-        let (room, tick) = (word as u16, (word >> 32) as u32);
-        let is_old = now.ticks().wrapping_sub(tick) > Self::LEARNED_TICKS;
+        let (room, tick) = (word as u16, word >> 32);
+        let is_old = now.ticks().wrapping_sub(tick) > u64::from(Self::LEARNED_TICKS);
         if is_old || room > way.room { way.room } else { room }
     }
 
@@ -110,7 +110,7 @@ impl Tunnel {
         if room < Self::LEAST_ROOM || room >= u32::from(self.room(way, now)) {
             return false;
         }
-        self.learned.store(u64::from(room) | u64::from(now.ticks()) << 32);
+        self.learned.store(u64::from(room) | now.ticks() << 32);
         true
     }
 

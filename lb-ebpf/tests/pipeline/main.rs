@@ -1,12 +1,15 @@
 //! The pipeline as a library, run over ordinary memory: nothing here needs the kernel.
 
+mod against_the_oracle;
 mod bytes;
 mod callers;
 mod cases;
 mod collisions;
 mod conformance;
+mod corpus;
 mod day_one;
 mod flood;
+mod hostile;
 mod one_server;
 mod oracle;
 mod seen;

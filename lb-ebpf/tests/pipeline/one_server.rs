@@ -7,7 +7,7 @@ use xlvs_tests::datapath::cases::people::*;
 use xlvs_tests::datapath::maps::LIMITS;
 use xlvs_tests::datapath::world::{Mode, Server, Service, Side, World};
 use xlvs_tests::datapath::{Engine as _, Native};
-use xlvs_tests::packet::{Ipv4, Tcp, TcpFlags};
+use xlvs_tests::packet::{Icmp, Ipv4, Tcp, TcpFlags};
 
 use super::seen::{field, run};
 
@@ -18,6 +18,12 @@ enum Deed {
         flags: u8,
         sequence: u32,
         payload: u8,
+    },
+    /// An ICMP error about the connection, from nowhere in particular, with so much of the quote missing.
+    Error {
+        kind: u8,
+        code: u8,
+        cut: u8,
     },
     Pass(u32),
     /// New weights of all servers in the select table, and in the miss table if it follows.
@@ -38,6 +44,8 @@ fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         6 => (flags, any::<u32>(), 0_u8..50)
             .prop_map(|(flags, sequence, payload)| Deed::Segment { flags, sequence, payload }),
+        1 => (prop_oneof![Just(3_u8), Just(11), Just(12)], 0_u8..6, 0_u8..60)
+            .prop_map(|(kind, code, cut)| Deed::Error { kind, code, cut }),
         2 => (1_u32..6).prop_map(Deed::Pass),
         1 => (any::<[bool; 4]>(), any::<bool>())
             .prop_map(|(on, miss_follows)| Deed::Weights { now: on.map(u32::from), miss_follows }),
@@ -128,6 +136,23 @@ impl Connection {
                         &from_server(Ipv4::new(self.address, CLIENT, segment(port, PORT))),
                     );
                 }
+            }
+            Deed::Error { kind, code, cut } => {
+                let port = if self.mode == Mode::Nat { 8080 } else { 80 };
+                let mut quote = if by_client {
+                    Ipv4::new(VIP, CLIENT, answer(80)).bytes()
+                } else {
+                    Ipv4::new(CLIENT, self.address, data(port)).bytes()
+                };
+                quote.truncate(quote.len() - usize::from(*cut).min(quote.len()));
+                let (from, to) = if by_client { (CLIENT, VIP) } else { (self.address, CLIENT) };
+                let error = Ipv4::new(from, to, Icmp::new(*kind, *code, [0; 4], quote));
+                let (side, frame) = if by_client {
+                    (Side::Front, client_frame(error))
+                } else {
+                    (Side::Back, from_server(error))
+                };
+                run(&mut self.native, side, &frame);
             }
             Deed::Pass(ticks) => self.native.pass(*ticks).unwrap(),
             Deed::Weights { now, miss_follows } => {

@@ -118,6 +118,8 @@ mod tests {
             tunnel: None,
             ports: vec![Port::from_host(vip_port)],
             reject: true,
+            access: std::sync::Arc::default(),
+            limits: crate::config::Limits::default(),
             table_size: 101,
             servers: vec![DesiredServer {
                 name: "rs1".into(),
@@ -125,6 +127,7 @@ mod tests {
                 address: Addr::v4([10, 0, 0, 1]),
                 port: Port::from_host(server_port),
                 weight: 1,
+                resets: false,
                 standing: Standing::default(),
             }],
         }

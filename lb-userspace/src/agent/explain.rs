@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::entry::{EndpointKey, Server, ServerState, Service, Settings};
+use lb_common::entry::{EndpointKey, Rule, Server, ServerState, Service, Settings};
 use lb_common::identity::FlowId;
 use lb_common::net::{Addr, Port, Protocol, Tuple};
 use lb_common::pick::{Extent, id_in_word};
@@ -98,10 +98,24 @@ impl Agent {
         }
         let exact = maps.listeners.get(&EndpointKey::new(vip, tuple.vip_port, protocol), 0);
         let number = exact.or_else(|_| maps.listeners.get(&EndpointKey::new(vip, Port::ANY, protocol), 0));
-        let Some(service) = number.ok().and_then(|number| maps.services.get(number)) else {
+        let Some(service) = number.as_ref().ok().and_then(|number| maps.services.get(*number)) else {
             why.push(format!("no service listens on port {} of the VIP", query.destination.port()));
             return none(why, Verdict::PassedNoService);
         };
+        let access = number.ok().and_then(|number| self.installation.access_of(number));
+        if let Some((prefix, rule)) = access.and_then(|access| access.rule(query.source.ip())) {
+            if rule == Rule::Deny {
+                why.push(format!("the service's lists deny {prefix}"));
+                return none(why, Verdict::DroppedDenied);
+            }
+            why.push(format!("the service's lists allow {prefix}"));
+        }
+        if service.limits.load() != 0 {
+            why.push(
+                "the service has limits; whether a packet is within them depends on those before it"
+                    .to_owned(),
+            );
+        }
         let (select, miss) = (service.select.load(), service.miss.load());
         if select != miss {
             why.push("select and miss table differ at the moment; a SYN goes by the select table".to_owned());

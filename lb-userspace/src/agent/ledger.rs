@@ -288,6 +288,7 @@ mod tests {
             address: Addr::v4([10, 0, 0, last]),
             port: Port::from_host(80),
             weight: 1,
+            resets: false,
             standing: Standing::default(),
         };
         vec![DesiredService {
@@ -302,6 +303,8 @@ mod tests {
             tunnel: None,
             ports: vec![Port::from_host(80)],
             reject: true,
+            access: std::sync::Arc::default(),
+            limits: crate::config::Limits::default(),
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

@@ -76,6 +76,8 @@ mod tests {
             port_of: None,
             lower: None,
             xdp: None,
+            vlan: None,
+            bond_mode: None,
         };
         let route = Route { ifindex: 3, via: server, source: "192.0.2.9".parse().ok(), mtu };
         View { links: [(3, link)].into(), routes: [(server, route)].into(), ..View::default() }

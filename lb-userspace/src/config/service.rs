@@ -1,10 +1,16 @@
 //! `[[service]]` and `[defaults]`: listeners, their servers, and what all services share.
 
+use std::sync::Arc;
+
+use super::access::{self, Access};
 use super::address::Vip;
 use super::choice;
 use super::health::{self, Checked, PortToCheck};
+use super::limits::{self, Limits};
 use super::listed;
-use super::model::{Health, ListenPort, Listener, Listening, Mode, OnNoServer, Protocol, Scheduler, Service};
+use super::model::{
+    Health, ListenPort, Listener, Listening, Mode, OnNoServer, OnServerDown, Protocol, Scheduler, Service,
+};
 use super::name::ServiceName;
 use super::port;
 use super::server;
@@ -33,6 +39,9 @@ pub(super) struct Draft<'a> {
     pub(super) tunnel: Result<Option<Tunnel>, Reported>,
     scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
+    on_server_down: Result<OnServerDown, Reported>,
+    access: Result<Access, Reported>,
+    limits: Result<Limits, Reported>,
     health: Result<Health, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
@@ -57,16 +66,15 @@ impl<'a> Defaults<'a> {
         let tunnel = table.read("tunnel", tunnel::read_table);
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
+        let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
+        let access = access::read(&table);
+        let limits = limits::read(&table);
         let health =
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
-        vip.and(port.map(drop))
-            .and(protocol.map(drop))
-            .and(mode)
-            .and(tunnel.map(drop))
-            .and(scheduler)
-            .and(on_no_server)?;
-        health.map(drop).and(server)
+        vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
+        tunnel.map(drop).and(on_server_down)?;
+        access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
     }
 }
 
@@ -84,6 +92,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
     let tunnel = tunnel::read(&table, mode.ok());
     let scheduler = table.read_or("scheduler", Scheduler::Maglev, choice::read);
     let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
+    let on_server_down = table.read_or("on_server_down", OnServerDown::Keep, choice::read);
     let listen = ports.as_ref().ok().map(|ports| listed::values(ports));
     let (servers, has_servers) = read_servers(own, defaults, mode.ok(), listen.as_deref());
     let checked = Checked {
@@ -100,6 +109,9 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         tunnel,
         scheduler,
         on_no_server,
+        on_server_down,
+        access: access::read(&table),
+        limits: limits::read(&table),
         health: read_health(own, defaults, checked),
         servers,
         has_servers,
@@ -144,6 +156,9 @@ impl<'a> Draft<'a> {
             tunnel: self.tunnel?,
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
+            on_server_down: self.on_server_down?,
+            access: Arc::new(self.access?),
+            limits: self.limits?,
             health: self.health?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })

@@ -8,22 +8,25 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::clock::TICK_NS;
-use lb_common::entry::{Counters, EndpointKey, Path, Sharers, Tally};
+use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, Refusals, Rule, Sharers, Tally};
+use lb_common::fragments;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::stage::{ENTRY, Stage};
 use lb_common::verdict::{Event, Verdict};
+use lb_common::wire::Wire;
 use nix::time::{ClockId, clock_gettime};
 
-use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry};
+use super::maps::{Arrays, Keyed, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
 use super::region::{Region, Value};
 use super::world::{Side, World};
-use super::{Engine, FIRST_TICK};
+use super::{Engine, FIRST_TICK, named, refused};
 use crate::family::Family;
 use crate::fixture::Observation;
 use crate::namespace::{Group, Namespace};
@@ -39,9 +42,11 @@ pub struct Program {
     verdicts: PerCpuArray<MapData, Tally>,
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
+    refusals: PerCpuArray<MapData, Refusals>,
     /// What the counters showed after the last run.
     seen: Seen,
     names: Vec<String>,
+    services: Vec<String>,
     agent_lives: bool,
     indices: [u32; 2],
     namespace: Namespace,
@@ -52,12 +57,16 @@ struct Seen {
     verdicts: Vec<u64>,
     events: Vec<u64>,
     servers: Vec<Counters>,
+    refusals: Vec<Refusals>,
 }
 
 struct HashMaps {
     listeners: HashMap<MapData, EndpointKey, u32>,
     backends: HashMap<MapData, EndpointKey, Sharers>,
     locals: HashMap<MapData, Addr, u32>,
+    vlans: HashMap<MapData, Wire, u32>,
+    devices: DevMap<MapData>,
+    lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
 }
 
 /// The bytes of the object under test.
@@ -78,6 +87,9 @@ pub fn open() -> Result<Ebpf> {
         ("TUNNELS", SERVERS),
         ("BACKENDS", SERVERS),
         ("SERVICES", SERVICES),
+        ("REFUSALS", SERVICES),
+        ("LIMITS", SERVICES),
+        ("SOURCES", SOURCE_SETS),
         ("LISTENERS", SERVICES * 2),
         ("TABLES", TABLE_WORDS),
     ];
@@ -143,12 +155,17 @@ impl Program {
                 listeners: take(&mut ebpf, "LISTENERS")?,
                 backends: take(&mut ebpf, "BACKENDS")?,
                 locals: take(&mut ebpf, "LOCALS")?,
+                vlans: take(&mut ebpf, "VLANS")?,
+                devices,
+                lists: take(&mut ebpf, "LISTS")?,
             },
             verdicts: take(&mut ebpf, "VERDICTS")?,
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
+            refusals: take(&mut ebpf, "REFUSALS")?,
             seen: Seen::default(),
             names: Vec::new(),
+            services: Vec::new(),
             agent_lives: true,
             indices,
             namespace,
@@ -167,11 +184,15 @@ impl Program {
     fn counted(&self) -> Result<Seen> {
         let events = 0..Event::ALL.len() as u32;
         let servers = 1..=self.names.len() as u32;
+        let services = 0..self.services.len() as u32;
         Ok(Seen {
             verdicts: self.verdicts()?,
             events: events.map(|i| Ok(self.events.get(&i, 0)?.iter().sum())).collect::<Result<_>>()?,
             servers: servers
                 .map(|i| Ok(self.counters.get(&i, 0)?.iter().fold(Counters::default(), |a, b| a + *b)))
+                .collect::<Result<_>>()?,
+            refusals: services
+                .map(|i| Ok(self.refusals.get(&i, 0)?.iter().fold(Refusals::default(), |a, b| a + *b)))
                 .collect::<Result<_>>()?,
         })
     }
@@ -233,12 +254,6 @@ const fn name_of(side: Side) -> &'static str {
     }
 }
 
-/// A server's counters under the names that fixtures use.
-pub(super) fn named(server: &str, counters: Counters) -> impl Iterator<Item = (String, i64)> {
-    let fields = ["connections", "packets_in", "bytes_in", "packets_out", "bytes_out"];
-    fields.into_iter().zip(counters.to_array()).map(move |(field, n)| (format!("{server}.{field}"), n as i64))
-}
-
 fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
     Ok(Arrays {
         settings: array(ebpf, "SETTINGS", 1)?,
@@ -251,7 +266,10 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         tunnels: array(ebpf, "TUNNELS", SERVERS)?,
         tables: array(ebpf, "TABLES", TABLE_WORDS)?,
         paths: array(ebpf, "PATHS", Path::SETS)?,
+        fragments: array(ebpf, "FRAGMENTS", fragments::SETS)?,
         interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
+        limits: array(ebpf, "LIMITS", SERVICES)?,
+        sources: array(ebpf, "SOURCES", SOURCE_SETS)?,
     })
 }
 
@@ -281,6 +299,16 @@ impl Keyed for HashMaps {
         self.locals.insert(addr, 1, 0).context("cannot add a local address")
     }
 
+    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()> {
+        self.devices.set(PortNumber::of_interface(index).index(), wire.device, None, 0)?;
+        self.vlans.insert(wire, index, 0).context("cannot add a VLAN interface")
+    }
+
+    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()> {
+        let key = Key::new(prefix.prefix_len(), prefix.data());
+        self.lists.insert(&key, rule as u32, 0).context("cannot add a prefix")
+    }
+
     fn clear(&mut self) -> Result<()> {
         for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
             self.listeners.remove(&key)?;
@@ -290,6 +318,12 @@ impl Keyed for HashMaps {
         }
         for key in self.locals.keys().collect::<Result<Vec<_>, _>>()? {
             self.locals.remove(&key)?;
+        }
+        for key in self.vlans.keys().collect::<Result<Vec<_>, _>>()? {
+            self.vlans.remove(&key)?;
+        }
+        for key in self.lists.keys().collect::<Result<Vec<_>, _>>()? {
+            self.lists.remove(&key)?;
         }
         Ok(())
     }
@@ -310,6 +344,7 @@ impl Engine for Program {
         self.agent_lives = world.agent_lives;
         self.arrays.install(world, &mut self.keyed, self.indices, machine_ns()?)?;
         self.names = world.servers.iter().map(|(_, server)| server.name.to_owned()).collect();
+        self.services = world.services.iter().map(|service| service.name.to_owned()).collect();
         let mut lines = String::new();
         for (address, hop) in &world.routes {
             let (device, mac) = (name_of(hop.side), hop.mac.map(|byte| format!("{byte:02x}")).join(":"));
@@ -345,6 +380,10 @@ impl Engine for Program {
             let (now, before) = (now.to_array(), before.to_array());
             let grown = Counters::from_array(std::array::from_fn(|i| now[i] - before[i]));
             counters.extend(named(name, grown));
+        }
+        for (name, (now, before)) in self.services.iter().zip(now.refusals.iter().zip(before.refusals)) {
+            let (now, before) = (now.to_array(), before.to_array());
+            counters.extend(refused(name, Refusals::from_array(std::array::from_fn(|i| now[i] - before[i]))));
         }
         observation.counters = counters;
         Ok(observation)

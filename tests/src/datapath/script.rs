@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
+use lb_common::slot::Slot;
+use lb_common::word::Word;
+
 use super::world::{Hop, Server, Service, Side, World, mac_of};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Transport, Udp};
 use crate::random::Random;
@@ -89,6 +92,23 @@ fn world_of(address: Addresses) -> World {
     })
 }
 
+/// Fills every place, so that each newcomer must find one to give way. Half the buckets are of one class each, for a
+/// bucket of everything always has somebody who has expired.
+pub fn crowd(seed: u64, servers: u64, slots: &[Word]) {
+    let mut random = Random::from_seed(seed);
+    // Class and age as the tick at which engines begin has them: nobody is old.
+    let young = [(0_u64, 1000 & 0x7f), (1, 1000 / 64), (2, 1000 / 64), (3, 1000 & 0xff)];
+    for bucket in slots.chunks(8) {
+        let (class, age) = young[random.below(4) as usize];
+        let mixed = random.below(2) == 0;
+        for slot in bucket {
+            let word = (1 + random.below(servers)) << Slot::SERVER_SHIFT | random.next() >> 16;
+            let (kept, parts) = (!(0x3ff << 38), class << 46 | age << 38);
+            slot.store(if mixed { word } else { word & kept | parts });
+        }
+    }
+}
+
 /// So many acts in the busy world. Clients and ports are few, so that connections are met again.
 #[must_use]
 pub fn random(seed: u64, acts: usize) -> Vec<Act> {
@@ -150,7 +170,10 @@ fn change(random: &mut Random, world: &mut World) {
 }
 
 fn frame(random: &mut Random, address: Addresses) -> Act {
-    let client = address(1, 1 + random.below(4) as u8);
+    let client = match random.below(60) {
+        0 => impossible(random, address),
+        _ => address(1, 1 + random.below(4) as u8),
+    };
     let client_port = 40_000 + random.below(6) as u16;
     let from_client = random.below(5) < 3;
     let (source, destination, transport, side, port) = if from_client {
@@ -199,7 +222,8 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     };
     let mut frame = Frame::new(mac_of(source), side.mac(), packet);
     if random.below(10) == 0 {
-        frame = frame.vlan(random.below(4096) as u16);
+        // A priority alone, or a VLAN that the director has not.
+        frame = frame.vlan([random.below(8) << 13, random.below(4096)][random.below(2) as usize] as u16);
     }
     let mut bytes = frame.bytes();
     if random.below(10) == 0 {
@@ -213,12 +237,24 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     Act::Frame(side, bytes)
 }
 
+/// Who cannot be a client: a VIP, or nobody at all.
+fn impossible(random: &mut Random, address: Addresses) -> IpAddr {
+    let vip = address(1, VIPS[random.below(3) as usize]);
+    match (vip, random.below(3)) {
+        (_, 0) => vip,
+        (IpAddr::V4(_), 1) => Ipv4Addr::LOCALHOST.into(),
+        (IpAddr::V4(_), _) => Ipv4Addr::BROADCAST.into(),
+        (IpAddr::V6(_), 1) => Ipv6Addr::LOCALHOST.into(),
+        (IpAddr::V6(_), _) => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
+    }
+}
+
 /// Now and then what a packet may be as well.
 fn unusual(random: &mut Random, packet: Ipv4) -> Ipv4 {
     match random.below(12) {
         0 => packet.ttl(random.below(3) as u8),
         1 => packet.options(vec![1; 4 * (1 + random.below(10) as usize)]),
-        2 if random.below(3) == 0 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
+        2 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
         _ => packet,
     }
 }

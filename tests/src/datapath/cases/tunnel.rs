@@ -1,5 +1,9 @@
 //! Tunnels: the client's packet whole within one of the director's own.
 
+mod parts;
+mod policies;
+mod vlan;
+
 use std::net::IpAddr;
 
 use lb_common::entry;
@@ -66,6 +70,46 @@ impl Kind {
         Inside { kind: self, hops, class: 0, dont_fragment: true, transport: transport.into() }
     }
 
+    /// The packet of the tunnel around this one.
+    fn around(self, inner: &Network, class: u8, entropy: u32) -> Network {
+        let (bytes, protocol) = match inner {
+            Network::Ipv4(packet) => (packet.bytes(), 4),
+            Network::Ipv6(packet) => (packet.bytes(), 41),
+            _ => unreachable!("only IP goes into tunnels"),
+        };
+        let transport = match self.gue {
+            Some(port) => Udp::new(0xc000 | entropy as u16, port, bytes).without_checksum().into(),
+            None => Transport::Raw { protocol, bytes },
+        };
+        match (self.source, self.server) {
+            (IpAddr::V4(source), IpAddr::V4(server)) => {
+                let packet = Ipv4::new(source, server, transport);
+                Ipv4 { traffic_class: class, identification: 0, ..packet }.into()
+            }
+            (IpAddr::V6(source), IpAddr::V6(server)) => {
+                let label = entropy & 0xf_ffff;
+                Ipv6::new(source, server, transport).traffic_class(class).flow_label(label).into()
+            }
+            _ => unreachable!("source and server are of one family"),
+        }
+    }
+
+    /// What the client is told of this packet if no more than `room` bytes fit.
+    fn answer(self, packet: &[u8], room: usize) -> Vec<u8> {
+        let start = &packet[..packet.len().min(512)];
+        match (self.vip, self.client) {
+            (IpAddr::V4(vip), IpAddr::V4(client)) => {
+                let packet = Ipv4::new(vip, client, Icmp::fragmentation_needed(room as u16, start));
+                at_client(Ipv4 { identification: 0, ..packet })
+            }
+            (IpAddr::V6(vip), IpAddr::V6(client)) => {
+                let icmp = Icmp::new(2, 0, (room as u32).to_be_bytes(), start).version_6();
+                at_client(Ipv6::new(vip, client, icmp))
+            }
+            _ => unreachable!("client and VIP are of one family"),
+        }
+    }
+
     /// What a whole connection has in common.
     fn entropy(self, protocol: net::Protocol, port: u16) -> u32 {
         let flow = test_key().flow_id(&Tuple {
@@ -125,13 +169,10 @@ impl Inside {
             None => Transport::Raw { protocol: if around_ipv4 { 4 } else { 41 }, bytes },
         };
         match (self.kind.source, self.kind.server) {
-            (IpAddr::V4(source), IpAddr::V4(server)) => Ipv4 {
-                traffic_class: self.class,
-                identification: if around_ipv4 { 0x4711 } else { 0 },
-                dont_fragment: self.dont_fragment || !around_ipv4,
-                ..Ipv4::new(source, server, transport)
+            (IpAddr::V4(source), IpAddr::V4(server)) => {
+                Ipv4 { traffic_class: self.class, identification: 0, ..Ipv4::new(source, server, transport) }
+                    .into()
             }
-            .into(),
             (IpAddr::V6(source), IpAddr::V6(server)) => {
                 let label = entropy & 0xf_ffff;
                 Ipv6::new(source, server, transport).traffic_class(self.class).flow_label(label).into()
@@ -142,19 +183,7 @@ impl Inside {
 
     /// What the client is told if no more than `room` bytes fit.
     fn answer(&self, room: usize) -> Vec<u8> {
-        let packet = &self.sent()[14..];
-        let start = &packet[..packet.len().min(512)];
-        match (self.kind.vip, self.kind.client) {
-            (IpAddr::V4(vip), IpAddr::V4(client)) => {
-                let packet = Ipv4::new(vip, client, Icmp::fragmentation_needed(room as u16, start));
-                at_client(Ipv4 { identification: 0, ..packet })
-            }
-            (IpAddr::V6(vip), IpAddr::V6(client)) => {
-                let icmp = Icmp::new(2, 0, (room as u32).to_be_bytes(), start).version_6();
-                at_client(Ipv6::new(vip, client, icmp))
-            }
-            _ => unreachable!("client and VIP are of one family"),
-        }
+        self.kind.answer(&self.sent()[14..], room)
     }
 
     /// The frame that goes to the server.
@@ -175,7 +204,9 @@ fn filling(kind: Kind, length: usize) -> Inside {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = Kind::all().into_iter().flat_map(of_kind).collect();
+    let of_all =
+        |kind| [of_kind(kind), vlan::cases(kind), parts::cases(kind), policies::cases(kind)].concat();
+    let mut cases: Vec<Case> = Kind::all().into_iter().flat_map(of_all).collect();
     let ipv4 = Kind::all()[0];
     cases.extend(of_ipv4(ipv4));
     cases.extend([ipv4, Kind { gue: Some(GUE), ..ipv4 }].map(without_a_way));
@@ -212,14 +243,6 @@ fn of_kind(kind: Kind) -> Vec<Case> {
                 Through(kind.packet(2, syn(80)).arrived())
             })
             .front(&kind.packet(1, syn(80)).sent(), "dropped_ttl", Dropped),
-        Case::new(kind.name("a VLAN tag stays, and the frame may go back"), {
-            World::of(kind.service(), [Server::at("rs1", kind.server, 80).in_front()])
-        })
-        .front(&tagged(&opening.sent()), "forwarded_tunnel", {
-            let mut expected = tagged(&opening.arrived());
-            expected[6..12].copy_from_slice(&Side::Front.mac());
-            Back(expected)
-        }),
         Case::new(kind.name("what fits to the byte goes through, and one byte more does not"), world.clone())
             .front(&fits.sent(), "forwarded_tunnel", Through(fits.arrived()))
             .front(&too_big.sent(), "replied_too_big", Back(too_big.answer(room)))
@@ -239,11 +262,6 @@ fn of_kind(kind: Kind) -> Vec<Case> {
             "dropped_no_server",
             Dropped,
         ),
-        Case::new(
-            kind.name("with a VLAN tag, whoever sends too much is told so with that tag"),
-            world.clone(),
-        )
-        .front(&tagged(&too_big.sent()), "replied_too_big", Back(tagged(&too_big.answer(room)))),
         Case::new(kind.name("a big datagram is answered, too"), {
             World::of(kind.service().udp(), [Server::at("rs1", kind.server, 80)])
         })
@@ -348,7 +366,7 @@ fn error_to_vip(kind: Kind) -> Case {
 fn of_ipv4(kind: Kind) -> Vec<Case> {
     let loose = Inside { dont_fragment: false, ..kind.packet(64, data(80)) };
     vec![
-        Case::new(kind.name("what may be fragmented may be so outside"), kind.world()).front(
+        Case::new(kind.name("what may be fragmented is not, once it is in the tunnel"), kind.world()).front(
             &loose.sent(),
             "forwarded_tunnel",
             Through(loose.arrived()),
@@ -380,8 +398,4 @@ fn without_a_way(kind: Kind) -> Case {
         "dropped_no_next_hop",
         Dropped,
     )
-}
-
-fn tagged(frame: &[u8]) -> Vec<u8> {
-    [&frame[..12], &[0x81, 0, 0x20, 7], &frame[12..]].concat()
 }

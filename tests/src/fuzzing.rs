@@ -1,0 +1,142 @@
+//! Any bytes as a story in a busy world: frames, ticks, servers that fail and come back.
+//!
+//! The fuzzer feeds it what it likes (`cargo xtask fuzz`), the native tests what the fuzzer found worth keeping. What must
+//! hold: nothing panics, no byte beyond the frame is touched (a frame's memory is exactly as long as the frame; the
+//! fuzzer runs under the address sanitizer), each frame has one verdict, what is passed or dropped is as it came in, and
+//! checksums that were right are right when the frame leaves.
+
+use std::cell::RefCell;
+
+use lb_common::verdict::Action;
+
+use crate::datapath::script::{Act, busy_world_of_both_families, crowd};
+use crate::datapath::world::{Side, World};
+use crate::datapath::{Engine as _, Native};
+use crate::oracle::soundness::is_sound;
+
+/// What a step does, in the upper bits of its first byte.
+const TICKS: u8 = 0x40;
+const STATE: u8 = 0x80;
+/// A frame whose length has a second byte.
+const LONG: u8 = 0x02;
+
+thread_local! {
+    /// Made once: a run must cost microseconds.
+    static WORLDS: RefCell<Vec<Native>> = RefCell::new(worlds());
+}
+
+/// Runs one input.
+///
+/// # Panics
+/// If the data path does what it must not.
+pub fn run(input: &[u8]) {
+    let Some((first, mut rest)) = input.split_first() else { return };
+    WORLDS.with_borrow_mut(|worlds| {
+        let chosen = usize::from(*first) % worlds.len();
+        let native = &mut worlds[chosen];
+        while let Some((step, after)) = step(rest) {
+            rest = after;
+            match step {
+                Step::Frame(side, frame) => try_frame(native, side, frame),
+                Step::Pass(ticks) => native.pass(ticks).expect("time passes"),
+                Step::State(server, flags) => native.disturb(server, flags),
+            }
+        }
+        native.forget();
+    });
+}
+
+/// The bytes that [`run`] reads as this story; changes of the world are left out.
+#[must_use]
+pub fn input_of(world: u8, acts: &[Act]) -> Vec<u8> {
+    let mut bytes = vec![world];
+    for act in acts {
+        match act {
+            Act::Frame(side, frame) => {
+                let long = if frame.len() > 0xff { LONG } else { 0 };
+                bytes.extend([*side as u8 | long, frame.len() as u8]);
+                if long != 0 {
+                    bytes.push((frame.len() >> 8) as u8);
+                }
+                bytes.extend(frame);
+            }
+            Act::Pass(ticks) => bytes.push(TICKS | (*ticks).min(0x3f) as u8),
+            Act::Change(_) => {}
+        }
+    }
+    bytes
+}
+
+enum Step<'a> {
+    Frame(Side, &'a [u8]),
+    Pass(u32),
+    /// These flags of a server's state are turned over.
+    State(u8, u8),
+}
+
+/// The first step of an input, and what follows it.
+fn step(input: &[u8]) -> Option<(Step<'_>, &[u8])> {
+    let (first, rest) = input.split_first()?;
+    if first & STATE != 0 {
+        let (flags, rest) = rest.split_first()?;
+        return Some((Step::State(first & !STATE, *flags), rest));
+    }
+    if first & TICKS != 0 {
+        return Some((Step::Pass(u32::from(first & !TICKS)), rest));
+    }
+    let side = if first & 1 == 0 { Side::Front } else { Side::Back };
+    let (length, rest) = rest.split_first()?;
+    let (more, rest) = if first & LONG == 0 {
+        (0, rest)
+    } else {
+        rest.split_first().map(|(more, rest)| (more & 7, rest))?
+    };
+    let length = usize::from(*length) | usize::from(more) << 8;
+    let (frame, rest) = rest.split_at(length.min(rest.len()));
+    Some((Step::Frame(side, frame), rest))
+}
+
+fn try_frame(native: &mut Native, side: Side, frame: &[u8]) {
+    let (verdict, _, output) = native.push(side, frame);
+    if verdict.action() != Action::Send {
+        assert!(output == frame, "{} changed the frame {frame:02x?} into {output:02x?}", verdict.name());
+        return;
+    }
+    let same = output.len() == frame.len() || verdict.name() == "replied_reset" && output.len() < frame.len();
+    assert!(same, "{}: {} bytes became {}", verdict.name(), frame.len(), output.len());
+    let sound = is_sound(&output) || !is_sound(frame);
+    assert!(sound, "{}: a checksum of {output:02x?}, made of {frame:02x?}, is wrong", verdict.name());
+}
+
+/// The worlds an input may choose from.
+fn worlds() -> Vec<Native> {
+    let busy = busy_world_of_both_families;
+    let empty = |world: World| {
+        world.with(|world| {
+            for (_, server) in &mut world.servers {
+                (server.weight, server.miss_weight) = (0, Some(0));
+            }
+        })
+    };
+    let lagging = |world: World| {
+        world.with(|world| {
+            for (number, (_, server)) in world.servers.iter_mut().enumerate() {
+                server.miss_weight = Some(number as u32 % 3);
+            }
+        })
+    };
+    let all = [
+        busy(),
+        lagging(busy()).with(|world| world.derive_udp = true),
+        lagging(busy()).with(|world| (world.flows, world.agent_lives) = (false, false)),
+        empty(busy()).with(|world| world.serving = false),
+    ];
+    let mut worlds: Vec<Native> =
+        all.iter().map(|world| Native::with(world).expect("memory for a world")).collect();
+    // Where each newcomer must find somebody to give way.
+    let mut crowded = Native::with(&lagging(busy())).expect("memory for a world");
+    crowd(1, busy().servers.len() as u64, crowded.arrays.flows.words());
+    crowded.rest();
+    worlds.push(crowded);
+    worlds
+}

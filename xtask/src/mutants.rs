@@ -1,0 +1,83 @@
+//! `cargo xtask mutants`: the data path with one thing changed at a time; the native tests should notice each.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::step;
+use crate::workspace::Workspace;
+
+/// cargo-mutants, built from its crate once, under target/tools.
+const VERSION: &str = "27.1.0";
+const BUILD_LIMIT: Duration = Duration::from_secs(1800);
+/// A mutant that runs for so long is caught by that, seconds.
+const TEST_LIMIT: &str = "240";
+/// Enough traffic to notice what is wrong on every packet of a kind.
+const SEQUENCES: &str = "20";
+/// The same traffic for every mutant, so that a survivor can be looked into.
+const SEED: &str = "1";
+/// Exit codes of cargo-mutants that say that all went well apart from mutants that survived or took too long.
+const SOME_SURVIVED: [i32; 2] = [2, 3];
+
+/// Which mutants.
+#[derive(clap::Args)]
+pub(crate) struct Wish {
+    /// Only files that match, such as lb-ebpf/src/parse.rs; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    file: Vec<String>,
+    /// One part of so many, such as 0/40: every fortieth mutant
+    #[arg(long, value_name = "PART/PARTS")]
+    shard: Option<String>,
+}
+
+/// Tries them; survivors are listed, and no error by themselves.
+pub(crate) fn run(workspace: &Workspace, wish: &Wish) -> Result<()> {
+    let program = ensure(workspace)?;
+    let mut cargo = workspace.cargo();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = program.parent().map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
+    cargo.env("PATH", std::env::join_paths(folders).context("putting PATH together")?);
+    // Outside the copies, so that what they depend on is compiled once.
+    cargo.env("CARGO_TARGET_DIR", workspace.target().join("mutants"));
+    cargo.env("XLVS_SEQUENCES", SEQUENCES).env("XLVS_SEED", SEED);
+    cargo.args(["mutants", "--jobs=1", "--no-shuffle", "--profile=mutants", "--timeout", TEST_LIMIT]);
+    cargo.args(["--package=lb-common", "--package=lb-ebpf", "--test-package=lb-common,lb-ebpf", "--output"]);
+    cargo.arg(workspace.target());
+    for file in &wish.file {
+        cargo.args(["--file", file]);
+    }
+    if let Some(shard) = &wish.shard {
+        cargo.args(["--sharding=round-robin", "--shard", shard]);
+    }
+    // Floods take most of the time and notice little that nothing else does.
+    cargo.args(["--", "--", "--skip=flood::"]);
+    let shown = step::shown(&cargo);
+    step::note("mutants", &shown);
+    let status = cargo.status().with_context(|| format!("starting {shown}"))?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(code) if SOME_SURVIVED.contains(&code) => {
+            step::note(
+                "mutants",
+                &format!("survivors: {}/mutants.out/missed.txt", workspace.target().display()),
+            );
+            Ok(())
+        }
+        _ => bail!("{shown} ended with {status}"),
+    }
+}
+
+fn ensure(workspace: &Workspace) -> Result<PathBuf> {
+    let _lock = workspace.lock_tools()?;
+    let root = workspace.tools().join(format!("cargo-mutants-{VERSION}"));
+    let program = root.join("bin/cargo-mutants");
+    if program.exists() {
+        return Ok(program);
+    }
+    let mut cargo = workspace.cargo();
+    cargo.args(["install", "cargo-mutants", "--version", VERSION, "--locked", "--root"]).arg(&root);
+    let what = format!("cargo-mutants {VERSION} from its crate (once, some minutes)");
+    step::run("build", &what, &mut cargo, &workspace.log("cargo-mutants"), Some(BUILD_LIMIT))?;
+    Ok(program)
+}
