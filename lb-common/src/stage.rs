@@ -21,13 +21,13 @@ pub enum Stage {
     Fragment = 3,
     /// Packets of stored connections of services that limit the packets of each source.
     Meter = 4,
-    /// Packets that do not fit into a tunnel.
-    TooBig = 5,
+    /// Packets that go no further, and whose sender is told.
+    Notice = 5,
 }
 
 impl Stage {
     pub const ALL: &'static [Self] =
-        &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter, Self::TooBig];
+        &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter, Self::Notice];
 
     /// The name of its program in the object.
     #[must_use]
@@ -38,7 +38,7 @@ impl Stage {
             Self::Icmp => "xlvs_icmp",
             Self::Fragment => "xlvs_fragment",
             Self::Meter => "xlvs_meter",
-            Self::TooBig => "xlvs_too_big",
+            Self::Notice => "xlvs_notice",
         }
     }
 }

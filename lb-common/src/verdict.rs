@@ -78,6 +78,8 @@ verdicts! {
     29 DroppedTooBig "dropped_too_big" Drop "Does not fit into the tunnel to the real server, and the sender could not be told.";
     30 RepliedTooBig "replied_too_big" Send "A client's packet that does not fit into the tunnel to its server was answered: send smaller ones.";
     31 PassedPathMtu "passed_path_mtu" Pass "A router said that less fits through a tunnel than was known; senders are told so from now on.";
+    32 RepliedTimeExceeded "replied_time_exceeded" Send "Time to live ran out at the director, and the client was told.";
+    33 RepliedUnreachable "replied_unreachable" Send "A datagram for a service without a usable server was answered: port unreachable.";
 }
 
 /// Room in the counters for verdicts to come.

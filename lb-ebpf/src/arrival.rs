@@ -29,8 +29,10 @@ impl Given {
     const ENDS: u64 = 1 << 31;
     /// Nobody has decided.
     pub const NOTHING: Self = Self(0);
-    /// No server, and the client is to be told.
+    /// No server, and the client is to be told: a segment's,
     pub const RESET: Self = Self::ended(Verdict::RepliedReset);
+    /// and a datagram's.
+    pub const UNREACHABLE: Self = Self::ended(Verdict::RepliedUnreachable);
 
     #[inline(always)]
     pub const fn to(server: ServerId) -> Self {
@@ -91,8 +93,12 @@ fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) ->
     }
     admission::admit(director, number, service, &tuple.client, segment)?;
     let Some(pick) = director.pick(service, tuple, flow, segment) else {
-        let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
-        return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });
+        return Err(match segment {
+            _ if service.flags.load() & Service::REJECT == 0 => Verdict::DroppedNoServer,
+            Segment::Syn => Verdict::RepliedReset,
+            Segment::Datagram => Verdict::RepliedUnreachable,
+            _ => Verdict::DroppedNoServer,
+        });
     };
     if matches!(segment, Segment::Syn | Segment::Datagram) {
         director.tables.count_connection(pick.server);

@@ -138,7 +138,7 @@ fn lead_to_server<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables:
     if given == Given::NOTHING {
         given = arrival::admit(frame, packet, tables);
     }
-    if given == Given::RESET {
+    if given == Given::RESET || given == Given::UNREACHABLE {
         // It would have to be made of the whole datagram.
         return Verdict::DroppedNoServer.into();
     }

@@ -133,11 +133,11 @@ pub struct Ports {
     pub destination: Field<2>,
 }
 
-/// The beginning of a packet, as far as an error about it quotes: little enough for any MTU, and more than any headers.
+/// The beginning of a packet, as far as an error about it quotes.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Start {
-    pub words: [Field<4>; 128],
+pub struct Start<const WORDS: usize> {
+    pub words: [Field<4>; WORDS],
 }
 
 /// The checksum of TCP or UDP, seen by itself.

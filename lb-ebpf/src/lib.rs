@@ -10,7 +10,7 @@
 //! arrival:  service ── lists and limits ── select ── flow (store) ── rewrite ── egress; no ports: icmp, fragment
 //! icmp:     errors by the packet they quote, pings of a VIP
 //! fragment: the first as a whole packet, the others after it
-//! too_big:  what does not fit into the tunnel to its server is answered
+//! notice:   what goes no further, and whose sender is told
 //! ```
 //! Everything here is plain Rust over [`frame::Frame`] and the questions of [`tables::Tables`]: no aya, no I/O. The same
 //! source is tested natively and compiled into the XDP programs by `main.rs`, one for each [stage](stages).
@@ -35,6 +35,7 @@ pub mod icmp;
 pub mod inbound;
 pub mod ip;
 pub mod link;
+pub mod notice;
 pub mod outbound;
 pub mod outcome;
 pub mod parse;
@@ -47,7 +48,6 @@ pub mod sharing;
 pub mod stages;
 pub mod tables;
 pub mod tags;
-pub mod too_big;
 pub mod tunnel;
 
 pub use outcome::{Door, Exit, Outcome};

@@ -48,8 +48,8 @@ pub fn xlvs_meter(context: XdpContext) -> u32 {
 }
 
 #[xdp(frags)]
-pub fn xlvs_too_big(context: XdpContext) -> u32 {
-    run(&context, stages::too_big)
+pub fn xlvs_notice(context: XdpContext) -> u32 {
+    run(&context, stages::notice)
 }
 
 /// One stage of a frame's way.
@@ -80,7 +80,7 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_ICMP => jump::<{ Stage::Icmp as u32 }>(context.ctx),
         Outcome::TO_FRAGMENT => jump::<{ Stage::Fragment as u32 }>(context.ctx),
         Outcome::TO_METER => jump::<{ Stage::Meter as u32 }>(context.ctx),
-        Outcome::TO_TOO_BIG => jump::<{ Stage::TooBig as u32 }>(context.ctx),
+        Outcome::TO_NOTICE => jump::<{ Stage::Notice as u32 }>(context.ctx),
         ended => return ended,
     }
     Verdict::Aborted.into()

@@ -44,7 +44,7 @@ impl Outcome {
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
     pub const TO_FRAGMENT: Self = Self::onward(Stage::Fragment);
     pub const TO_METER: Self = Self::onward(Stage::Meter);
-    pub const TO_TOO_BIG: Self = Self::onward(Stage::TooBig);
+    pub const TO_NOTICE: Self = Self::onward(Stage::Notice);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {

@@ -30,7 +30,7 @@ pub fn towards_server<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_left(frame, packet.shape)?;
+    has_hops_to_server(frame, packet.shape)?;
     let way = egress::to_server(packet, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
@@ -77,6 +77,16 @@ pub fn has_hops_left(frame: &Frame<'_>, shape: Shape) -> Result<(), Verdict> {
         Some(0 | 1) => Err(Verdict::DroppedTtl),
         Some(_) => Ok(()),
         None => Err(Verdict::Aborted),
+    }
+}
+
+/// The same on the way to a server, where the client is told.
+#[inline(always)]
+pub fn has_hops_to_server(frame: &Frame<'_>, shape: Shape) -> Result<(), Outcome> {
+    match ip::hop_limit(frame, shape) {
+        Some(0 | 1) => Err(Outcome::TO_NOTICE),
+        Some(_) => Ok(()),
+        None => Err(Verdict::Aborted.into()),
     }
 }
 

@@ -12,11 +12,11 @@ use crate::{
     arrival::{self, Given},
     fragments,
     frame::Frame,
-    icmp, inbound, outbound,
+    icmp, inbound, notice, outbound,
     parse::{self, Packet},
     path_mtu, reset,
     tables::Tables,
-    tags, too_big,
+    tags,
 };
 
 /// The whole way of one frame, as the kernel's tail calls make it.
@@ -29,7 +29,7 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Icmp => icmp(frame, tables),
             Stage::Fragment => fragment(frame, tables),
             Stage::Meter => meter(frame, tables),
-            Stage::TooBig => too_big(frame, tables),
+            Stage::Notice => notice(frame, tables),
         };
     }
     tags::finish(outcome, tables)
@@ -95,6 +95,9 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     if given == Given::RESET {
         return reset::answer(frame, packet, tables);
     }
+    if given == Given::UNREACHABLE {
+        return Outcome::TO_NOTICE;
+    }
     match given.server() {
         Ok(id) => inbound::forward_to(frame, packet, tables, id, given.entropy()),
         Err(outcome) if outcome == Verdict::PassedNotBalanced.into() => Outcome::TO_ICMP,
@@ -143,11 +146,11 @@ pub fn fragment<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     }
 }
 
-/// What does not fit into the tunnel to its server.
+/// What goes no further, and whose sender is told.
 #[inline(always)]
-pub fn too_big<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+pub fn notice<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     match parse::network(frame, tables) {
-        Ok(packet) => too_big::answer(frame, &packet, tables),
+        Ok(packet) => notice::answer(frame, &packet, tables),
         Err(outcome) => outcome,
     }
 }

@@ -77,11 +77,11 @@ fn try_to<T: Tables>(frame: &Frame<'_>, tables: &T, parcel: Parcel) -> Result<Ou
     let director = Director::again(tables).ok_or(Verdict::Aborted)?;
     let server = director.server(id).ok_or(Verdict::Aborted)?;
     let tunnel = tables.tunnel(id).ok_or(Verdict::Aborted)?;
-    rewrite::has_hops_left(frame, shape)?;
+    rewrite::has_hops_to_server(frame, shape)?;
     let word = tunnel.way.load();
     let through = TunnelWay::from_word(word).ok_or(Verdict::DroppedNoNextHop)?;
     if shape.length() > tunnel.room(through, director.now) {
-        return Err(Outcome::TO_TOO_BIG);
+        return Err(Outcome::TO_NOTICE);
     }
     let way = egress::through_tunnel(shape, tunnel, server.server, &director)?;
     // Where it lies, is asked once more, for the stack has no room to remember it.

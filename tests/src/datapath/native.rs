@@ -156,7 +156,7 @@ impl Native {
             ingress: Cell::new(0),
             memory: Vec::new(),
             left: Cell::new((0, 0)),
-            verdicts: Cell::default(),
+            verdicts: Cell::new([0; Verdict::ALL.len()]),
             events: Cell::default(),
             servers: RefCell::default(),
             refusals: RefCell::default(),
@@ -319,7 +319,7 @@ impl Engine for Native {
     }
 
     fn run(&mut self, from: Side, frame: &[u8]) -> Result<Observation> {
-        self.verdicts.set(Default::default());
+        self.verdicts.set([0; Verdict::ALL.len()]);
         self.take_counters();
         let (verdict, exit, output) = self.push(from, frame);
         let action = match (verdict.action(), exit) {

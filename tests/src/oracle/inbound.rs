@@ -9,7 +9,7 @@ use super::rewriting::{End, Expected};
 use super::tables::{is_alive, takes_new};
 use super::{Alternative, Belief, Fate, Flow, Oracle};
 use crate::datapath::world::{Hop, Mode, Protocol, Side};
-use crate::packet::{Frame, Ipv4, Ipv6, Network, Tcp, TcpFlags};
+use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags};
 
 impl Oracle {
     pub(super) fn to_vip(&self, from: Side, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
@@ -94,12 +94,14 @@ impl Oracle {
                 }
                 Some(server) => self.deliver(arrival, server),
                 None => {
-                    let whole = packet.datagram.is_none();
-                    let told = word == Word::Syn && whole && self.world.services[service].reject;
-                    let reset = told.then(|| arrival.reset()).flatten();
-                    unstored(match reset {
-                        Some(reset) => Alternative::of("replied_reset", Fate::Sent(arrival.from, reset)),
-                        None => Alternative::dropped("dropped_no_server"),
+                    let is_told = packet.datagram.is_none() && self.world.services[service].reject;
+                    unstored(match (is_told, flow.protocol, word) {
+                        (true, Protocol::Udp, _) if packet.hops <= 1 => arrival.expired(),
+                        (true, Protocol::Udp, _) => {
+                            arrival.told("replied_unreachable", "dropped_no_server", [3, 3], [1, 4])
+                        }
+                        (true, Protocol::Tcp, Word::Syn) => arrival.refused(),
+                        _ => Alternative::dropped("dropped_no_server"),
                     })
                 }
             };
@@ -116,6 +118,7 @@ impl Oracle {
         let Arrival { from, frame, packet, segment } = *arrival;
         let hop = match Self::way_out(packet, self.way_to_server(server)) {
             Ok(hop) => hop,
+            Err("dropped_ttl") if packet.datagram.is_none() => return arrival.expired(),
             Err(verdict) => return Alternative::dropped(verdict),
         };
         let expected = Expected::forwarded(frame, packet, hop.mac, hop.side.mac());
@@ -237,6 +240,60 @@ impl Arrival<'_> {
         }
     }
 
+    fn refused(&self) -> Alternative {
+        match self.reset() {
+            Some(reset) => Alternative::of("replied_reset", Fate::Sent(self.from, reset)),
+            None => Alternative::dropped("dropped_no_server"),
+        }
+    }
+
+    /// Its last hop was the one to the director.
+    fn expired(&self) -> Alternative {
+        self.told("replied_time_exceeded", "dropped_ttl", [11, 0], [3, 0])
+    }
+
+    /// The client is told by ICMP or ICMPv6 of this type and code; or it is not, if too little could be quoted.
+    fn told(&self, told: &'static str, untold: &'static str, v4: [u8; 2], v6: [u8; 2]) -> Alternative {
+        match self.message(v4, v6) {
+            Some(message) => Alternative::of(told, Fate::Sent(self.from, message)),
+            None => Alternative::dropped(untold),
+        }
+    }
+
+    /// An ICMP error about this packet, with 512 bytes of it, or with the bare IP header and 8 bytes.
+    fn message(&self, v4: [u8; 2], v6: [u8; 2]) -> Option<Expected> {
+        let Self { frame, packet, segment, .. } = *self;
+        let bare = if packet.source.is_ipv6() { 40 } else { 20 };
+        let about = &frame[packet.ip..packet.end];
+        let quote = match about.get(..512) {
+            Some(long) => long,
+            None if segment.at == packet.ip + bare => &about[..bare + 8],
+            None => return None,
+        };
+        let network: Network = match (packet.destination, packet.source) {
+            (IpAddr::V4(vip), IpAddr::V4(client)) => {
+                let icmp = Icmp::new(v4[0], v4[1], [0; 4], quote);
+                Ipv4 { identification: 0, ..Ipv4::new(vip, client, icmp) }.into()
+            }
+            (IpAddr::V6(vip), IpAddr::V6(client)) => {
+                Ipv6::new(vip, client, Icmp::new(v6[0], v6[1], [0; 4], quote).version_6()).into()
+            }
+            _ => return None,
+        };
+        Some(self.turned(network))
+    }
+
+    /// The frame of an answer: back to where this one came from, in the same VLAN.
+    fn turned(&self, network: Network) -> Expected {
+        let frame = self.frame;
+        let mac = |at: usize| std::array::from_fn(|i| frame[at + i]);
+        let mut answer = Frame::new(mac(0), mac(6), network);
+        for tag in (12..self.packet.ip - 2).step_by(4) {
+            answer.vlans.extend(number(frame, tag).zip(number(frame, tag + 2)));
+        }
+        Expected::same(&answer.bytes())
+    }
+
     /// The RST that answers this SYN, written from nothing (RFC 9293 section 3.10.7.1); `None` if it has more headers than
     /// the two, which would have to be cut out, or contradicts itself.
     fn reset(&self) -> Option<Expected> {
@@ -270,12 +327,7 @@ impl Arrival<'_> {
             }
             _ => return None,
         };
-        let mac = |at: usize| std::array::from_fn(|i| frame[at + i]);
-        let mut answer = Frame::new(mac(0), mac(6), network);
-        for tag in (12..packet.ip - 2).step_by(4) {
-            answer.vlans.push((number(frame, tag)?, number(frame, tag + 2)?));
-        }
-        Some(Expected::same(&answer.bytes()))
+        Some(self.turned(network))
     }
 }
 

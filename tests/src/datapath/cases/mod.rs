@@ -10,6 +10,7 @@ mod lists;
 mod lost;
 mod martians;
 mod nat;
+mod notice;
 pub mod people;
 mod refusals;
 mod replies;
@@ -123,6 +124,7 @@ impl Case {
 pub fn all() -> Vec<Case> {
     let mut all = [
         nat::cases(),
+        notice::cases(),
         direct::cases(),
         udp::cases(),
         replies::cases(),

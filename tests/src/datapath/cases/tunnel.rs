@@ -94,22 +94,6 @@ impl Kind {
         }
     }
 
-    /// What the client is told of this packet if no more than `room` bytes fit.
-    fn answer(self, packet: &[u8], room: usize) -> Vec<u8> {
-        let start = &packet[..packet.len().min(512)];
-        match (self.vip, self.client) {
-            (IpAddr::V4(vip), IpAddr::V4(client)) => {
-                let packet = Ipv4::new(vip, client, Icmp::fragmentation_needed(room as u16, start));
-                at_client(Ipv4 { identification: 0, ..packet })
-            }
-            (IpAddr::V6(vip), IpAddr::V6(client)) => {
-                let icmp = Icmp::new(2, 0, (room as u32).to_be_bytes(), start).version_6();
-                at_client(Ipv6::new(vip, client, icmp))
-            }
-            _ => unreachable!("client and VIP are of one family"),
-        }
-    }
-
     /// What a whole connection has in common.
     fn entropy(self, protocol: net::Protocol, port: u16) -> u32 {
         let flow = test_key().flow_id(&Tuple {
@@ -183,7 +167,7 @@ impl Inside {
 
     /// What the client is told if no more than `room` bytes fit.
     fn answer(&self, room: usize) -> Vec<u8> {
-        self.kind.answer(&self.sent()[14..], room)
+        Notice::too_big(room).frame(&self.sent()[14..])
     }
 
     /// The frame that goes to the server.
@@ -217,6 +201,7 @@ fn of_kind(kind: Kind) -> Vec<Case> {
     let world = kind.world();
     let (opening, segment) = (kind.packet(64, syn(80)), kind.packet(64, data(80)));
     let ip_length = |packet: &Inside| (packet.sent().len() - 14) as i64;
+    let last = kind.packet(1, syn(80));
     let marked = Inside { class: 0xb9, ..kind.packet(64, data(80)) };
     let congested = Inside { class: 0x03, ..kind.packet(64, data(80)) };
     let datagram = kind.packet(64, Udp::new(PORT, 80, *b"query"));
@@ -242,7 +227,7 @@ fn of_kind(kind: Kind) -> Vec<Case> {
             .front(&kind.packet(2, syn(80)).sent(), "forwarded_tunnel", {
                 Through(kind.packet(2, syn(80)).arrived())
             })
-            .front(&kind.packet(1, syn(80)).sent(), "dropped_ttl", Dropped),
+            .front(&last.sent(), "replied_time_exceeded", Notice::TIME_EXCEEDED.about(last.network())),
         Case::new(kind.name("what fits to the byte goes through, and one byte more does not"), world.clone())
             .front(&fits.sent(), "forwarded_tunnel", Through(fits.arrived()))
             .front(&too_big.sent(), "replied_too_big", Back(too_big.answer(room)))

@@ -68,7 +68,7 @@ pub(super) fn cases(kind: Kind) -> Vec<Case> {
         .front(&sent(&later), "forwarded_tunnel", arrived(&later_spent, entropy_of_id(kind)))
         .counting(&[("fragment_followed", 1), ("rs1.packets_in", 1)]);
     // With the tunnel's headers a full first part does not fit any more.
-    let told = kind.answer(&sent(&large)[14..], room);
+    let told = Notice::too_big(room).frame(&sent(&large)[14..]);
     let too_big = Case::new(kind.name("a first part that is too big is answered, a later one is not"), world)
         .front(&sent(&large), "replied_too_big", Back(told))
         .counting(&[("fragment_noted", 1), ("rs1.packets_in", 0)])
