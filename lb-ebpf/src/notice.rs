@@ -123,11 +123,10 @@ impl Why {
 #[inline(never)]
 fn why<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Why {
     let Some(director) = Director::again(tables) else { return Why(Why::SERVER) };
-    let transport = parse::transport(frame, packet, tables);
-    if rewrite::has_hops_left(frame, packet.shape).is_err() {
-        return if transport.is_ok() { Why::told(Why::HOPS) } else { Why(Why::HOPS) };
-    }
-    let server = match transport {
+    let expired = rewrite::has_hops_left(frame, packet.shape).is_err();
+    let server = match parse::transport(frame, packet, tables) {
+        Ok(_) if expired => return Why::told(Why::HOPS),
+        Err(_) if expired => return Why(Why::HOPS),
         Ok(transport) => {
             let is_datagram = transport.signal.is_datagram();
             let owner = arrival::owner(&director, &inbound::tuple(packet, &transport));
