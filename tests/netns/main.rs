@@ -21,6 +21,7 @@ mod length;
 mod lists;
 mod load;
 mod neighbours;
+mod notices;
 mod orders;
 mod pinned;
 mod refusals;
