@@ -114,6 +114,9 @@ impl Oracle {
 
     fn send(&self, arrival: &Arrival<'_>, server: usize) -> Alternative {
         let Arrival { from, frame, packet, segment } = *arrival;
+        if let Mode::Tunnel(tunnel) = &self.service_of(server).mode {
+            return self.through_tunnel(from, frame, packet, server, tunnel);
+        }
         let hop = match Self::way_out(packet, self.way_to_server(server)) {
             Ok(hop) => hop,
             Err(verdict) => return Alternative::dropped(verdict),
@@ -141,7 +144,7 @@ impl Oracle {
         match packet.message(frame) {
             Message::Other => vec![Alternative::passed("passed_not_balanced")],
             Message::Echo => vec![self.echo(from, frame, packet)],
-            Message::Error => self.error_to_vip(frame, packet),
+            Message::Error => self.error_to_vip(from, frame, packet),
         }
     }
 
@@ -162,7 +165,7 @@ impl Oracle {
     }
 
     /// An error about a packet that was sent in the VIP's name goes to whoever sent it.
-    fn error_to_vip(&self, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
+    fn error_to_vip(&self, from: Side, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
         const UNMATCHED: Alternative = Alternative::passed("passed_icmp_unmatched");
         let quote = packet.quote(frame).filter(|quote| quote.source == packet.destination);
         let Some(quote) = quote else { return vec![UNMATCHED] };
@@ -178,7 +181,7 @@ impl Oracle {
         for belief in beliefs {
             let stored = belief.map(|connection| connection.server);
             if let Some(server) = stored.filter(|server| !self.server(*server).freed) {
-                all.push(self.forward_error(frame, packet, &quote, server).storing(flow, belief));
+                all.push(self.forward_error(from, frame, packet, &quote, server).storing(flow, belief));
                 continue;
             }
             let Some(service) = self.listener(flow.vip, flow.vip_port, flow.protocol) else {
@@ -187,7 +190,7 @@ impl Oracle {
             };
             for (server, facts) in self.derived(service, &flow) {
                 let alternative = match server {
-                    Some(server) => self.forward_error(frame, packet, &quote, server),
+                    Some(server) => self.forward_error(from, frame, packet, &quote, server),
                     None => UNMATCHED,
                 };
                 all.push(alternative.storing(flow, belief).given(facts));
@@ -196,7 +199,17 @@ impl Oracle {
         all
     }
 
-    fn forward_error(&self, frame: &[u8], packet: &Reading, quote: &Quote, server: usize) -> Alternative {
+    fn forward_error(
+        &self,
+        from: Side,
+        frame: &[u8],
+        packet: &Reading,
+        quote: &Quote,
+        server: usize,
+    ) -> Alternative {
+        if let Mode::Tunnel(tunnel) = &self.service_of(server).mode {
+            return self.through_tunnel(from, frame, packet, server, tunnel);
+        }
         let hop = match Self::way_out(packet, self.way_to_server(server)) {
             Ok(hop) => hop,
             Err(verdict) => return Alternative::dropped(verdict),
