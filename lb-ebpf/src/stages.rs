@@ -109,7 +109,6 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 #[inline(always)]
 pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     let parsed = parse::network_apart(frame, tables);
-    // Where it lies: a copy would not fit the stack.
     let packet = match &parsed {
         Ok(packet) => packet,
         Err(outcome) => return *outcome,

@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
             4 => self.ipv4(),
             41 => self.ipv6(),
             6 => self.tcp(pseudo.is_some_and(|pseudo| wrong(&pseudo))),
-            17 => self.udp(version_6, pseudo.is_some_and(|pseudo| wrong(&pseudo))),
+            17 => self.udp(version_6, pseudo.is_some(), pseudo.is_some_and(|pseudo| wrong(&pseudo))),
             1 => self.icmp(pseudo.is_some_and(|_| wrong(&[]))),
             58 => self.icmp(pseudo.is_some_and(|pseudo| wrong(&pseudo))),
             _ => self.payload(),
@@ -176,12 +176,14 @@ impl<'a> Reader<'a> {
         self.payload()
     }
 
-    fn udp(&mut self, version_6: bool, wrong: bool) -> Step {
+    /// Not `whole`: the first part of a datagram, whose length tells of the others too.
+    fn udp(&mut self, version_6: bool, whole: bool, wrong: bool) -> Step {
         self.layer = "udp";
         let follow = self.rest.len();
         let tunnel = self.ports()? == GUE;
         let length = self.take_u16()?;
-        let lies = (usize::from(length) != follow).then(|| format!("{follow} bytes follow"));
+        let fits = if whole { usize::from(length) == follow } else { usize::from(length) >= follow };
+        let lies = (!fits).then(|| format!("{follow} bytes follow"));
         self.judged("length", format!("{length}"), lies);
         // RFC 6935 section 5: over IPv6 only tunnels may leave it out.
         let absent = self.rest.first_chunk() == Some(&[0, 0]) && (!version_6 || tunnel);
