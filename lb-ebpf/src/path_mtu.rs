@@ -5,7 +5,7 @@
 //! Nobody is told at once; the next packet that is too big is answered as all of them are (RFC 2003 section 5.1).
 
 use lb_common::{
-    entry::{ServerState, TunnelWay},
+    entry::{ServerState, Settings, TunnelWay},
     net::{Addr, Protocol},
     word::veiled,
 };
@@ -56,6 +56,9 @@ fn heard<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Optio
     }
     let tuple = quote::tuple(frame, quote, End::Source)?;
     let director = Director::again(tables)?;
+    if !director.is(Settings::FLOWS) {
+        return None;
+    }
     let place = tables.locate(director.settings.flow_id(&tuple))?;
     let server = director.server_for(director.flows().at(place)?.slot().server(), &tuple)?;
     let tunnel = tables.tunnel(server.id)?;

@@ -95,12 +95,18 @@ pub(super) fn read_table(entry: &Entry<'_>) -> Result<Tunnel, Reported> {
     Ok(Tunnel { encapsulation: encapsulation?, sources: listed::values(&sources?.unwrap_or_default()) })
 }
 
+impl fmt::Display for Encapsulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipip => f.write_str("ipip"),
+            Self::Gue(port) => write!(f, "gue port {port}"),
+        }
+    }
+}
+
 impl fmt::Display for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.encapsulation {
-            Encapsulation::Ipip => f.write_str("ipip")?,
-            Encapsulation::Gue(port) => write!(f, "gue port {port}")?,
-        }
+        write!(f, "{}", self.encapsulation)?;
         self.sources.iter().try_for_each(|source| write!(f, " from {source}"))
     }
 }

@@ -75,6 +75,7 @@ fn web() -> ServiceStatus {
     ServiceStatus {
         name: "web".to_owned(),
         mode: ForwardMode::Nat,
+        encapsulation: None,
         scheduler: "maglev".to_owned(),
         listeners: vec![Listener {
             vip: ip("10.77.1.100"),
@@ -110,6 +111,7 @@ fn dns() -> ServiceStatus {
     ServiceStatus {
         name: "dns".to_owned(),
         mode: ForwardMode::Dr,
+        encapsulation: None,
         scheduler: "maglev".to_owned(),
         listeners: vec![
             listener(ListenerPort::Number(53)),

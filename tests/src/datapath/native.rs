@@ -296,6 +296,7 @@ impl Engine for Native {
     fn reset(&mut self) -> Result<()> {
         self.arrays.clear();
         self.keyed.clear()?;
+        self.pulse.take();
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         Ok(())
     }

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::life::{Connection, Sight, Stage};
+use super::notices::{self, Notice};
 use super::parts::Heading;
 use super::reading::{Body, Message, Quote, Reading, Segment, Word, number};
 use super::rewriting::{End, Expected};
 use super::tables::{is_alive, takes_new};
 use super::{Alternative, Belief, Fate, Flow, Oracle};
 use crate::datapath::world::{Hop, Mode, Protocol, Side};
-use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags};
+use crate::packet::{Ipv4, Ipv6, Network, Tcp, TcpFlags};
 
 impl Oracle {
     pub(super) fn to_vip(&self, from: Side, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
@@ -96,10 +97,8 @@ impl Oracle {
                 None => {
                     let is_told = packet.datagram.is_none() && self.world.services[service].reject;
                     unstored(match (is_told, flow.protocol, word) {
-                        (true, Protocol::Udp, _) if packet.hops <= 1 => arrival.expired(),
-                        (true, Protocol::Udp, _) => {
-                            arrival.told("replied_unreachable", "dropped_no_server", [3, 3], [1, 4])
-                        }
+                        (true, Protocol::Udp, _) if packet.hops <= 1 => arrival.told(&Notice::EXPIRED),
+                        (true, Protocol::Udp, _) => arrival.told(&Notice::UNREACHABLE),
                         (true, Protocol::Tcp, Word::Syn) => arrival.refused(),
                         _ => Alternative::dropped("dropped_no_server"),
                     })
@@ -116,9 +115,12 @@ impl Oracle {
 
     fn send(&self, arrival: &Arrival<'_>, server: usize) -> Alternative {
         let Arrival { from, frame, packet, segment } = *arrival;
+        if let Mode::Tunnel(tunnel) = &self.service_of(server).mode {
+            return self.through_tunnel(from, frame, packet, server, tunnel);
+        }
         let hop = match Self::way_out(packet, self.way_to_server(server)) {
             Ok(hop) => hop,
-            Err("dropped_ttl") if packet.datagram.is_none() => return arrival.expired(),
+            Err("dropped_ttl") if packet.datagram.is_none() => return arrival.told(&Notice::EXPIRED),
             Err(verdict) => return Alternative::dropped(verdict),
         };
         let expected = Expected::forwarded(frame, packet, hop.mac, hop.side.mac());
@@ -144,7 +146,7 @@ impl Oracle {
         match packet.message(frame) {
             Message::Other => vec![Alternative::passed("passed_not_balanced")],
             Message::Echo => vec![self.echo(from, frame, packet)],
-            Message::Error => self.error_to_vip(frame, packet),
+            Message::Error => self.error_to_vip(from, frame, packet),
         }
     }
 
@@ -165,7 +167,7 @@ impl Oracle {
     }
 
     /// An error about a packet that was sent in the VIP's name goes to whoever sent it.
-    fn error_to_vip(&self, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
+    fn error_to_vip(&self, from: Side, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
         const UNMATCHED: Alternative = Alternative::passed("passed_icmp_unmatched");
         let quote = packet.quote(frame).filter(|quote| quote.source == packet.destination);
         let Some(quote) = quote else { return vec![UNMATCHED] };
@@ -181,7 +183,7 @@ impl Oracle {
         for belief in beliefs {
             let stored = belief.map(|connection| connection.server);
             if let Some(server) = stored.filter(|server| !self.server(*server).freed) {
-                all.push(self.forward_error(frame, packet, &quote, server).storing(flow, belief));
+                all.push(self.forward_error(from, frame, packet, &quote, server).storing(flow, belief));
                 continue;
             }
             let Some(service) = self.listener(flow.vip, flow.vip_port, flow.protocol) else {
@@ -190,7 +192,7 @@ impl Oracle {
             };
             for (server, facts) in self.derived(service, &flow) {
                 let alternative = match server {
-                    Some(server) => self.forward_error(frame, packet, &quote, server),
+                    Some(server) => self.forward_error(from, frame, packet, &quote, server),
                     None => UNMATCHED,
                 };
                 all.push(alternative.storing(flow, belief).given(facts));
@@ -199,7 +201,17 @@ impl Oracle {
         all
     }
 
-    fn forward_error(&self, frame: &[u8], packet: &Reading, quote: &Quote, server: usize) -> Alternative {
+    fn forward_error(
+        &self,
+        from: Side,
+        frame: &[u8],
+        packet: &Reading,
+        quote: &Quote,
+        server: usize,
+    ) -> Alternative {
+        if let Mode::Tunnel(tunnel) = &self.service_of(server).mode {
+            return self.through_tunnel(from, frame, packet, server, tunnel);
+        }
         let hop = match Self::way_out(packet, self.way_to_server(server)) {
             Ok(hop) => hop,
             Err(verdict) => return Alternative::dropped(verdict),
@@ -240,58 +252,15 @@ impl Arrival<'_> {
         }
     }
 
+    fn told(&self, notice: &Notice) -> Alternative {
+        notice.about(self.from, self.frame, self.packet)
+    }
+
     fn refused(&self) -> Alternative {
         match self.reset() {
             Some(reset) => Alternative::of("replied_reset", Fate::Sent(self.from, reset)),
             None => Alternative::dropped("dropped_no_server"),
         }
-    }
-
-    /// Its last hop was the one to the director.
-    fn expired(&self) -> Alternative {
-        self.told("replied_time_exceeded", "dropped_ttl", [11, 0], [3, 0])
-    }
-
-    /// The client is told by ICMP or ICMPv6 of this type and code; or it is not, if too little could be quoted.
-    fn told(&self, told: &'static str, untold: &'static str, v4: [u8; 2], v6: [u8; 2]) -> Alternative {
-        match self.message(v4, v6) {
-            Some(message) => Alternative::of(told, Fate::Sent(self.from, message)),
-            None => Alternative::dropped(untold),
-        }
-    }
-
-    /// An ICMP error about this packet, with 512 bytes of it, or with the bare IP header and 8 bytes.
-    fn message(&self, v4: [u8; 2], v6: [u8; 2]) -> Option<Expected> {
-        let Self { frame, packet, segment, .. } = *self;
-        let bare = if packet.source.is_ipv6() { 40 } else { 20 };
-        let about = &frame[packet.ip..packet.end];
-        let quote = match about.get(..512) {
-            Some(long) => long,
-            None if segment.at == packet.ip + bare => &about[..bare + 8],
-            None => return None,
-        };
-        let network: Network = match (packet.destination, packet.source) {
-            (IpAddr::V4(vip), IpAddr::V4(client)) => {
-                let icmp = Icmp::new(v4[0], v4[1], [0; 4], quote);
-                Ipv4 { identification: 0, ..Ipv4::new(vip, client, icmp) }.into()
-            }
-            (IpAddr::V6(vip), IpAddr::V6(client)) => {
-                Ipv6::new(vip, client, Icmp::new(v6[0], v6[1], [0; 4], quote).version_6()).into()
-            }
-            _ => return None,
-        };
-        Some(self.turned(network))
-    }
-
-    /// The frame of an answer: back to where this one came from, in the same VLAN.
-    fn turned(&self, network: Network) -> Expected {
-        let frame = self.frame;
-        let mac = |at: usize| std::array::from_fn(|i| frame[at + i]);
-        let mut answer = Frame::new(mac(0), mac(6), network);
-        for tag in (12..self.packet.ip - 2).step_by(4) {
-            answer.vlans.extend(number(frame, tag).zip(number(frame, tag + 2)));
-        }
-        Expected::same(&answer.bytes())
     }
 
     /// The RST that answers this SYN, written from nothing (RFC 9293 section 3.10.7.1); `None` if it has more headers than
@@ -327,7 +296,7 @@ impl Arrival<'_> {
             }
             _ => return None,
         };
-        Some(self.turned(network))
+        Some(notices::back(frame, packet, network))
     }
 }
 
