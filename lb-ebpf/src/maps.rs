@@ -29,7 +29,7 @@ use lb_common::{
     stage::STAGE_LIMIT,
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
     wire::Wire,
-    word::Word,
+    word::{Word, opaque},
 };
 use lb_ebpf::{
     Outcome,
@@ -430,7 +430,9 @@ fn fib_lookup(context: *mut xdp_md, by: u32, from: &Addr, to: &Addr) -> u64 {
     const AF_INET6: u64 = 10;
     // `struct bpf_fib_lookup` as eight words, because the verifier wants the stack accessed aligned: family; ifindex;
     // source (16 bytes); destination (16 bytes); VLAN and the start of the source MAC; its end and the other MAC.
-    let params: [Word; 8] = [const { Word::new(0) }; 8];
+    // The zero is unknown to the compiler, which would call a function to write so many: that takes stack.
+    let zero = opaque(0);
+    let params: [Word; 8] = [zero; 8].map(Word::new);
     let in_ipv4 = to.as_v4().is_some();
     params[0].store(if in_ipv4 { AF_INET } else { AF_INET6 });
     params[1].store(u64::from(by));
@@ -439,8 +441,8 @@ fn fib_lookup(context: *mut xdp_md, by: u32, from: &Addr, to: &Addr) -> u64 {
         params[place].store(if in_ipv4 { d } else { a | b << 32 });
         params[place + 1].store(if in_ipv4 { 0 } else { c | d << 32 });
     }
-    params[6].store(0);
-    params[7].store(0);
+    params[6].store(zero);
+    params[7].store(zero);
     // SAFETY: valid context; the words are as large and laid out as the structure.
     let answer = unsafe {
         let at = (&raw const params).cast_mut().cast::<FibParams>();
