@@ -36,6 +36,7 @@ pub mod pick;
 mod pod;
 pub mod slot;
 pub mod stage;
+pub mod trail;
 pub mod verdict;
 pub mod word;
 

@@ -33,7 +33,7 @@ impl<'t, T: Tables> Director<'t, T> {
     #[inline(always)]
     pub fn consult(tables: &'t T) -> Option<Self> {
         let clock = tables.clock()?;
-        if tables.is_time_to_look() {
+        if tables.is_time_to_look() && tables.leaves_traces() {
             clock.advance(tables.monotonic_ns());
         }
         let settings = tables.settings()?;
@@ -88,7 +88,9 @@ impl<'t, T: Tables> Director<'t, T> {
     /// Stores a connection; says whether there was a place.
     #[inline(always)]
     pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
-        self.clock.advance(self.tables.monotonic_ns());
+        if self.tables.leaves_traces() {
+            self.clock.advance(self.tables.monotonic_ns());
+        }
         let admission =
             self.flows().admit(flow, server, diverged, self.now, self.settings.limits(), |victim, whose| {
                 victim.server().is_none_or(|server| self.tables.derives(server, whose))

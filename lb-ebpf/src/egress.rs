@@ -60,7 +60,8 @@ pub fn to_client<T: Tables>(
 pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
     let next_hop =
         NextHop { mac: packet.link.source.mac(), port: PortNumber::of_interface(director.tables.ingress()) };
-    if let Some(set) = director.tables.paths(Path::set_of(packet.source))
+    if director.tables.leaves_traces()
+        && let Some(set) = director.tables.paths(Path::set_of(packet.source))
         && Path::learn(set, packet.source, next_hop.to_word())
     {
         director.tables.count(Event::PathLearned);

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "program entry, licence and panic handler of a BPF object")]
 #![expect(clippy::needless_pass_by_value, reason = "the entry's signature is aya's")]
 
+mod explaining;
 mod maps;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
@@ -19,27 +20,31 @@ use maps::{DEVICES, KernelTables, jump};
 
 #[xdp]
 pub fn xlvs(context: XdpContext) -> u32 {
-    run(&context, stages::entry)
+    run(&context, None, stages::entry)
 }
 
 #[xdp]
 pub fn xlvs_reply(context: XdpContext) -> u32 {
-    run(&context, stages::reply)
+    run(&context, Some(Stage::Reply), stages::reply)
 }
 
 #[xdp]
 pub fn xlvs_arrival(context: XdpContext) -> u32 {
-    run(&context, stages::arrival)
+    run(&context, Some(Stage::Arrival), stages::arrival)
 }
 
 #[xdp]
 pub fn xlvs_icmp(context: XdpContext) -> u32 {
-    run(&context, stages::icmp)
+    run(&context, Some(Stage::Icmp), stages::icmp)
 }
 
-/// One stage of a frame's way.
+/// One stage of a frame's way; `None`: the entry.
 #[inline(always)]
-fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
+fn run(
+    context: &XdpContext,
+    name: Option<Stage>,
+    stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome,
+) -> u32 {
     let tables = KernelTables::new(context.ctx);
     let length = (context.data_end() - context.data()) as u64;
     // No frame is empty: the comparison alone makes another program of it.
@@ -50,7 +55,7 @@ fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Ou
     let frame = unsafe { Frame::of_range(context.data() as *mut u8, context.data_end() as *mut u8) };
     let outcome = hand_over(context, stage(&frame, &tables));
     let (action, verdict) = execute(outcome);
-    tables.conclude(verdict, length);
+    tables.conclude(verdict, length, name);
     if verdict == Verdict::Aborted as u32 && tables.may_log() {
         complain(context);
     }

@@ -15,12 +15,12 @@ use lb_common::{
     entry::{
         About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
     },
-    flow_table::{BUCKET_SLOTS, Memory, Place},
+    flow_table::{BUCKET_SLOTS, Cell, Memory, Place},
     gate,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     slot::ServerId,
-    stage::STAGE_LIMIT,
+    stage::{STAGE_LIMIT, Stage},
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
     word::Word,
 };
@@ -32,7 +32,9 @@ use lb_ebpf::{
     tables::{Direction, Tables},
 };
 
-const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+use crate::explaining::{is_explaining, trail};
+
+pub(crate) const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
 #[btf_map]
 static ABOUT: Array<About, 1, MMAPABLE> = Array::new();
@@ -43,7 +45,7 @@ static CLOCK: Array<Clock, 1, MMAPABLE> = Array::new();
 #[btf_map]
 static GATE: Array<Word, { gate::WORDS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
-static FLOWS: Array<[Word; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+static FLOWS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static ADDRESSES: Array<Caller, 1, MMAPABLE> = Array::new();
 #[btf_map]
@@ -74,6 +76,22 @@ static EVENTS: PerCpuArray<u64, { EVENT_LIMIT as usize }> = PerCpuArray::new();
 #[btf_map]
 static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
 
+/// A word of the connection table. Explaining goes through all the motions, and every exchange seems to succeed.
+#[repr(transparent)]
+pub(crate) struct SlotCell(Word);
+
+impl Cell for SlotCell {
+    #[inline(always)]
+    fn load(&self) -> u64 {
+        self.0.load()
+    }
+
+    #[inline(always)]
+    fn replace(&self, seen: u64, new: u64) -> bool {
+        is_explaining() || self.0.replace(seen, new)
+    }
+}
+
 /// The kernel's maps, seen from one run of the program on one frame.
 pub(crate) struct KernelTables {
     context: *mut xdp_md,
@@ -85,9 +103,12 @@ impl KernelTables {
         Self { context }
     }
 
-    /// Counts the frame's verdict: the only place that does.
+    /// Counts the frame's verdict: the only place that does. `stage` came to it, or the entry.
     #[inline(always)]
-    pub(crate) fn conclude(&self, verdict: u32, bytes: u64) {
+    pub(crate) fn conclude(&self, verdict: u32, bytes: u64, stage: Option<Stage>) {
+        if is_explaining() {
+            return trail(|trail| trail.end(verdict, stage));
+        }
         if let Some(tally) = VERDICTS.get_ptr_mut(verdict) {
             // SAFETY: this CPU's own entry, and XDP is not preempted by itself.
             unsafe {
@@ -99,14 +120,14 @@ impl KernelTables {
 
     #[inline(always)]
     pub(crate) fn may_log(&self) -> bool {
-        CLOCK.get(0).is_some_and(Clock::may_log)
+        !is_explaining() && CLOCK.get(0).is_some_and(Clock::may_log)
     }
 }
 
 impl Memory for KernelTables {
-    type Cell = Word;
+    type Cell = SlotCell;
     #[inline(always)]
-    fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+    fn bucket(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
         FLOWS.get(number)
     }
 }
@@ -135,6 +156,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn service(&self, number: u32) -> Option<&Service> {
+        if is_explaining() {
+            trail(|trail| trail.note_service(number));
+        }
         SERVICES.get(number)
     }
 
@@ -241,6 +265,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count(&self, event: Event) {
+        if is_explaining() {
+            return trail(|trail| trail.note_event(event));
+        }
         if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: this CPU's own entry.
             unsafe { *count += 1 }
@@ -249,6 +276,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_connection(&self, server: ServerId) {
+        if is_explaining() {
+            return trail(|trail| trail.note_server(server));
+        }
         if let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) {
             // SAFETY: this CPU's own entry.
             unsafe { (*counters).connections += 1 }
@@ -257,6 +287,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16) {
+        if is_explaining() {
+            return trail(|trail| trail.note_server(server));
+        }
         let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) else { return };
         // SAFETY: this CPU's own entry.
         unsafe {
@@ -271,6 +304,18 @@ impl Tables for KernelTables {
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    fn fell_short(&self, server: ServerId) {
+        if is_explaining() {
+            trail(|trail| trail.note_server(server));
+        }
+    }
+
+    #[inline(always)]
+    fn leaves_traces(&self) -> bool {
+        !is_explaining()
     }
 }
 

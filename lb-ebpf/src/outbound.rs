@@ -59,7 +59,10 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
             director.tables.count_packet(server.id, Direction::Out, packet.shape.length());
             outcome
         }
-        Err(outcome) => outcome,
+        Err(outcome) => {
+            director.tables.fell_short(server.id);
+            outcome
+        }
     }
 }
 

@@ -81,4 +81,10 @@ pub trait Tables: Memory {
     fn count(&self, event: Event);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
+    /// A packet was for this server, but could not be sent to it.
+    fn fell_short(&self, _: ServerId) {}
+    /// Whether this run may leave anything behind: not where a packet is only explained.
+    fn leaves_traces(&self) -> bool {
+        true
+    }
 }

@@ -4,3 +4,4 @@ mod abi;
 mod budget;
 mod cases;
 mod differential;
+mod explaining;

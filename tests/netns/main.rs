@@ -12,6 +12,7 @@ mod callers;
 mod controls;
 mod crowd;
 mod dead_server;
+mod explaining;
 mod flood;
 mod icmp;
 mod length;

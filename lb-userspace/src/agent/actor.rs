@@ -20,7 +20,7 @@ use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
-use crate::dataplane::{DataPathLog, Pins, Program};
+use crate::dataplane::{DataPathLog, Explainer, Pins, Program};
 use crate::health::{self, Scheduler};
 use crate::net::{Tracker, View};
 
@@ -40,6 +40,8 @@ pub struct Agent {
     pub(super) installation: Installation,
     /// Held so that the program's log map and the maps' handles live as long as the agent.
     pub(super) program: Program,
+    /// None if the kernel did not take it.
+    pub(super) explainer: Option<Explainer>,
     /// Where the data path's rare lines come out.
     pub(super) log: Option<DataPathLog>,
     pub(super) program_tag: String,
@@ -127,6 +129,7 @@ impl Agent {
             Request::Connections(filter) => Ok(Report::Connections(self.connections(&filter))),
             Request::Drops => Ok(Report::Drops(self.drops())),
             Request::Explain(query) => self.explain(&query).map(Report::Explain),
+            Request::ExplainFrame(query) => self.explain_frame(&query).map(Report::Explain),
             Request::Reload { path } => self.reload(path).await.map(Report::Reload),
             Request::Diff { path } => self.diff(path).map(Report::Diff),
             Request::Override(order) => self.order(&order).map(Report::Override),

@@ -24,7 +24,7 @@ use super::{detach, down, key, netns, preflight, privileges, sizes};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, Family, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
-use crate::dataplane::{Mode, Object, Pins, Program};
+use crate::dataplane::{Explainer, Mode, Object, Pins, Program};
 use crate::health::{self, Scheduler};
 use crate::net::{Link, Netlink, Tracker};
 
@@ -147,6 +147,10 @@ async fn start(
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    // Before privileges go: loading needs more of them than running.
+    let explainer = Explainer::load(&object, &sizes, &pins)
+        .inspect_err(|error| tracing::warn!("'xlvs explain' will not answer: {error:#}"))
+        .ok();
     let log = program
         .logger()
         .inspect_err(|error| tracing::warn!("the data path's own log lines will not be seen: {error:#}"))
@@ -168,6 +172,7 @@ async fn start(
         pins,
         installation,
         program,
+        explainer,
         log,
         program_tag,
         adopted: known,

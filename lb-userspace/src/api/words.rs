@@ -182,6 +182,8 @@ words! {
         Pick = "pick",
         /// A server's reply on its way to the client, translated back.
         Reply = "reply",
+        /// The packet that an ICMP error quotes names it.
+        Quoted = "quoted",
         /// No server is involved: the packet is not ours, or has nowhere to go.
         None = "none",
     }

@@ -126,7 +126,8 @@ pub enum Verb {
 
     /// What the data path would do with a packet, and why
     ///
-    /// Sends nothing and changes nothing.
+    /// Sends nothing and changes nothing: a second copy of the program, from which every write is removed, answers over the
+    /// same tables. The packet is named by its ends (a SYN, or a datagram), or is a frame of a capture file.
     Explain(Explain),
 
     /// Give a server no new connections

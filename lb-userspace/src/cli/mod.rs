@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. The exit code is part of the interface: see [`Exit`].
 
 mod args;
+mod capture_file;
 mod check;
 mod documents;
 mod exit;

@@ -37,6 +37,11 @@ impl fmt::Display for Patience {
     }
 }
 
+/// The number of a frame in a file: they begin with 1.
+pub fn frame_number(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "frames are numbered from 1".to_owned())
+}
+
 /// The service an order is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceChoice {

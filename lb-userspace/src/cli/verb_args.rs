@@ -1,11 +1,12 @@
 //! The arguments of each verb. The doc comments are their help text.
 
-use super::values::{Patience, ServiceChoice, endpoint};
-use crate::api::Protocol;
+use super::values::{Patience, ServiceChoice, endpoint, frame_number};
+use crate::api::{Hex, Protocol};
 use crate::control::WeightOrder;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// The form of a report.
 #[derive(Debug, Clone, Args)]
@@ -108,16 +109,37 @@ pub struct Stats {
 #[derive(Debug, Args)]
 pub struct Explain {
     /// Protocol of the packet
-    #[arg(value_name = "PROTO", value_parser = clap::builder::PossibleValuesParser::new(["tcp", "udp"]))]
-    pub protocol: String,
+    #[arg(
+        value_name = "PROTO",
+        value_parser = clap::builder::PossibleValuesParser::new(["tcp", "udp"]),
+        required_unless_present_any = ["pcap", "frame"],
+        requires = "destination"
+    )]
+    pub protocol: Option<String>,
 
     /// Where it comes from; an IPv6 address stands in brackets
-    #[arg(value_name = "SRC:PORT", value_parser = endpoint)]
-    pub source: SocketAddr,
+    #[arg(value_name = "SRC:PORT", value_parser = endpoint, required_unless_present_any = ["pcap", "frame"])]
+    pub source: Option<SocketAddr>,
 
     /// Where it goes
-    #[arg(value_name = "DST:PORT", value_parser = endpoint)]
-    pub destination: SocketAddr,
+    #[arg(value_name = "DST:PORT", value_parser = endpoint, required_unless_present_any = ["pcap", "frame"])]
+    pub destination: Option<SocketAddr>,
+
+    /// A frame of this capture file instead (pcap or pcapng, of an Ethernet interface)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["protocol", "frame"])]
+    pub pcap: Option<PathBuf>,
+
+    /// Which frame of the file, from 1
+    #[arg(short = 'n', value_name = "N", default_value_t = 1, value_parser = frame_number, requires = "pcap")]
+    pub number: usize,
+
+    /// This frame instead, in hexadecimal digits from the Ethernet header on
+    #[arg(long, value_name = "HEX", conflicts_with = "protocol")]
+    pub frame: Option<Hex>,
+
+    /// The interface it comes in through [default: the first that is attached]
+    #[arg(long, value_name = "IF")]
+    pub iface: Option<String>,
 
     /// Form of the report.
     #[command(flatten)]
@@ -186,6 +208,6 @@ pub struct Man {
 
 impl Explain {
     pub(super) fn protocol(&self) -> Protocol {
-        Protocol::from(self.protocol.as_str())
+        Protocol::from(self.protocol.as_deref().unwrap_or("tcp"))
     }
 }

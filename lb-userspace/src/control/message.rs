@@ -1,7 +1,7 @@
 //! The requests and their answers.
 
 use crate::api::{
-    ConnectionsReport, DiffReport, DropsReport, ExplainReport, Failure, OverrideReport, Protocol,
+    ConnectionsReport, DiffReport, DropsReport, ExplainReport, Failure, Hex, OverrideReport, Protocol,
     ReloadReport, StatusReport,
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub enum Request {
     Drops,
     /// What would happen to a packet; answered by [`Report::Explain`].
     Explain(PacketQuery),
+    /// What would happen to a frame; answered by [`Report::Explain`].
+    ExplainFrame(FrameQuery),
     /// Put a file in force, or refuse it and change nothing; answered by [`Report::Reload`] once it is in force.
     Reload {
         /// An absolute path; absent: the file in force, read again.
@@ -59,6 +61,19 @@ pub struct PacketQuery {
     pub source: SocketAddr,
     /// Its destination.
     pub destination: SocketAddr,
+    /// The interface it comes in through; absent: the first that is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+}
+
+/// A frame to explain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameQuery {
+    /// From the Ethernet header on.
+    pub frame: Hex,
+    /// The interface it comes in through; absent: the first that is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
 }
 
 /// An order and whom it concerns.

@@ -47,19 +47,7 @@ impl Program {
     /// # Errors
     /// What the kernel or the checks say.
     pub fn load(object: &Object, sizes: &MapSizes, pins: Option<&Pins>) -> Result<(Self, Maps)> {
-        let mut loader = EbpfLoader::new();
-        for (name, entries) in sizes.by_name() {
-            loader.map_max_entries(name, entries);
-        }
-        if let Some(pins) = pins {
-            for (name, kind, key, value) in MAPS {
-                pins.check_map(name, *kind, *key, *value)?;
-                loader.map_pin_path(name, pins.map(name));
-            }
-        }
-        let mut ebpf = loader.load(object.bytes()).context("loading the eBPF object")?;
-        xdp(&mut ebpf)?.load().context("loading the XDP program (the kernel's verifier must accept it)")?;
-        stages::load(&mut ebpf)?;
+        let mut ebpf = open(object, sizes, pins, Purpose::Serve)?;
         let maps = Maps::take(&mut ebpf)?;
         Ok((Self { ebpf }, maps))
     }
@@ -174,6 +162,35 @@ impl Program {
     }
 }
 
+/// What a loading of the object is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To forward.
+    Serve,
+    /// To say what would happen, and change nothing.
+    Explain,
+}
+
+/// Loads the object's programs over the pinned maps, or over new ones.
+pub(super) fn open(object: &Object, sizes: &MapSizes, pins: Option<&Pins>, purpose: Purpose) -> Result<Ebpf> {
+    let explaining = u8::from(purpose == Purpose::Explain);
+    let mut loader = EbpfLoader::new();
+    loader.override_global("EXPLAINING", &explaining, true);
+    for (name, entries) in sizes.by_name() {
+        loader.map_max_entries(name, entries);
+    }
+    if let Some(pins) = pins {
+        for (name, kind, key, value) in MAPS {
+            pins.check_map(name, *kind, *key, *value)?;
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
+    let mut ebpf = loader.load(object.bytes()).context("loading the eBPF object")?;
+    xdp(&mut ebpf)?.load().context("loading the XDP program (the kernel's verifier must accept it)")?;
+    stages::load(&mut ebpf)?;
+    Ok(ebpf)
+}
+
 /// The name of a program by its id, for messages about somebody else's program.
 #[must_use]
 pub fn foreign_program(id: u32) -> String {
@@ -184,7 +201,7 @@ pub fn foreign_program(id: u32) -> String {
         .unwrap_or_else(|| format!("id {id}"))
 }
 
-fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     let program =
         ebpf.program_mut(ENTRY).ok_or_else(|| anyhow!("the eBPF object has no program '{ENTRY}'"))?;
     program.try_into().with_context(|| format!("program '{ENTRY}'"))

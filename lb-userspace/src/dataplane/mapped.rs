@@ -10,6 +10,7 @@ use std::{io, marker::PhantomData};
 use lb_common::clock::Clock;
 use lb_common::entry::{About, Caller, Interface, Path, Server, Service, Settings};
 use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::trail::Trail;
 use lb_common::word::Word;
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -39,6 +40,8 @@ unsafe impl Shared for Service {}
 unsafe impl Shared for Server {}
 // SAFETY: as above.
 unsafe impl Shared for Interface {}
+// SAFETY: as above.
+unsafe impl Shared for Trail {}
 
 /// The entries of a mapped array. Stays valid as long as this lives, whatever becomes of the map's other holders.
 #[derive(Debug)]

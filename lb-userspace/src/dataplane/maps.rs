@@ -201,7 +201,7 @@ where
     M::try_from(take(ebpf, name)?).with_context(|| format!("map {name}"))
 }
 
-fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
+pub(super) fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
     let Map::Array(data) = take(ebpf, name)? else { return Err(anyhow!("map {name} is not an array")) };
     shared(&data, name)
 }

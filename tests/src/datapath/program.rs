@@ -17,7 +17,8 @@ use lb_common::entry::{Counters, EndpointKey, Path, Sharers, Tally};
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::stage::{ENTRY, Stage};
-use lb_common::verdict::{Event, Verdict};
+use lb_common::verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict};
+use lb_common::word::Word;
 use nix::time::{ClockId, clock_gettime};
 
 use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry};
@@ -68,8 +69,20 @@ pub fn object() -> Result<Vec<u8>> {
     fs::read(&path).with_context(|| format!("cannot read {OBJECT_VARIABLE}={}", path.display()))
 }
 
+/// What a loading of the object is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    Serve,
+    /// To say what would happen to a frame, and change nothing.
+    Explain,
+}
+
 /// The object, its maps made and its programs not yet loaded. Maps whose size the agent sets are small.
 pub fn open() -> Result<Ebpf> {
+    open_to(Purpose::Serve)
+}
+
+fn open_to(purpose: Purpose) -> Result<Ebpf> {
     let sizes = [
         ("FLOWS", geometry().buckets()),
         ("ADDRESSES", geometry().slots()),
@@ -80,7 +93,9 @@ pub fn open() -> Result<Ebpf> {
         ("LISTENERS", SERVICES * 2),
         ("TABLES", TABLE_WORDS),
     ];
+    let explaining = u8::from(purpose == Purpose::Explain);
     let mut loader = EbpfLoader::new();
+    loader.override_global("EXPLAINING", &explaining, true);
     for (map, entries) in sizes {
         loader.map_max_entries(map, entries);
     }
@@ -111,6 +126,11 @@ pub fn load(ebpf: &mut Ebpf) -> Result<()> {
 impl Program {
     /// Loads the object and makes the two interfaces. The calling thread stays in their namespace.
     pub fn load() -> Result<Self> {
+        Self::load_to(Purpose::Serve)
+    }
+
+    /// The same, for either purpose.
+    pub fn load_to(purpose: Purpose) -> Result<Self> {
         let namespace = Namespace::create(Group::next(), "program")?;
         namespace.speak_ipv6()?;
         let mut lines = String::new();
@@ -130,7 +150,7 @@ impl Program {
         let indices = [index(Side::Front)?, index(Side::Back)?];
         namespace.join()?;
 
-        let mut ebpf = open()?;
+        let mut ebpf = open_to(purpose)?;
         load(&mut ebpf)?;
         let mut devices: DevMap<_> = take(&mut ebpf, "DEVICES")?;
         for index in indices {
@@ -163,6 +183,45 @@ impl Program {
         numbers.map(|i| Ok(self.verdicts.get(&i, 0)?.iter().map(|tally| tally.packets).sum())).collect()
     }
 
+    /// Everything that lies in the maps, by name.
+    pub fn dump(&self) -> Result<BTreeMap<&'static str, Vec<u64>>> {
+        let words = |words: &[Word]| words.iter().map(Word::load).collect::<Vec<u64>>();
+        let arrays = &self.arrays;
+        let mut dump = BTreeMap::from([
+            ("SETTINGS", words(arrays.settings.words())),
+            ("CLOCK", words(arrays.clock.words())),
+            ("GATE", words(arrays.gate.words())),
+            ("FLOWS", words(arrays.flows.words())),
+            ("ADDRESSES", words(arrays.addresses.words())),
+            ("SERVICES", words(arrays.services.words())),
+            ("SERVERS", words(arrays.servers.words())),
+            ("TABLES", words(arrays.tables.words())),
+            ("PATHS", words(arrays.paths.words())),
+            ("INTERFACES", words(arrays.interfaces.words())),
+        ]);
+        // Of every CPU, with the numbers that nothing has yet.
+        let mut verdicts = Vec::new();
+        for number in 0..VERDICT_LIMIT {
+            let cpus = self.verdicts.get(&number, 0)?;
+            verdicts.extend(cpus.iter().flat_map(|tally| [tally.packets, tally.bytes]));
+        }
+        let mut events = Vec::new();
+        for number in 0..EVENT_LIMIT {
+            events.extend(self.events.get(&number, 0)?.iter());
+        }
+        let mut counters = Vec::new();
+        for id in 0..SERVERS {
+            counters.extend(self.counters.get(&id, 0)?.iter().flat_map(|counters| counters.to_array()));
+        }
+        dump.extend([("VERDICTS", verdicts), ("EVENTS", events), ("SERVER_COUNTERS", counters)]);
+        let mut listeners: Vec<u64> = Vec::new();
+        for entry in self.keyed.listeners.iter() {
+            listeners.push(u64::from(entry?.1));
+        }
+        dump.insert("LISTENERS", listeners);
+        Ok(dump)
+    }
+
     fn counted(&self) -> Result<Seen> {
         let events = 0..Event::ALL.len() as u32;
         let servers = 1..=self.names.len() as u32;
@@ -177,8 +236,13 @@ impl Program {
 
     /// The kernel's action and the frame that is left, without a look at the counters.
     pub fn push(&mut self, from: Side, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
-        ensure!(frame.len() >= 14, "BPF_PROG_TEST_RUN takes no frame of less than an Ethernet header");
         self.settle()?;
+        self.put(from, frame)
+    }
+
+    /// The same, with the clock left as it is.
+    pub fn put(&mut self, from: Side, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        ensure!(frame.len() >= 14, "BPF_PROG_TEST_RUN takes no frame of less than an Ethernet header");
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, self.indices[from as usize], 0, 0];
         let context: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();

@@ -1,0 +1,209 @@
+//! Frames for `xlvs explain`: made from a question, and told in a line.
+
+use crate::api::Protocol as Word;
+use crate::control::PacketQuery;
+use lb_common::net::Protocol;
+use lb_ebpf::frame::Frame;
+use lb_ebpf::parse::{self, Family};
+use lb_ebpf::{extensions, headers};
+use std::net::{IpAddr, SocketAddr};
+
+/// What a TCP segment says about its connection (RFC 9293 section 3.1).
+pub const SYN: u8 = 0x02;
+pub const SYN_ACK: u8 = 0x12;
+
+const HOPS: u8 = 64;
+const LINK: usize = 14;
+/// Locally administered, and nobody's.
+const NOBODYS_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
+
+/// The frame with which such a connection begins: no payload, checksums right. `flags`: a TCP segment's.
+///
+/// # Errors
+/// If source and destination are of two families.
+pub fn of_query(query: &PacketQuery, flags: u8) -> Result<Vec<u8>, String> {
+    let ports = [query.source.port().to_be_bytes(), query.destination.port().to_be_bytes()].concat();
+    let (number, mut segment) = if query.protocol == Word::Udp {
+        (Protocol::Udp as u8, [&ports[..], &[0, 8, 0, 0]].concat())
+    } else {
+        let rest = [0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0];
+        (Protocol::Tcp as u8, [&ports[..], &rest].concat())
+    };
+    let length = segment.len() as u16;
+    let (ethertype, mut header, ends) = match (query.source.ip(), query.destination.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let ends = [from.octets(), to.octets()].concat();
+            let total = (length + 20).to_be_bytes();
+            let header =
+                [&[0x45, 0, total[0], total[1], 0, 0, 0x40, 0, HOPS, number, 0, 0], &ends[..]].concat();
+            ([0x08, 0x00], header, ends)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let ends = [from.octets(), to.octets()].concat();
+            let payload = length.to_be_bytes();
+            let header = [&[0x60, 0, 0, 0, payload[0], payload[1], number, HOPS], &ends[..]].concat();
+            ([0x86, 0xdd], header, ends)
+        }
+        (from, to) => {
+            return Err(format!("no packet goes from {from} to {to}: name addresses of one family"));
+        }
+    };
+    let pseudo = [&ends[..], &length.to_be_bytes(), &[0, number]].concat();
+    let checksum_at = if number == Protocol::Udp as u8 { 6 } else { 16 };
+    let sum = checksum(&[&pseudo, &segment]);
+    segment[checksum_at..checksum_at + 2].copy_from_slice(&sum);
+    if header.len() == 20 {
+        let sum = checksum(&[&header]);
+        header[10..12].copy_from_slice(&sum);
+    }
+    Ok([&[0; 6], &NOBODYS_MAC[..], &ethertype, &header, &segment].concat())
+}
+
+/// RFC 1071; each part but the last has an even length.
+fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+    let pairs = parts.iter().flat_map(|part| part.chunks(2));
+    let mut sum: u32 =
+        pairs.map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    // A sum of zero would say "none" in UDP (RFC 768); for the others it is the same number.
+    match !(sum as u16) {
+        0 => [0xff; 2],
+        sum => sum.to_be_bytes(),
+    }
+}
+
+/// Between whom a packet goes, if it has ports that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    pub protocol: Protocol,
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+}
+
+/// As the data path reads them.
+#[must_use]
+pub fn ends(frame: &[u8]) -> Option<Ends> {
+    let mut copy = frame.to_vec();
+    let frame = Frame::of_bytes(&mut copy);
+    let packet = parse::network(&frame).ok()?;
+    if packet.shape.is_fragment() {
+        return None;
+    }
+    let (at, number) = upper(&frame, &packet)?;
+    let ports: &headers::Ports = frame.view_at(at)?;
+    Some(Ends {
+        protocol: Protocol::from_number(number)?,
+        source: SocketAddr::new(packet.source.into(), ports.source.number()),
+        destination: SocketAddr::new(packet.destination.into(), ports.destination.number()),
+    })
+}
+
+fn upper(frame: &Frame<'_>, packet: &parse::Packet<'_>) -> Option<(u64, u8)> {
+    let at = packet.shape.link_length() + packet.shape.header_length();
+    let number = packet.shape.next_header();
+    if packet.shape.family() == Family::V6 && extensions::is_one(number) {
+        let upper = extensions::skip(frame, at, number);
+        return Some((upper.at().ok()?, upper.number()));
+    }
+    Some((at, number))
+}
+
+/// A frame in a line: link, addresses, what it carries, length.
+#[must_use]
+pub fn told(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    if let Some(link) = bytes.get(..LINK) {
+        text += &format!("{} > {}, ", mac(&link[6..12]), mac(&link[..6]));
+    }
+    text += &network_told(bytes);
+    format!("{text}, {} bytes", bytes.len())
+}
+
+fn network_told(bytes: &[u8]) -> String {
+    let mut copy = bytes.to_vec();
+    let frame = Frame::of_bytes(&mut copy);
+    let Ok(packet) = parse::network(&frame) else {
+        return bytes
+            .get(12..LINK)
+            .map_or_else(|| "cut short".to_owned(), |t| format!("ethertype {:02x}{:02x}", t[0], t[1]));
+    };
+    if let Some(Ends { protocol, source, destination }) = ends(bytes) {
+        let (word, flags) = match protocol {
+            Protocol::Tcp => ("tcp", upper(&frame, &packet).map(|(at, _)| segment_told(bytes, at))),
+            Protocol::Udp => ("udp", None),
+        };
+        return format!("{word} {source} > {destination}{}", flags.unwrap_or_default());
+    }
+    let (from, to) = (IpAddr::from(packet.source), IpAddr::from(packet.destination));
+    let carried = match packet.shape.next_header() {
+        _ if packet.shape.is_fragment() => "fragment".to_owned(),
+        1 => "icmp".to_owned(),
+        58 => "icmpv6".to_owned(),
+        number => format!("protocol {number}"),
+    };
+    format!("{carried} {from} > {to}")
+}
+
+fn segment_told(bytes: &[u8], at: u64) -> String {
+    const NAMES: [&str; 6] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
+    let flags = bytes.get(at as usize + 13).copied().unwrap_or(0);
+    NAMES
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| flags >> bit & 1 == 1)
+        .map(|(_, name)| format!(" {name}"))
+        .collect()
+}
+
+fn mac(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(protocol: Word, source: &str, destination: &str) -> PacketQuery {
+        let end = |text: &str| text.parse().expect("an endpoint");
+        PacketQuery { protocol, source: end(source), destination: end(destination), interface: None }
+    }
+
+    #[test]
+    fn a_question_becomes_a_frame_that_the_data_path_reads_as_asked() {
+        for (protocol, source, destination, words) in [
+            (Word::Tcp, "192.0.2.7:40000", "10.77.1.100:80", "SYN, 54 bytes"),
+            (Word::Udp, "192.0.2.7:40000", "10.77.1.100:53", "53, 42 bytes"),
+            (Word::Tcp, "[2001:db8::7]:40000", "[2001:db8::100]:80", "SYN, 74 bytes"),
+            (Word::Udp, "[2001:db8::7]:1", "[2001:db8::100]:53", "53, 62 bytes"),
+        ] {
+            let asked = query(protocol, source, destination);
+            let frame = of_query(&asked, SYN).expect("one family");
+            let found = ends(&frame).expect("ports");
+            assert_eq!((found.source, found.destination), (asked.source, asked.destination));
+            assert!(told(&frame).ends_with(words), "{}", told(&frame));
+        }
+        assert!(of_query(&query(Word::Tcp, "192.0.2.7:1", "[2001:db8::1]:2"), SYN).is_err());
+    }
+
+    /// Summed once more with the checksum in it, every part gives all ones.
+    #[test]
+    fn its_checksums_are_right() {
+        let frame =
+            of_query(&query(Word::Tcp, "192.0.2.7:40000", "10.77.1.100:80"), SYN_ACK).expect("a frame");
+        let (header, segment) = frame[LINK..].split_at(20);
+        assert_eq!(checksum(&[header]), [0xff; 2]);
+        let pseudo = [&header[12..20], &[0, 6, 0, segment.len() as u8]].concat();
+        assert_eq!(checksum(&[&pseudo, segment]), [0xff; 2]);
+        assert_eq!(&header[12..16], [192, 0, 2, 7]);
+    }
+
+    #[test]
+    fn whatever_it_is_it_can_be_told() {
+        assert_eq!(told(&[]), "cut short, 0 bytes");
+        let mut arp = vec![0xff; 42];
+        arp[12..14].copy_from_slice(&[8, 6]);
+        assert_eq!(told(&arp), "ff:ff:ff:ff:ff:ff > ff:ff:ff:ff:ff:ff, ethertype 0806, 42 bytes");
+    }
+}
