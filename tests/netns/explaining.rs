@@ -15,8 +15,7 @@ use crate::site::Site;
 const PORTS: std::ops::Range<u16> = 41_001..41_007;
 
 fn explain(site: &Site, args: &[&str]) -> Value {
-    let said = site.installation.ok(&[&["explain"], args, &["-o", "json"]].concat()).unwrap();
-    serde_json::from_str(&said.stdout).unwrap()
+    site.installation.json(&[&["explain"], args].concat()).unwrap()
 }
 
 fn explain_tcp(site: &Site, from: SocketAddr, to: SocketAddr) -> Value {
@@ -36,8 +35,7 @@ fn connect(runner: &Runner, from: SocketAddr, to: SocketAddr) -> Option<TcpStrea
 
 /// The server that holds the client's connection, as the connection table knows it.
 fn holder(site: &Site, port: u16) -> Value {
-    let said = site.installation.ok(&["connections", "-o", "json"]).unwrap();
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = site.installation.json(&["connections"]).unwrap();
     let connections = report["connections"].as_array().unwrap();
     let found = connections.iter().find(|connection| connection["client_port"] == port);
     found.unwrap_or_else(|| panic!("no connection from port {port} in {report}"))["server"].clone()

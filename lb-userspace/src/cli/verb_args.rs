@@ -8,6 +8,11 @@ use clap_complete::Shell;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+const EXPLAIN_USAGE: &str = "\
+xlvs explain [OPTIONS] <PROTO> <SRC:PORT> <DST:PORT>
+       xlvs explain [OPTIONS] --pcap <FILE> [-n <N>]
+       xlvs explain [OPTIONS] --frame <HEX>";
+
 /// The form of a report.
 #[derive(Debug, Clone, Args)]
 pub struct Output {
@@ -107,6 +112,7 @@ pub struct Stats {
 
 /// `xlvs explain`.
 #[derive(Debug, Args)]
+#[command(override_usage = EXPLAIN_USAGE)]
 pub struct Explain {
     /// Protocol of the packet
     #[arg(

@@ -6,7 +6,7 @@ use crate::sample;
 use crate::xlvs::{Run, command, finish, xlvs_at};
 use lb_userspace::api::*;
 use lb_userspace::control::{
-    ConnectionFilter, Order, OverrideRequest, PacketQuery, Report, Request, Response, WeightOrder,
+    ConnectionFilter, FrameQuery, Order, OverrideRequest, PacketQuery, Report, Request, Response, WeightOrder,
 };
 
 /// Answers everything from the sample; after an order, each status shows fewer connections on `web/rs4`.
@@ -26,7 +26,7 @@ fn agent() -> Agent {
             }
             Request::Connections(_) => Report::Connections(sample::connections()),
             Request::Drops => Report::Drops(sample::drops()),
-            Request::Explain(_) => Report::Explain(sample::explain()),
+            Request::Explain(_) | Request::ExplainFrame(_) => Report::Explain(sample::explain()),
             Request::Reload { .. } => Report::Reload(sample::reload()),
             Request::Diff { path } => Report::Diff(DiffReport {
                 schema: Schema,
@@ -98,6 +98,7 @@ fn arguments_reach_the_agent() {
     let ask = |args: &[&str]| done(xlvs_at(&agent.socket(), args));
     ask(&["connections", "--service", "web", "--server", "rs1", "--client", "192.0.2.7", "--limit", "5"]);
     ask(&["explain", "udp", "[2001:db8::7]:40001", "[2001:db8::100]:53"]);
+    ask(&["explain", "--frame", "02:00:00:00:00:01", "--iface", "eth1"]);
     ask(&["drain", "-", "rs4"]);
     ask(&["weight", "web", "rs4", "config"]);
     ask(&["reload"]);
@@ -117,6 +118,11 @@ fn arguments_reach_the_agent() {
             protocol: Protocol::Udp,
             source: "[2001:db8::7]:40001".parse().expect("an endpoint"),
             destination: "[2001:db8::100]:53".parse().expect("an endpoint"),
+            interface: None,
+        }),
+        Request::ExplainFrame(FrameQuery {
+            frame: "0200 0000 0001".parse().expect("digits"),
+            interface: Some("eth1".to_owned()),
         }),
         order(None, Order::Drain),
         order(Some("web"), Order::Weight(WeightOrder::Config)),
