@@ -37,12 +37,12 @@ impl Trail {
     #[inline(always)]
     pub fn end(&self, verdict: u32, stage: Option<Stage>) {
         let stage = stage.map_or(0, |stage| stage as u64 + 1);
-        self.ending.store(u64::from(verdict) + 1 | stage << 8);
+        self.ending.store((u64::from(verdict) + 1) | (stage << 8));
     }
 
     #[inline(always)]
     pub fn note_event(&self, event: Event) {
-        self.events.store(self.events.load() | 1 << event as u8);
+        self.events.store(self.events.load() | (1 << event as u8));
     }
 
     #[inline(always)]

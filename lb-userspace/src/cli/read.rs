@@ -53,7 +53,7 @@ pub(super) fn drops(session: &Session<'_>) -> Result<Exit, Failure> {
 
 pub(super) fn explain(verb: &Explain, session: &Session<'_>) -> Result<Exit, Failure> {
     let report = session.ask(&question(verb)?, |report| match report {
-        Report::Explain(report) => Some(report),
+        Report::Explain(report) => Some(*report),
         _ => None,
     })?;
     session.print(&report)

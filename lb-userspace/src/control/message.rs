@@ -133,7 +133,7 @@ pub enum Report {
     /// To [`Request::Drops`].
     Drops(DropsReport),
     /// To [`Request::Explain`].
-    Explain(ExplainReport),
+    Explain(Box<ExplainReport>),
     /// To [`Request::Reload`].
     Reload(ReloadReport),
     /// To [`Request::Diff`].

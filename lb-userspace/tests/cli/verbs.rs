@@ -26,7 +26,7 @@ fn agent() -> Agent {
             }
             Request::Connections(_) => Report::Connections(sample::connections()),
             Request::Drops => Report::Drops(sample::drops()),
-            Request::Explain(_) | Request::ExplainFrame(_) => Report::Explain(sample::explain()),
+            Request::Explain(_) | Request::ExplainFrame(_) => Report::Explain(Box::new(sample::explain())),
             Request::Reload { .. } => Report::Reload(sample::reload()),
             Request::Diff { path } => Report::Diff(DiffReport {
                 schema: Schema,

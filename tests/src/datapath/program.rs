@@ -215,7 +215,7 @@ impl Program {
         }
         dump.extend([("VERDICTS", verdicts), ("EVENTS", events), ("SERVER_COUNTERS", counters)]);
         let mut listeners: Vec<u64> = Vec::new();
-        for entry in self.keyed.listeners.iter() {
+        for entry in &self.keyed.listeners {
             listeners.push(u64::from(entry?.1));
         }
         dump.insert("LISTENERS", listeners);
