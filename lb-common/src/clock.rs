@@ -106,6 +106,13 @@ impl Now {
         Self { ticks, machine: 0 }
     }
 
+    /// Fine ticks so far, for stamps that are packed by their owner.
+    #[must_use]
+    #[inline(always)]
+    pub const fn ticks(self) -> u64 {
+        self.ticks as u64
+    }
+
     /// Age stamp of *new* and *answered* entries: seven bits of fine ticks.
     #[must_use]
     #[inline(always)]

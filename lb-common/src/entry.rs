@@ -4,25 +4,31 @@
 //! plain.
 
 mod about;
+mod access;
 mod address;
 mod caller;
 mod counters;
 mod endpoint;
 mod interface;
+mod limits;
 mod memo;
 mod path;
+mod refusals;
 mod server;
 mod service;
 mod settings;
 
 pub use about::About;
+pub use access::{AccessKey, Rule};
 pub use address::SharedAddr;
 pub use caller::Caller;
 pub use counters::{Counters, Tally};
 pub use endpoint::{EndpointKey, Sharers};
 pub use interface::Interface;
+pub use limits::ServiceLimits;
 pub use memo::{Admin, HealthMemo, Memo};
 pub use path::Path;
+pub use refusals::{Refusal, Refusals};
 pub use server::{Server, ServerState};
 pub use service::Service;
 pub use settings::Settings;
@@ -32,10 +38,13 @@ const _: () = {
     assert!(size_of::<EndpointKey>() == 24);
     assert!(size_of::<Caller>() == 24);
     assert!(size_of::<Sharers>() == 16);
-    assert!(size_of::<Service>() == 96);
+    assert!(size_of::<Service>() == 136);
+    assert!(size_of::<ServiceLimits>() == 80);
+    assert!(size_of::<AccessKey>() == 32);
+    assert!(size_of::<Refusals>() == 24);
     assert!(size_of::<Server>() == 64);
     assert!(size_of::<Counters>() == 40);
-    assert!(size_of::<Interface>() == 16);
+    assert!(size_of::<Interface>() == 24);
     assert!(size_of::<Path>() == 16);
     assert!(size_of::<About>() == 64);
     assert!(core::mem::offset_of!(Server, address) == 16);

@@ -1,8 +1,9 @@
 //! What the data path, the agent and the tests share.
 //!
 //! Two kinds of things live here, both without I/O and without the standard library:
-//! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`]) and the
-//! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`lifecycle`], [`pick`], [`maglev`]).
+//! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`], [`wire`]) and the
+//! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`fragments`], [`lifecycle`], [`pick`],
+//! [`rate`], [`maglev`]).
 //!
 //! Invariants:
 //! - Every word that one side changes while the other reads it is one aligned `u64` ([`word::Word`]), so it changes whole.
@@ -25,6 +26,7 @@ pub mod checksum;
 pub mod clock;
 pub mod entry;
 pub mod flow_table;
+pub mod fragments;
 pub mod gate;
 pub mod identity;
 pub mod lifecycle;
@@ -34,11 +36,13 @@ pub mod net;
 pub mod pick;
 #[cfg(feature = "user")]
 mod pod;
+pub mod rate;
 pub mod slot;
 pub mod stage;
 pub mod trail;
 pub mod verdict;
+pub mod wire;
 pub mod word;
 
 /// Version of everything in the pinned maps. Stored in the pins; compared before anything in them is believed.
-pub const ABI_VERSION: u64 = 1;
+pub const ABI_VERSION: u64 = 2;

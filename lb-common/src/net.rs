@@ -126,6 +126,16 @@ impl Addr {
     }
 }
 
+/// The bits that both have.
+impl core::ops::BitAnd for Addr {
+    type Output = Self;
+    #[inline(always)]
+    fn bitand(self, mask: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.words, mask.words);
+        Self { words: [a & e, b & f, c & g, d & h] }
+    }
+}
+
 impl From<core::net::IpAddr> for Addr {
     fn from(address: core::net::IpAddr) -> Self {
         let bytes = match address {

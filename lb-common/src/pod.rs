@@ -2,8 +2,9 @@
 #![expect(unsafe_code, reason = "aya asks for a promise about layout")]
 
 use crate::{
-    entry::{Counters, EndpointKey, Sharers, Tally},
+    entry::{Counters, EndpointKey, Refusals, Sharers, Tally},
     net::Addr,
+    wire::Wire,
 };
 
 // SAFETY: for all of these, `repr(C)`, integers only, padding spelled out as fields, any bit pattern valid.
@@ -16,3 +17,7 @@ unsafe impl aya::Pod for Sharers {}
 unsafe impl aya::Pod for Counters {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Tally {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Wire {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Refusals {}

@@ -17,10 +17,14 @@ pub enum Stage {
     Arrival = 1,
     /// ICMP and ICMPv6.
     Icmp = 2,
+    /// Parts of datagrams.
+    Fragment = 3,
+    /// Packets of stored connections of services that limit the packets of each source.
+    Meter = 4,
 }
 
 impl Stage {
-    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp];
+    pub const ALL: &'static [Self] = &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter];
 
     /// The name of its program in the object.
     #[must_use]
@@ -29,6 +33,8 @@ impl Stage {
             Self::Reply => "xlvs_reply",
             Self::Arrival => "xlvs_arrival",
             Self::Icmp => "xlvs_icmp",
+            Self::Fragment => "xlvs_fragment",
+            Self::Meter => "xlvs_meter",
         }
     }
 }

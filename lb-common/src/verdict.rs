@@ -50,7 +50,7 @@ verdicts! {
     1 ForwardedNat "forwarded_nat" Send "Client to real server, destination rewritten.";
     2 ForwardedNatReply "forwarded_nat_reply" Send "Real server to client, source rewritten to the VIP.";
     3 ForwardedDr "forwarded_dr" Send "Client to real server by its MAC address, nothing rewritten above layer 2.";
-    4 RepliedReset "replied_reset" Send "A SYN for a service without a usable server was answered with RST.";
+    4 RepliedReset "replied_reset" Send "A SYN for a service without a usable server, or a segment to a lost one, was answered with RST.";
     5 PassedNotIp "passed_not_ip" Pass "Not IP (ARP, LLDP, ...).";
     6 DroppedMartian "dropped_martian" Drop "To a service from an address that no client can have (the VIP itself, loopback, multicast, none).";
     7 PassedNotOurs "passed_not_ours" Pass "Neither to a VIP nor from a real server.";
@@ -59,7 +59,7 @@ verdicts! {
     10 PassedMalformed "passed_malformed" Pass "Headers that contradict themselves or the frame; the kernel judges.";
     11 PassedLocal "passed_local" Pass "From a real server to the director itself, such as a health check's answer.";
     12 PassedUnexplained "passed_unexplained" Pass "From a real server, but no connection explains it: its own traffic.";
-    13 DroppedFragment "dropped_fragment" Drop "A fragment to a VIP, which cannot be balanced by ports.";
+    13 DroppedFragment "dropped_fragment" Drop "A fragment to a VIP whose datagram's first one was not seen, or is too small to tell its connection.";
     14 DroppedTtl "dropped_ttl" Drop "Time to live ran out at the director.";
     15 DroppedNoServer "dropped_no_server" Drop "The service has no usable server.";
     16 DroppedNoNextHop "dropped_no_next_hop" Drop "The way to the real server or back to the client is not known.";
@@ -68,6 +68,12 @@ verdicts! {
     19 ForwardedIcmpReply "forwarded_icmp_reply" Send "An ICMP error about a packet to a real server, to the client of the connection it quotes.";
     20 RepliedEcho "replied_echo" Send "A ping of a VIP that has a usable server was answered.";
     21 PassedIcmpUnmatched "passed_icmp_unmatched" Pass "An ICMP error to a VIP that quotes no connection of its services.";
+    22 PassedSctp "passed_sctp" Pass "SCTP to a VIP: its associations have several addresses, so the kernel gets it.";
+    23 PassedVlan "passed_vlan" Pass "Carries VLAN tags that none of the configured interfaces has.";
+    24 DroppedNoHeadroom "dropped_no_headroom" Drop "The driver left no room in front of the frame for one more VLAN tag.";
+    25 DroppedDenied "dropped_denied" Drop "To a service whose lists do not admit the source.";
+    26 DroppedRateSource "dropped_rate_source" Drop "The source has used up what the service allows each source in a second.";
+    27 DroppedRateService "dropped_rate_service" Drop "A new connection beyond those that the service takes in a second.";
 }
 
 /// Room in the counters for verdicts to come.
@@ -112,6 +118,9 @@ events! {
     10 NextHopByFib "next_hop_by_fib" "The kernel's routing decided the way, because the agent had not (lately).";
     11 PathLearned "path_learned" "The way back to a client was learned from its packet.";
     12 Mismatch "mismatch" "An entry's server belonged to another service, so the entry was not believed.";
+    13 FragmentNoted "fragment_noted" "It was noted where a datagram's first fragment goes.";
+    14 FragmentFollowed "fragment_followed" "A later fragment followed its datagram's first one.";
+    15 FragmentUnknown "fragment_unknown" "A fragment to a VIP or from a real server whose datagram's first one is not noted.";
 }
 
 /// Room in the counters for events to come.

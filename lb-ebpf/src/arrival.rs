@@ -1,17 +1,17 @@
 //! A packet to a VIP whose connection has no server (any more): it gets one, and a place in the flow table.
 
 use lb_common::{
-    entry::{EndpointKey, Service, Settings},
+    entry::{EndpointKey, ServerState, Service, Settings},
     gate::{Position, Role},
     identity::FlowId,
     lifecycle::Segment,
     net::{Addr, Port, Tuple},
-    slot::ServerId,
+    slot::{Class, ServerId},
     verdict::{Event, Verdict},
 };
 
 use crate::{
-    Outcome,
+    Outcome, admission,
     director::Director,
     frame::Frame,
     inbound,
@@ -26,8 +26,20 @@ pub struct Given(u32);
 
 impl Given {
     const ENDS: u32 = 1 << 31;
+    /// Nobody has decided.
+    pub const NOTHING: Self = Self(0);
     /// No server, and the client is to be told.
-    pub const RESET: Self = Self(Verdict::RepliedReset as u32 | Self::ENDS);
+    pub const RESET: Self = Self::ended(Verdict::RepliedReset);
+
+    #[inline(always)]
+    pub const fn to(server: ServerId) -> Self {
+        Self(server.index())
+    }
+
+    #[inline(always)]
+    pub const fn ended(verdict: Verdict) -> Self {
+        Self(verdict as u32 | Self::ENDS)
+    }
 
     /// The server, or the outcome of a packet that gets none.
     #[inline(always)]
@@ -42,14 +54,14 @@ impl Given {
 /// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
 #[inline(never)]
 pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
-    let Some(director) = Director::again(tables) else { return Given(Verdict::Aborted as u32 | Given::ENDS) };
+    let Some(director) = Director::again(tables) else { return Given::ended(Verdict::Aborted) };
     let given = match parse::transport(frame, packet, tables) {
         Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal),
         Err(why) => Err(without_ports(packet, &director, why)),
     };
     match given {
         Ok(number) => Given(number),
-        Err(verdict) => Given(verdict as u32 | Given::ENDS),
+        Err(verdict) => Given::ended(verdict),
     }
 }
 
@@ -57,9 +69,15 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
 /// told so.
 #[inline(always)]
 fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
-    let service = director.tables.service(listening(director, tuple)?).ok_or(Verdict::Aborted)?;
-    let flow = director.settings.flow_id(tuple);
+    let number = listening(director, tuple)?;
+    let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
     let segment = signal.segment();
+    let flow = director.settings.flow_id(tuple);
+    let speaks = !matches!(segment, Segment::Syn | Segment::Rst | Segment::Datagram);
+    if speaks && director.is(Settings::FLOWS) && is_lost(director.tables, tuple, flow) {
+        return Err(Verdict::RepliedReset);
+    }
+    admission::admit(director, number, service, &tuple.client, segment)?;
     let Some(pick) = director.pick(service, tuple, flow, segment) else {
         let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
         return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });
@@ -73,6 +91,21 @@ fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) ->
         return Ok(pick.server.index());
     }
     Ok(place(director, tuple, flow, pick))
+}
+
+/// Whether the connection's server is lost, and the policy is to end what it had. Its entry says so from then on: a SYN begins
+/// anew, and whoever speaks nevertheless is told again. A subprogram, for the sake of the stack.
+#[inline(never)]
+fn is_lost<T: Tables>(tables: &T, tuple: &Tuple, flow: FlowId) -> bool {
+    let Some(director) = Director::again(tables) else { return false };
+    let Some(entry) = tables.locate(flow).and_then(|place| director.flows().at(place)) else { return false };
+    match entry.slot().server().and_then(|id| director.server(id)) {
+        Some(server) if server.state.has(ServerState::RESETS) && server.serves(tuple) => {
+            entry.refresh(Class::Closing, director.now);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Gives a pick its place. The number of the server that takes this packet: the fallback if there was no place, because
@@ -147,6 +180,7 @@ fn without_ports<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>, why
     let vip = packet.destination;
     match why {
         NoTransport::Fragment => if_vip(director, vip, Verdict::DroppedFragment),
+        NoTransport::Sctp => if_vip(director, vip, Verdict::PassedSctp),
         NoTransport::Other => if_vip(director, vip, Verdict::PassedNotBalanced),
         NoTransport::Malformed => if_vip(director, vip, Verdict::PassedMalformed),
     }

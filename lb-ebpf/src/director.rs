@@ -28,6 +28,16 @@ pub struct Chosen<'t> {
     pub state: ServerState,
 }
 
+impl Chosen<'_> {
+    /// Whether this is a server of what the tuple asks for.
+    #[inline(always)]
+    pub fn serves(&self, tuple: &Tuple) -> bool {
+        let state = self.state;
+        let port_agrees = state.vip_port.is_any() || state.vip_port == tuple.vip_port;
+        self.server.vip.load() == tuple.vip && port_agrees && state.protocol() == tuple.protocol
+    }
+}
+
 impl<'t, T: Tables> Director<'t, T> {
     /// Once a packet: sees to it that the time moves on, too. `None` if the maps were never set up.
     #[inline(always)]
@@ -76,21 +86,25 @@ impl<'t, T: Tables> Director<'t, T> {
     #[inline(always)]
     pub fn server_for(&self, id: Option<ServerId>, tuple: &Tuple) -> Option<Chosen<'t>> {
         let chosen = self.server(id?)?;
-        let state = chosen.state;
-        let port_agrees = state.vip_port.is_any() || state.vip_port == tuple.vip_port;
-        if chosen.server.vip.load() == tuple.vip && port_agrees && state.protocol() == tuple.protocol {
+        if chosen.serves(tuple) {
             return Some(chosen);
         }
         self.tables.count(Event::Mismatch);
         None
     }
 
-    /// Stores a connection; says whether there was a place.
+    /// Sees to it that the time moves on, where that is worth a look at the machine's clock.
     #[inline(always)]
-    pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
+    pub fn keep_time(&self) {
         if self.tables.leaves_traces() {
             self.clock.advance(self.tables.monotonic_ns());
         }
+    }
+
+    /// Stores a connection; says whether there was a place.
+    #[inline(always)]
+    pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
+        self.keep_time();
         let admission =
             self.flows().admit(flow, server, diverged, self.now, self.settings.limits(), |victim, whose| {
                 victim.server().is_none_or(|server| self.tables.derives(server, whose))

@@ -7,18 +7,19 @@
 
 use lb_common::{
     entry::{Path, Server},
-    net::{Addr, NextHop, PortNumber},
+    net::{Addr, NextHop},
     verdict::{Event, Verdict},
+    wire::Tags,
 };
 
-use crate::{Exit, director::Director, parse::Packet, tables::Tables};
+use crate::{Door, director::Director, parse::Packet, tables::Tables, tags};
 
 /// A decided way.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     pub next_hop: NextHop,
     pub own_mac: [u8; 6],
-    pub exit: Exit,
+    pub door: Door,
 }
 
 #[inline(always)]
@@ -28,13 +29,13 @@ pub fn to_server<T: Tables>(
     director: &Director<'_, T>,
 ) -> Result<Way, Verdict> {
     let mut next_hop = server.next_hop.load();
-    if (next_hop == 0 || !director.agent_lives())
-        && let Some(found) = director.tables.route(packet.source, server.address.load())
-    {
-        director.tables.count(Event::NextHopByFib);
-        next_hop = found.to_word();
+    if next_hop == 0 || !director.agent_lives() {
+        let found = routed(packet, &packet.source, &server.address.load(), director.tables);
+        if found != 0 {
+            next_hop = found;
+        }
     }
-    by(next_hop, director)
+    by(packet, next_hop, director)
 }
 
 #[inline(always)]
@@ -46,20 +47,25 @@ pub fn to_client<T: Tables>(
     let client = packet.destination;
     let heard = director.tables.paths(Path::set_of(client)).and_then(|set| Path::find(set, client));
     let mut next_hop = heard.unwrap_or(0);
-    if next_hop == 0
-        && let Some(found) = director.tables.route(vip, client)
-    {
-        director.tables.count(Event::NextHopByFib);
-        next_hop = found.to_word();
+    if next_hop == 0 {
+        next_hop = routed(packet, &vip, &packet.destination, director.tables);
     }
-    by(next_hop, director)
+    by(packet, next_hop, director)
+}
+
+/// The kernel's word on the way of this packet between these addresses, as the word of a [`NextHop`]; 0 if it has none. A
+/// subprogram, because what the kernel is asked with would lie on the stack of every packet.
+#[inline(never)]
+fn routed<T: Tables>(packet: &Packet<'_>, from: &Addr, to: &Addr, tables: &T) -> u64 {
+    let Some(found) = tables.route(came_by(packet, tables), from, to) else { return 0 };
+    tables.count(Event::NextHopByFib);
+    found.to_word()
 }
 
 /// Remembers by which neighbour and interface a client's packets come.
 #[inline(always)]
 pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
-    let next_hop =
-        NextHop { mac: packet.link.source.mac(), port: PortNumber::of_interface(director.tables.ingress()) };
+    let next_hop = NextHop { mac: packet.link.source.mac(), port: tags::port(packet, director.tables) };
     if director.tables.leaves_traces()
         && let Some(set) = director.tables.paths(Path::set_of(packet.source))
         && Path::learn(set, packet.source, next_hop.to_word())
@@ -71,14 +77,23 @@ pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
 /// The way by this next hop: the word of a [`NextHop`], because the verifier would follow an `Option` of several words
 /// apart from here on.
 #[inline(always)]
-fn by<T: Tables>(next_hop: u64, director: &Director<'_, T>) -> Result<Way, Verdict> {
+fn by<T: Tables>(packet: &Packet<'_>, next_hop: u64, director: &Director<'_, T>) -> Result<Way, Verdict> {
     let next_hop = NextHop::from_word(next_hop).ok_or(Verdict::DroppedNoNextHop)?;
     let interface = director.tables.interface(next_hop.port).ok_or(Verdict::Aborted)?;
-    let ifindex = interface.ifindex.load();
-    if ifindex == 0 {
+    let wire = interface.wire();
+    if wire.device == 0 {
         return Err(Verdict::DroppedNoNextHop);
     }
-    let back = ifindex == u64::from(director.tables.ingress());
-    let exit = if back { Exit::Back } else { Exit::Through(next_hop.port) };
-    Ok(Way { next_hop, own_mac: interface.mac(), exit })
+    let back = wire.device == director.tables.ingress();
+    let tagged = packet.shape.is_tagged() | (wire.tags != Tags::NONE);
+    Ok(Way { next_hop, own_mac: interface.mac(), door: Door::of(next_hop.port, back, tagged) })
+}
+
+/// The index of the interface by which the packet came, as the kernel's routing knows it.
+#[inline(always)]
+fn came_by<T: Tables>(packet: &Packet<'_>, tables: &T) -> u32 {
+    if !packet.shape.is_tagged() {
+        return tables.ingress();
+    }
+    tables.interface(packet.shape.port()).map_or(0, |interface| interface.index.load() as u32)
 }

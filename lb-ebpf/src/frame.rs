@@ -8,7 +8,7 @@ use core::{cell::Cell, marker::PhantomData};
 
 use lb_common::{net::Addr, word::veiled};
 
-/// One frame. Views into it may overlap, so their fields are cells.
+/// One frame, as far as it can be looked at: what does not fit the driver's first buffer lies elsewhere (multi-buffer). Views into it may overlap, so their fields are cells.
 #[derive(Debug)]
 pub struct Frame<'a> {
     start: *mut u8,
@@ -25,9 +25,10 @@ pub unsafe trait Header {}
 impl<'a> Frame<'a> {
     /// A frame in ordinary memory, for tests and fuzzing.
     #[must_use]
-    pub fn of_bytes(bytes: &'a mut [u8]) -> Self {
-        let range = bytes.as_mut_ptr_range();
-        Self { start: range.start, end: range.end, _bytes: PhantomData }
+    pub fn of_cells(bytes: &'a [Cell<u8>]) -> Self {
+        let range = bytes.as_ptr_range();
+        let (start, end) = (range.start.cast_mut().cast(), range.end.cast_mut().cast());
+        Self { start, end, _bytes: PhantomData }
     }
 
     /// # Safety
@@ -38,6 +39,7 @@ impl<'a> Frame<'a> {
         Self { start, end, _bytes: PhantomData }
     }
 
+    /// Of the part that can be looked at, bytes.
     #[must_use]
     #[inline(always)]
     pub fn len(&self) -> usize {
@@ -201,6 +203,10 @@ impl Field<16> {
 
 // SAFETY: `repr(C)`, made of `Field`s, which are cells of byte arrays.
 unsafe impl Header for crate::headers::Ethernet {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Macs {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::VlanTag {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Vlan {}
 // SAFETY: as above.

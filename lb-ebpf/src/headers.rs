@@ -11,6 +11,33 @@ pub struct Ethernet {
     pub ethertype: Field<2>,
 }
 
+/// Both addresses of an Ethernet header, as three words.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Macs([Field<4>; 3]);
+
+impl Macs {
+    #[inline(always)]
+    pub fn get(&self) -> [u32; 3] {
+        self.0.each_ref().map(Field::<4>::raw)
+    }
+
+    #[inline(always)]
+    pub fn set(&self, words: [u32; 3]) {
+        for (field, word) in self.0.iter().zip(words) {
+            field.set_raw(word);
+        }
+    }
+}
+
+/// IEEE 802.1Q: a tag, with the ethertype before it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VlanTag {
+    pub ethertype: Field<2>,
+    pub control: Field<2>,
+}
+
 /// IEEE 802.1Q, after the outer ethertype.
 #[repr(C)]
 #[derive(Debug)]
@@ -58,6 +85,7 @@ pub struct Extension {
     pub length: Field<1>,
     /// Fragment: offset and flags. Routing: type and segments left.
     pub control: Field<2>,
+    /// Fragment: the datagram's id.
     pub rest: Field<4>,
 }
 
@@ -115,6 +143,8 @@ pub struct Checksum {
 const _: () = {
     assert!(size_of::<Ethernet>() == 14 && align_of::<Ethernet>() == 1);
     assert!(size_of::<Vlan>() == 4 && align_of::<Vlan>() == 1);
+    assert!(size_of::<VlanTag>() == 4 && align_of::<VlanTag>() == 1);
+    assert!(size_of::<Macs>() == 12 && align_of::<Macs>() == 1);
     assert!(size_of::<Ipv4>() == 20 && align_of::<Ipv4>() == 1);
     assert!(size_of::<Ipv6>() == 40 && align_of::<Ipv6>() == 1);
     assert!(size_of::<Extension>() == 8 && align_of::<Extension>() == 1);

@@ -2,6 +2,7 @@
 //! [`arrival`](crate::arrival).
 
 use lb_common::{
+    checksum::Delta,
     entry::{ServerState, Settings},
     flow_table::{Cell, Entry},
     lifecycle::{Segment, Sight, after_client},
@@ -11,17 +12,24 @@ use lb_common::{
 };
 
 use crate::{
-    Outcome,
+    Outcome, admission,
+    arrival::Given,
     director::{Chosen, Director},
     frame::Frame,
+    ip::End,
     parse::{self, Packet, Signal, Transport},
     rewrite,
     tables::{Direction, Tables},
 };
 
 /// The way of an established connection. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
+/// Services that limit packets have theirs `METERED` in a stage of its own.
 #[inline(always)]
-pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
+pub fn forward<T: Tables, const METERED: bool>(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    tables: &T,
+) -> Outcome {
     let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
     let director = &director;
     if !director.is(Settings::FLOWS) {
@@ -30,10 +38,17 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) ->
     let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
     let tuple = tuple(packet, &transport);
     let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
-    match kept(director, &tuple, &entry, transport.signal) {
-        Some(server) => deliver(frame, packet, &transport, &server, director),
-        None => Outcome::OPEN,
+    let Some(server) = keeper(director, &tuple, &entry, transport.signal) else { return Outcome::OPEN };
+    if server.state.has(ServerState::METERED) {
+        if !METERED {
+            return Outcome::TO_METER;
+        }
+        if !admission::has_packet_left(director.tables, server.state.service, &tuple.client) {
+            return Verdict::DroppedRateSource.into();
+        }
     }
+    refresh(director, &entry, server, transport.signal);
+    deliver_whole(frame, packet, &transport, &server, director)
 }
 
 /// Sends a packet to the server that it was given.
@@ -42,7 +57,29 @@ pub fn forward_to<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T,
     let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
     let Ok(transport) = parse::transport(frame, packet, tables) else { return Verdict::Aborted.into() };
     let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
-    deliver(frame, packet, &transport, &server, &director)
+    deliver_whole(frame, packet, &transport, &server, &director)
+}
+
+/// The server of a packet's entry, if it may keep the packet, for those whose way does not begin with the entry;
+/// [`Given::NOTHING`] if there is none.
+#[inline(never)]
+pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+    let Some(director) = Director::again(tables) else { return Given::NOTHING };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return Given::NOTHING };
+    let tuple = tuple(packet, &transport);
+    if director.is(Settings::FLOWS)
+        && let Some(place) = tables.locate(director.settings.flow_id(&tuple))
+        && let Some(entry) = director.flows().at(place)
+        && let Some(server) = keeper(&director, &tuple, &entry, transport.signal)
+    {
+        let is_metered = server.state.has(ServerState::METERED);
+        if is_metered && !admission::has_packet_left(tables, server.state.service, &tuple.client) {
+            return Given::ended(Verdict::DroppedRateSource);
+        }
+        refresh(&director, &entry, server, transport.signal);
+        return Given::to(server.id);
+    }
+    Given::NOTHING
 }
 
 /// What identifies a packet to a VIP.
@@ -57,16 +94,30 @@ pub fn tuple(packet: &Packet<'_>, transport: &Transport<'_>) -> Tuple {
     }
 }
 
-/// Sends a packet to its server, and counts it there.
 #[inline(always)]
-fn deliver<T: Tables>(
+fn deliver_whole<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
     transport: &Transport<'_>,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Outcome {
-    match rewrite::towards_server(frame, packet, transport, server, director) {
+    deliver(frame, packet, server, director, |address| {
+        let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
+        rewrite::change_port(transport, End::Destination, port, address);
+    })
+}
+
+/// Sends a packet to its server, and counts it there. `change_port`: see [`rewrite::towards_server`].
+#[inline(always)]
+pub fn deliver<T: Tables>(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    server: &Chosen<'_>,
+    director: &Director<'_, T>,
+    change_port: impl FnOnce(Delta),
+) -> Outcome {
+    match rewrite::towards_server(frame, packet, server, director, change_port) {
         Ok(outcome) => {
             director.tables.count_packet(server.id, Direction::In, packet.shape.length());
             outcome
@@ -80,26 +131,33 @@ fn deliver<T: Tables>(
 
 /// The server of a stored connection, if it may keep this packet.
 #[inline(always)]
-fn kept<'t, T: Tables>(
+fn keeper<'t, T: Tables>(
     director: &Director<'t, T>,
     tuple: &Tuple,
     entry: &Entry<'t, T::Cell>,
     signal: Signal,
 ) -> Option<Chosen<'t>> {
     let server = director.server_for(entry.slot().server(), tuple)?;
-    let segment = signal.segment();
-    if !keeps(director, entry, server, segment) {
-        return None;
-    }
+    if keeps(director, entry, server, signal.segment()) { Some(server) } else { None }
+}
+
+/// Notes that the client has sent this.
+#[inline(always)]
+fn refresh<T: Tables, C: Cell>(
+    director: &Director<'_, T>,
+    entry: &Entry<'_, C>,
+    server: Chosen<'_>,
+    signal: Signal,
+) {
     let later = entry.slot().idle(director.now) > 0;
     let both = server.state.has(ServerState::NAT) && !signal.is_datagram();
     let sight = if both { Sight::Both } else { Sight::ClientOnly };
-    entry.refresh(after_client(entry.slot().class(), segment, later, sight), director.now);
-    Some(server)
+    entry.refresh(after_client(entry.slot().class(), signal.segment(), later, sight), director.now);
 }
 
-/// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961); UDP has no
-/// connection to lose and leaves a dead server.
+/// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961), unless its server is
+/// lost and the policy is to end what it had: then only a RST still goes there. UDP has no connection to lose and leaves a
+/// dead server.
 #[inline(always)]
 fn keeps<T: Tables, C: Cell>(
     director: &Director<'_, T>,
@@ -113,8 +171,9 @@ fn keeps<T: Tables, C: Cell>(
         Segment::Syn => match entry.slot().class() {
             Class::New | Class::Answered => server.state.alive(),
             Class::Closing => server.state.takes_new(),
-            Class::Established | Class::HalfClosed => true,
+            Class::Established | Class::HalfClosed => !server.state.has(ServerState::RESETS),
         },
-        _ => true,
+        Segment::Rst => true,
+        _ => !server.state.has(ServerState::RESETS),
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! entry:    parse ── gate ──┬─ to a VIP:  inbound: flow ── rewrite ── egress; no entry: arrival
+//!                           │             (a service that limits packets: by way of meter)
 //!                           ├─ from a NAT server: reply
 //!                           ├─ ICMP: icmp
 //!                           └─ neither: passed to the kernel, untouched
-//! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp
-//! arrival:  service ── select ── flow (store) ── rewrite ── egress; no ports: icmp
+//! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp, fragment
+//! arrival:  service ── lists and limits ── select ── flow (store) ── rewrite ── egress; no ports: icmp, fragment
 //! icmp:     errors by the packet they quote, pings of a VIP
+//! fragment: the first as a whole packet, the others after it
 //! ```
 //! Everything here is plain Rust over [`frame::Frame`] and the questions of [`tables::Tables`]: no aya, no I/O. The same
 //! source is tested natively and compiled into the XDP programs by `main.rs`, one for each [stage](stages).
@@ -20,10 +22,12 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod arrival;
 pub mod director;
 pub mod egress;
 pub mod extensions;
+pub mod fragments;
 pub mod frame;
 pub mod headers;
 pub mod icmp;
@@ -39,6 +43,7 @@ pub mod select;
 pub mod sharing;
 pub mod stages;
 pub mod tables;
+pub mod tags;
 
-pub use outcome::{Exit, Outcome};
+pub use outcome::{Door, Exit, Outcome};
 pub use stages::process;

@@ -15,27 +15,37 @@ use lb_common::{
     stage::Stage,
     verdict::{Action, Verdict},
 };
-use lb_ebpf::{Exit, Outcome, frame::Frame, stages};
+use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tags};
 use maps::{DEVICES, KernelTables, jump};
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs(context: XdpContext) -> u32 {
     run(&context, None, stages::entry)
 }
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs_reply(context: XdpContext) -> u32 {
     run(&context, Some(Stage::Reply), stages::reply)
 }
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs_arrival(context: XdpContext) -> u32 {
     run(&context, Some(Stage::Arrival), stages::arrival)
 }
 
-#[xdp]
+#[xdp(frags)]
 pub fn xlvs_icmp(context: XdpContext) -> u32 {
     run(&context, Some(Stage::Icmp), stages::icmp)
+}
+
+#[xdp(frags)]
+pub fn xlvs_fragment(context: XdpContext) -> u32 {
+    run(&context, Some(Stage::Fragment), stages::fragment)
+}
+
+#[xdp(frags)]
+pub fn xlvs_meter(context: XdpContext) -> u32 {
+    run(&context, Some(Stage::Meter), stages::meter)
 }
 
 /// One stage of a frame's way; `None`: the entry.
@@ -46,15 +56,14 @@ fn run(
     stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome,
 ) -> u32 {
     let tables = KernelTables::new(context.ctx);
-    let length = (context.data_end() - context.data()) as u64;
+    let frame = tables.frame();
+    let length = tables.bytes_of(&frame);
     // No frame is empty: the comparison alone makes another program of it.
     if cfg!(feature = "variant") && length == 0 {
         return xdp_action::XDP_ABORTED;
     }
-    // SAFETY: the kernel gives this frame to this run alone.
-    let frame = unsafe { Frame::of_range(context.data() as *mut u8, context.data_end() as *mut u8) };
     let outcome = hand_over(context, stage(&frame, &tables));
-    let (action, verdict) = execute(outcome);
+    let (action, verdict) = execute(tags::finish(outcome, &tables));
     tables.conclude(verdict, length, name);
     if verdict == Verdict::Aborted as u32 && tables.may_log() {
         complain(context);
@@ -69,6 +78,8 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_REPLY => jump::<{ Stage::Reply as u32 }>(context.ctx),
         Outcome::TO_ARRIVAL => jump::<{ Stage::Arrival as u32 }>(context.ctx),
         Outcome::TO_ICMP => jump::<{ Stage::Icmp as u32 }>(context.ctx),
+        Outcome::TO_FRAGMENT => jump::<{ Stage::Fragment as u32 }>(context.ctx),
+        Outcome::TO_METER => jump::<{ Stage::Meter as u32 }>(context.ctx),
         ended => return ended,
     }
     Verdict::Aborted.into()

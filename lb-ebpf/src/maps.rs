@@ -6,22 +6,29 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
-    btf_maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray},
-    helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail},
+    btf_maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
+    helpers::{
+        bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+        bpf_xdp_get_buff_len,
+    },
     macros::btf_map,
 };
 use lb_common::{
     clock::{Clock, LOOK_EVERY},
     entry::{
-        About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Server, Service,
+        ServiceLimits, Settings, Sharers, Tally,
     },
     flow_table::{BUCKET_SLOTS, Cell, Memory, Place},
+    fragments::{self, SET_NOTES},
     gate,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
+    rate,
     slot::ServerId,
     stage::{STAGE_LIMIT, Stage},
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
+    wire::Wire,
     word::Word,
 };
 use lb_ebpf::{
@@ -30,9 +37,13 @@ use lb_ebpf::{
     frame::Frame,
     sharing::Tie,
     tables::{Direction, Tables},
+    tags::{self, Head},
 };
 
 use crate::explaining::{is_explaining, trail};
+
+/// No driver has smaller first buffers of frames that go on in others; no frame of the ordinary MTU is so long.
+const LEAST_FULL_BUFFER: u64 = 1_536;
 
 pub(crate) const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
@@ -55,7 +66,13 @@ static BACKENDS: HashMap<EndpointKey, Sharers, 16384> = HashMap::new();
 #[btf_map]
 static LOCALS: HashMap<Addr, u32, 1024> = HashMap::new();
 #[btf_map]
+static LISTS: LpmTrie<[u32; AccessKey::DATA_WORDS], u32, 65536> = LpmTrie::new();
+#[btf_map]
 static SERVICES: Array<Service, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+static LIMITS: Array<ServiceLimits, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+static SOURCES: Array<[Word; rate::WAYS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
 #[btf_map]
@@ -63,7 +80,11 @@ static TABLES: Array<Word, 1048576, MMAPABLE> = Array::new();
 #[btf_map]
 static PATHS: Array<[Path; Path::WAYS], { Path::SETS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
+static FRAGMENTS: Array<[Word; SET_NOTES], { fragments::SETS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
 static INTERFACES: Array<Interface, { PortNumber::LIMIT as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static VLANS: HashMap<Wire, u32, { PortNumber::LIMIT as usize }> = HashMap::new();
 #[btf_map]
 pub(crate) static DEVICES: DevMap<{ PortNumber::LIMIT as usize }> = DevMap::new();
 /// The programs that this one hands over to: each loading of the object has its own.
@@ -75,6 +96,8 @@ static VERDICTS: PerCpuArray<Tally, { VERDICT_LIMIT as usize }> = PerCpuArray::n
 static EVENTS: PerCpuArray<u64, { EVENT_LIMIT as usize }> = PerCpuArray::new();
 #[btf_map]
 static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
+#[btf_map]
+static REFUSALS: PerCpuArray<Refusals, 1024> = PerCpuArray::new();
 
 /// A word of the connection table. Explaining goes through all the motions, and every exchange seems to succeed.
 #[repr(transparent)]
@@ -101,6 +124,26 @@ impl KernelTables {
     #[inline(always)]
     pub(crate) fn new(context: *mut xdp_md) -> Self {
         Self { context }
+    }
+
+    /// The frame as it is now.
+    #[inline(always)]
+    pub(crate) fn frame(&self) -> Frame<'_> {
+        // SAFETY: the context is valid for the whole run, and the kernel gives its frame to this run alone.
+        unsafe {
+            Frame::of_range(
+                (*self.context).data as usize as *mut u8,
+                (*self.context).data_end as usize as *mut u8,
+            )
+        }
+    }
+
+    /// What the books are given. The kernel is asked only of frames that may have more than one buffer, because asking costs
+    /// as much as a look-up. (Of a driver that splits payload from headers, the headers alone are counted.)
+    #[inline(always)]
+    pub(crate) fn bytes_of(&self, frame: &Frame<'_>) -> u64 {
+        let first = frame.len() as u64;
+        if first < LEAST_FULL_BUFFER { first } else { self.frame_length() }
     }
 
     /// Counts the frame's verdict: the only place that does. `stage` came to it, or the entry.
@@ -185,8 +228,35 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn rule(&self, client: &AccessKey) -> Option<u32> {
+        // SAFETY: the same bytes; aya's type is packed, and a packed key would be written to the stack misaligned.
+        let key = unsafe { &*(&raw const *client).cast::<Key<[u32; AccessKey::DATA_WORDS]>>() };
+        LISTS.get(key).copied()
+    }
+
+    #[inline(always)]
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
+        LIMITS.get(entry)
+    }
+
+    #[inline(always)]
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        SOURCES.get(set)
+    }
+
+    #[inline(always)]
+    fn take(&self, set: u32, tag: u64, interval: u64, now: u64) -> bool {
+        xlvs_take(set, tag, interval, now) != 0
+    }
+
+    #[inline(always)]
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
         PATHS.get(set)
+    }
+
+    #[inline(always)]
+    fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]> {
+        FRAGMENTS.get(set)
     }
 
     #[inline(always)]
@@ -217,14 +287,35 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn route(&self, from: Addr, to: Addr) -> Option<NextHop> {
-        NextHop::from_word(fib_lookup(self.context, &from, &to))
+    fn vlan(&self, wire: &Wire) -> Option<u32> {
+        // SAFETY: the value is copied out at once.
+        unsafe { VLANS.get(wire) }.copied()
+    }
+
+    #[inline(always)]
+    fn route(&self, by: u32, from: &Addr, to: &Addr) -> Option<NextHop> {
+        NextHop::from_word(fib_lookup(self.context, by, from, to))
+    }
+
+    #[inline(always)]
+    fn frame_length(&self) -> u64 {
+        // SAFETY: the context is valid for the whole run.
+        unsafe { bpf_xdp_get_buff_len(self.context) }
     }
 
     #[inline(always)]
     fn trim(&self, bytes: usize) {
         // SAFETY: the context is valid; no view into the frame is used afterwards.
         unsafe { bpf_xdp_adjust_tail(self.context, -(bytes as i32)) };
+    }
+
+    #[inline(always)]
+    fn moved(&self, bytes: i32) -> Option<Frame<'_>> {
+        // SAFETY: the context is valid; no view into the frame is used afterwards.
+        if bytes != 0 && unsafe { bpf_xdp_adjust_head(self.context, -bytes) } != 0 {
+            return None;
+        }
+        Some(self.frame())
     }
 
     #[inline(always)]
@@ -259,6 +350,16 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn head(&self, _: &Frame<'_>) -> Head {
+        Head::from_word(xlvs_head(self.context))
+    }
+
+    #[inline(always)]
+    fn dress(&self, port: PortNumber) -> bool {
+        xlvs_dress(self.context, port.index()) != 0
+    }
+
+    #[inline(always)]
     fn caller(&self, place: Place) -> Option<&Caller> {
         ADDRESSES.get(place.number())
     }
@@ -271,6 +372,17 @@ impl Tables for KernelTables {
         if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: this CPU's own entry.
             unsafe { *count += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn count_refusal(&self, service: u32, why: Refusal) {
+        if is_explaining() {
+            return trail(|trail| trail.note_service(service));
+        }
+        if let Some(refusals) = REFUSALS.get_ptr_mut(service) {
+            // SAFETY: this CPU's own entry.
+            unsafe { (*refusals).add(why) }
         }
     }
 
@@ -339,10 +451,9 @@ pub(crate) fn jump<const STAGE: u32>(context: *mut xdp_md) {
     }
 }
 
-/// The kernel's next hop from one address to another, as a word; 0 if it knows none. A subprogram, because its 64
-/// bytes of parameters would lie on the stack of every packet.
-#[inline(never)]
-fn fib_lookup(context: *mut xdp_md, from: &Addr, to: &Addr) -> u64 {
+/// The kernel's next hop from one address to another, as a word; 0 if it knows none.
+#[inline(always)]
+fn fib_lookup(context: *mut xdp_md, by: u32, from: &Addr, to: &Addr) -> u64 {
     const AF_INET: u64 = 2;
     const AF_INET6: u64 = 10;
     // `struct bpf_fib_lookup` as eight words, because the verifier wants the stack accessed aligned: family; ifindex;
@@ -350,8 +461,7 @@ fn fib_lookup(context: *mut xdp_md, from: &Addr, to: &Addr) -> u64 {
     let params: [Word; 8] = [const { Word::new(0) }; 8];
     let in_ipv4 = to.as_v4().is_some();
     params[0].store(if in_ipv4 { AF_INET } else { AF_INET6 });
-    // SAFETY: the context is valid for the whole run.
-    params[1].store(u64::from(unsafe { (*context).ingress_ifindex }));
+    params[1].store(u64::from(by));
     for (place, addr) in [(2, from), (4, to)] {
         let [a, b, c, d] = addr.words().map(u64::from);
         params[place].store(if in_ipv4 { d } else { a | b << 32 });
@@ -433,13 +543,34 @@ extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
     }
 }
 
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_take(set: u32, tag: u64, interval: u64, now: u64) -> u64 {
+    let Some(set) = SOURCES.get(set) else { return 1 };
+    let cell = &set[rate::place(set, tag, now) % rate::WAYS];
+    u64::from(KernelTables::new(core::ptr::null_mut()).draw(cell, tag, interval, now))
+}
+
 /// Likewise; the context may be handed over, too, and gives the frame anew.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn xlvs_behind_extensions(context: *mut xdp_md, at: u32, number: u32) -> u64 {
-    // SAFETY: the context is valid for the whole run, and the kernel gives its frame to this run alone.
-    let frame = unsafe {
-        Frame::of_range((*context).data as usize as *mut u8, (*context).data_end as usize as *mut u8)
-    };
-    extensions::skip(&frame, u64::from(at), number as u8).word()
+    let tables = KernelTables::new(context);
+    extensions::skip(&tables.frame(), u64::from(at), number as u8).word()
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_head(context: *mut xdp_md) -> u64 {
+    let tables = KernelTables::new(context);
+    tags::read(&tables.frame(), &tables).word()
+}
+
+/// Likewise. Moves the frame's start, so the kernel forgets what it knew of the frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_dress(context: *mut xdp_md, port: u32) -> u64 {
+    u64::from(tags::dress(&KernelTables::new(context), PortNumber::of_interface(port)))
 }

@@ -4,8 +4,10 @@
 //! each service that leads to this server and port, and looked up in the one flow table.
 
 use lb_common::{
+    checksum::Delta,
+    clock::Now,
     entry::{EndpointKey, Settings, Sharers},
-    flow_table::Entry,
+    flow_table::{Cell, Entry},
     lifecycle::{Segment, after_server},
     net::{Addr, Port, Protocol, Tuple},
     slot::ServerId,
@@ -15,9 +17,11 @@ use lb_common::{
 
 use crate::{
     Outcome,
-    director::Director,
+    arrival::Given,
+    director::{Chosen, Director},
     frame::Frame,
-    parse::{self, Packet, Signal},
+    ip::End,
+    parse::{self, NoTransport, Packet, Signal, Transport},
     rewrite,
     sharing::vip_port,
     tables::{Direction, Tables},
@@ -28,11 +32,52 @@ use crate::{
 pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
     let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
     let director = &director;
-    let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
-    let Some(sharers) = sharers(director.tables, &packet.source, transport.source, transport.protocol) else {
-        return Verdict::PassedNotOurs.into();
+    let transport = match parse::transport(frame, packet, director.tables) {
+        Ok(transport) => transport,
+        Err(NoTransport::Fragment) => return Outcome::TO_FRAGMENT,
+        Err(_) => return Outcome::OPEN,
     };
-    let question = Question {
+    let Some(question) = question(packet, &transport, director) else { return Verdict::PassedNotOurs.into() };
+    let answered = explain(&question, |entry| hear(entry, question.signal, director.now));
+    let Some(server) = answered.and_then(|id| director.server(id)) else {
+        return unexplained(packet, director).into();
+    };
+    deliver_whole(frame, packet, &transport, &server, director)
+}
+
+/// Whose connection a packet from a NAT server belongs to, for those that act on it apart.
+#[inline(never)]
+pub fn whose<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+    let Some(director) = Director::again(tables) else { return Given::ended(Verdict::Aborted) };
+    let Ok(transport) = parse::transport(frame, packet, tables) else {
+        return Given::ended(Verdict::PassedUnexplained);
+    };
+    let Some(question) = question(packet, &transport, &director) else {
+        return Given::ended(Verdict::PassedNotOurs);
+    };
+    match explain(&question, |entry| hear(entry, question.signal, director.now)) {
+        Some(id) => Given::to(id),
+        None => Given::ended(unexplained(packet, &director)),
+    }
+}
+
+/// Sends a packet to the client whose connection with this server it belongs to.
+#[inline(never)]
+pub fn return_from<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: ServerId) -> Outcome {
+    let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return Verdict::Aborted.into() };
+    let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
+    deliver_whole(frame, packet, &transport, &server, &director)
+}
+
+#[inline(always)]
+fn question<'d, 't, T: Tables>(
+    packet: &Packet<'_>,
+    transport: &Transport<'_>,
+    director: &'d Director<'t, T>,
+) -> Option<Question<'d, 't, T>> {
+    let sharers = sharers(director.tables, &packet.source, transport.source, transport.protocol)?;
+    Some(Question {
         director,
         sharers,
         // VIP and its port stand for the server and its port: they are filled in for each candidate.
@@ -44,17 +89,33 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
             protocol: transport.protocol,
         },
         signal: transport.signal,
-    };
-    let spoke = |entry: &Entry<'_, T::Cell>| {
-        let later = entry.slot().idle(director.now) > 0;
-        let class = after_server(entry.slot().class(), question.signal.segment(), later);
-        entry.refresh(class, director.now);
-    };
-    let Some(server) = explain(&question, spoke).and_then(|id| director.server(id)) else {
-        return unexplained(packet, director).into();
-    };
-    let vip_port = vip_port(server.state, transport.source);
-    match rewrite::towards_client(frame, packet, &transport, &server, vip_port, director) {
+    })
+}
+
+#[inline(always)]
+fn deliver_whole<T: Tables>(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    transport: &Transport<'_>,
+    server: &Chosen<'_>,
+    director: &Director<'_, T>,
+) -> Outcome {
+    deliver(frame, packet, server, director, |address| {
+        let port = vip_port(server.state, transport.source);
+        rewrite::change_port(transport, End::Source, port, address);
+    })
+}
+
+/// Sends a packet to its client, and counts it for the server. `change_port`: see [`rewrite::towards_client`].
+#[inline(always)]
+pub fn deliver<T: Tables>(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    server: &Chosen<'_>,
+    director: &Director<'_, T>,
+    change_port: impl FnOnce(Delta),
+) -> Outcome {
+    match rewrite::towards_client(frame, packet, server, director, change_port) {
         Ok(outcome) => {
             director.tables.count_packet(server.id, Direction::Out, packet.shape.length());
             outcome
@@ -85,6 +146,13 @@ pub struct Question<'d, 't, T: Tables> {
     /// As it is at the server: its address and port stand for the VIP's.
     pub client: Tuple,
     pub signal: Signal,
+}
+
+/// The connection's entry learns that the server spoke.
+#[inline(always)]
+fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
+    let later = entry.slot().idle(now) > 0;
+    entry.refresh(after_server(entry.slot().class(), signal.segment(), later), now);
 }
 
 /// The pair whose connection it is. What becomes of its entry is up to `seen`.

@@ -1,6 +1,6 @@
 //! How a packet's way ends, or which stage goes on with it.
 
-use lb_common::{net::PortNumber, stage::Stage, verdict::Verdict};
+use lb_common::{net::PortNumber, stage::Stage, verdict::Verdict, word::veiled};
 
 /// How a packet's way ends, and by which door: one word, so that no part of it is ever undefined (the verifier looks).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,14 +16,34 @@ pub enum Exit {
     Through(PortNumber),
 }
 
+/// The part of an [`Outcome`] that says where the frame leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Door(u64);
+
+impl Door {
+    /// By this interface, `back` if that is on the device it came in through. If there are VLAN tags, the frame is to get
+    /// those of that interface.
+    #[inline(always)]
+    pub fn of(port: PortNumber, back: bool, tagged: bool) -> Self {
+        let through = if back { 0 } else { Outcome::THROUGH };
+        let dressed = if tagged { Outcome::DRESSED } else { 0 };
+        let port = u64::from(port.index());
+        // From here on the verifier follows all of them as one.
+        Self(veiled(port << 8 | through | dressed, port))
+    }
+}
+
 impl Outcome {
     const THROUGH: u64 = 1 << 31;
     const ONWARD: u64 = 1 << 32;
+    const DRESSED: u64 = 1 << 33;
     /// Not decided yet.
     pub(crate) const OPEN: Self = Self(u64::MAX);
     pub const TO_REPLY: Self = Self::onward(Stage::Reply);
     pub const TO_ARRIVAL: Self = Self::onward(Stage::Arrival);
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
+    pub const TO_FRAGMENT: Self = Self::onward(Stage::Fragment);
+    pub const TO_METER: Self = Self::onward(Stage::Meter);
 
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {
@@ -31,6 +51,19 @@ impl Outcome {
             Exit::Back => Self(verdict as u64),
             Exit::Through(port) => Self(verdict as u64 | (port.index() as u64) << 8 | Self::THROUGH),
         }
+    }
+
+    /// Sent, in a way that was decided before the verdict.
+    #[inline(always)]
+    pub const fn sent_by(verdict: Verdict, door: Door) -> Self {
+        Self(verdict as u64 | door.0)
+    }
+
+    /// The interface whose VLAN tags the frame is still to get.
+    #[must_use]
+    #[inline(always)]
+    pub const fn redressed(self) -> Option<PortNumber> {
+        if self.0 & Self::DRESSED == 0 { None } else { Some(PortNumber::of_interface((self.0 as u32) >> 8)) }
     }
 
     /// The ending with this verdict number, which a subprogram returned.

@@ -8,18 +8,19 @@ use core::mem::offset_of;
 
 use lb_common::{
     lifecycle::Segment,
-    net::{Addr, Port, Protocol},
+    net::{Addr, Port, PortNumber, Protocol},
     verdict::Verdict,
     word::veiled,
 };
-use network_types::eth::EtherType;
+use network_types::{eth::EtherType, ip::IpProto};
 
 use crate::{
     Outcome, extensions,
     frame::Frame,
-    headers::{Checksum, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp, Vlan},
+    headers::{Checksum, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp},
     ip::IpHeader as _,
     tables::Tables,
+    tags::{self, Head},
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,10 +41,10 @@ pub struct Packet<'a> {
 /// What the IP header says about the packet, in one word, because the BPF stack wants whole ones.
 ///
 /// ```text
-///  47      40 39      32 31           16 15         8 7          0
-/// +----------+----------+---------------+------------+------------+
-/// |  flags   |   next   |    length     | IP header  |    link    |
-/// +----------+----------+---------------+------------+------------+
+///  63    48 47   40 39    32 31           16 15         8 7          0
+/// +--------+-------+--------+---------------+------------+------------+
+/// |  port  | flags |  next  |    length     | IP header  |    link    |
+/// +--------+-------+--------+---------------+------------+------------+
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Shape(u64);
@@ -51,10 +52,41 @@ pub struct Shape(u64);
 impl Shape {
     const IPV6: u64 = 1 << 40;
     const FRAGMENT: u64 = 1 << 41;
+    const TAGGED: u64 = 1 << 42;
+    /// The IP header's length stands there in units of four bytes.
+    const HEADER_SHIFT: u32 = 8;
+    const NEXT_SHIFT: u32 = 32;
 
     #[inline(always)]
     const fn new(link_length: u64, header_length: u64, length: u16, next_header: u8, flags: u64) -> Self {
-        Self(link_length | header_length << 8 | (length as u64) << 16 | (next_header as u64) << 32 | flags)
+        let header = (header_length / 4) << Self::HEADER_SHIFT | (next_header as u64) << Self::NEXT_SHIFT;
+        Self(link_length | header | (length as u64) << 16 | flags)
+    }
+
+    /// That of a first fragment, to be read as if it were whole: its headers end so many units of four bytes after the IP
+    /// header began, and this follows them.
+    #[inline(always)]
+    pub const fn as_whole(self, header_words: u8, next_header: u8) -> Self {
+        const KEPT: u64 = !(0xff << Shape::HEADER_SHIFT | 0xff << Shape::NEXT_SHIFT | Shape::FRAGMENT);
+        let header = (header_words as u64) << Self::HEADER_SHIFT | (next_header as u64) << Self::NEXT_SHIFT;
+        Self(self.0 & KEPT | header)
+    }
+
+    /// With what the tags say.
+    #[inline(always)]
+    const fn behind(self, head: Head) -> Self {
+        Self(self.0 | (head.tagged() * Self::TAGGED) | (head.port() as u64) << 48)
+    }
+
+    #[inline(always)]
+    pub const fn is_tagged(self) -> bool {
+        self.0 & Self::TAGGED != 0
+    }
+
+    /// Of a tagged packet: by which interface it came.
+    #[inline(always)]
+    pub const fn port(self) -> PortNumber {
+        PortNumber::of_interface((self.0 >> 48) as u32)
     }
 
     #[inline(always)]
@@ -62,7 +94,7 @@ impl Shape {
         if self.0 & Self::IPV6 == 0 { Family::V4 } else { Family::V6 }
     }
 
-    /// From the start of the frame to the IP header: 14, or 18 with a VLAN tag.
+    /// From the start of the frame to the IP header: 14, and 4 for each VLAN tag.
     #[inline(always)]
     pub const fn link_length(self) -> u64 {
         self.0 & 0xff
@@ -71,7 +103,7 @@ impl Shape {
     /// IPv4 header with options, or IPv6 header without extensions, bytes.
     #[inline(always)]
     pub const fn header_length(self) -> u64 {
-        self.0 >> 8 & 0xff
+        self.0 >> (Self::HEADER_SHIFT - 2) & 0x3fc
     }
 
     /// IP packet, bytes, as its own header says: what is counted.
@@ -83,7 +115,7 @@ impl Shape {
     /// IPv4: what the payload is. IPv6: that, or the first extension header.
     #[inline(always)]
     pub const fn next_header(self) -> u8 {
-        (self.0 >> 32) as u8
+        (self.0 >> Self::NEXT_SHIFT) as u8
     }
 
     /// IPv4: a part of a datagram (RFC 791: more fragments, or an offset).
@@ -138,48 +170,71 @@ impl Signal {
 /// Why there is no [`Transport`]; what follows from it depends on whose packet it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoTransport {
-    /// Part of a datagram: ports are missing or of no use.
+    /// Part of a datagram, which may have no ports; see [`fragments`](crate::fragments).
     Fragment,
-    /// Neither TCP nor UDP, or not for us to read.
+    Sctp,
+    /// None of these, or not for us to read.
     Other,
     /// Cut short.
     Malformed,
 }
 
+/// RFC 9260.
+pub const SCTP: u8 = IpProto::Sctp as u8;
+
 /// RFC 791: the flag "more fragments" and the offset.
 const FRAGMENT_MASK: u16 = 0x3fff;
 
 /// # Errors
-/// The outcome for what is not well-formed IP: it is the kernel's.
+/// The outcome for what is not well-formed IP, or not from an interface of ours: it is the kernel's.
 #[inline(always)]
-pub fn network<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Outcome> {
+pub fn network<'a, T: Tables>(frame: &Frame<'a>, tables: &T) -> Result<Packet<'a>, Outcome> {
     let link: &Ethernet = frame.view(0).ok_or(Verdict::PassedMalformed)?;
-    let mut ethertype = link.ethertype.raw();
-    let mut link_length = size_of::<Ethernet>() as u64;
-    if ethertype == EtherType::Ieee8021q as u16 {
-        let tag: &Vlan = frame.view_at(link_length).ok_or(Verdict::PassedMalformed)?;
-        ethertype = tag.ethertype.raw();
-        link_length += size_of::<Vlan>() as u64;
-    }
+    let ethertype = link.ethertype.raw();
+    let head = if tags::is_one(ethertype) { tables.head(frame).proceed()? } else { Head::bare(ethertype) };
+    // From here on the verifier follows frames with tags and without as one.
+    let head = Head::from_word(veiled(head.word(), frame.len() as u64));
+    let (ethertype, link_length) = (head.ethertype(), head.length());
     let mut packet = if ethertype == EtherType::Ipv4 as u16 {
-        ipv4(frame, link, link_length)?
+        ipv4(frame, link, link_length, tables)?
     } else if ethertype == EtherType::Ipv6 as u16 {
-        ipv6(frame, link, link_length)?
+        ipv6(frame, link, link_length, tables)?
     } else {
         return Err(Verdict::PassedNotIp.into());
     };
-    // From here on the verifier follows all shapes as one.
+    packet.shape = packet.shape.behind(head);
+    // And all shapes.
     packet.shape = Shape(veiled(packet.shape.0, frame.len() as u64));
     Ok(packet)
 }
 
+/// The same as a subprogram, for a stage that goes deep and may not leave much on the stack.
+///
+/// # Errors
+/// Likewise.
+#[inline(never)]
+pub fn network_apart<'a, T: Tables>(frame: &Frame<'a>, tables: &T) -> Result<Packet<'a>, Outcome> {
+    network(frame, tables)
+}
+
+/// Whether the frame goes on until there. Payload may lie where it cannot be looked at, which nobody does.
 #[inline(always)]
-fn ipv4<'a>(frame: &Frame<'a>, link: &'a Ethernet, link_length: u64) -> Result<Packet<'a>, Outcome> {
+fn is_there<T: Tables>(frame: &Frame<'_>, end: u64, tables: &T) -> bool {
+    end <= frame.len() as u64 || end <= tables.frame_length()
+}
+
+#[inline(always)]
+fn ipv4<'a, T: Tables>(
+    frame: &Frame<'a>,
+    link: &'a Ethernet,
+    link_length: u64,
+    tables: &T,
+) -> Result<Packet<'a>, Outcome> {
     let ip: &Ipv4 = frame.view_at(link_length).ok_or(Verdict::PassedMalformed)?;
     let version_ihl = ip.version_ihl.byte();
     let header_length = u16::from(version_ihl & 0x0f) * 4;
     let length = ip.total_length.number();
-    let fits = length >= header_length && link_length + u64::from(length) <= frame.len() as u64;
+    let fits = length >= header_length && is_there(frame, link_length + u64::from(length), tables);
     if version_ihl >> 4 != 4 || usize::from(header_length) < size_of::<Ipv4>() || !fits {
         return Err(Verdict::PassedMalformed.into());
     }
@@ -193,11 +248,16 @@ fn ipv4<'a>(frame: &Frame<'a>, link: &'a Ethernet, link_length: u64) -> Result<P
 }
 
 #[inline(always)]
-fn ipv6<'a>(frame: &Frame<'a>, link: &'a Ethernet, link_length: u64) -> Result<Packet<'a>, Outcome> {
+fn ipv6<'a, T: Tables>(
+    frame: &Frame<'a>,
+    link: &'a Ethernet,
+    link_length: u64,
+    tables: &T,
+) -> Result<Packet<'a>, Outcome> {
     const HEADER: u16 = size_of::<Ipv6>() as u16;
     let ip: &Ipv6 = frame.view_at(link_length).ok_or(Verdict::PassedMalformed)?;
     let payload = ip.payload_length.number();
-    let fits = link_length + u64::from(HEADER) + u64::from(payload) <= frame.len() as u64;
+    let fits = is_there(frame, link_length + u64::from(HEADER) + u64::from(payload), tables);
     // A length of zero announces a jumbogram (RFC 2675), which no frame of ours can hold, or nothing at all.
     if ip.version_class_flow.get()[0] >> 4 != 6 || payload == 0 || payload > u16::MAX - HEADER || !fits {
         return Err(Verdict::PassedMalformed.into());
@@ -235,6 +295,9 @@ pub fn transport<'a, T: Tables>(
     if shape.family() == Family::V6 && extensions::is_one(number) {
         let upper = tables.behind_extensions(frame, at, number);
         (at, number) = (upper.at()?, upper.number());
+    }
+    if number == SCTP {
+        return Err(NoTransport::Sctp);
     }
     let protocol = Protocol::from_number(number).ok_or(NoTransport::Other)?;
     let (signal, checksum_at, size) = match protocol {

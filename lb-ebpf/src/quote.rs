@@ -134,7 +134,7 @@ fn transport_in_ipv6<T: Tables>(frame: &Frame<'_>, at: u64, tables: &T) -> Optio
         return Some((at, number));
     }
     let upper = tables.behind_extensions(frame, at, number);
-    upper.at().ok().map(|at| (at, upper.number()))
+    upper.of_first().map(|at| (at, upper.number()))
 }
 
 /// The quoted packet's connection, if the client is at this end of it: between the client and whoever is at the other. None

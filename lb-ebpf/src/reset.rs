@@ -1,6 +1,8 @@
-//! The answer to a SYN for a service without a usable server: RST from the VIP, made of the SYN itself.
+//! The answer to a SYN for a service without a usable server, and to a segment of a connection whose server is lost: RST
+//! from the VIP, made of the segment itself.
 //!
-//! RFC 9293 section 3.10.7.1: no RST to a RST (only a bare SYN comes here); sequence number 0, acknowledging the SYN.
+//! RFC 9293 section 3.10.7.1: to a segment with ACK, the sequence number that it acknowledges; to one without, 0, and what it
+//! said is acknowledged. Never to a RST: none comes here.
 
 use lb_common::{
     checksum::{fold, sum},
@@ -16,13 +18,15 @@ use crate::{
     tables::Tables,
 };
 
-const FIN: u8 = 1;
-const RST_ACK: u8 = 0x14;
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
 const HEADER_WORDS: u8 = 5;
 const TCP_LENGTH: u16 = size_of::<Tcp>() as u16;
 const HOPS: u8 = 64;
 
-/// [`Verdict::DroppedNoServer`] for a SYN with IP options or extension headers, which would have to be cut out.
+/// [`Verdict::DroppedNoServer`] for a segment with IP options or extension headers, which would have to be cut out.
 #[inline(never)]
 pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
     match turn_round(frame, packet) {
@@ -30,14 +34,15 @@ pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> 
             let (from, to) = (packet.link.source.mac(), packet.link.destination.mac());
             packet.link.source.set_mac(to);
             packet.link.destination.set_mac(from);
-            tables.trim(frame.len() - (packet.shape.link_length() + length) as usize);
+            let kept = packet.shape.link_length() + length;
+            tables.trim((tables.frame_length() - kept) as usize);
             Outcome::sent(Verdict::RepliedReset, Exit::Back)
         }
         None => Verdict::DroppedNoServer.into(),
     }
 }
 
-/// Makes a RST of the SYN, apart from MACs and tail. The length of the IP packet; `None`, with nothing changed, if that
+/// Makes a RST of the segment, apart from MACs and tail. The length of the IP packet; `None`, with nothing changed, if that
 /// cannot be done in place.
 #[inline(always)]
 fn turn_round(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u64> {
@@ -49,16 +54,22 @@ fn turn_round(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u64> {
         Family::V4 => turn_ipv4(frame, packet)?,
         Family::V6 => turn_ipv6(frame, packet)?,
     }
-    // SYN and FIN are a sequence number each.
-    let controls = 1 + u32::from(tcp.flags.byte() & FIN);
-    let acknowledged = u32::from_be_bytes(tcp.sequence.get()).wrapping_add(controls).wrapping_add(payload);
+    let flags = tcp.flags.byte();
+    let (sequence, acknowledged, flags) = if flags & ACK != 0 {
+        (u32::from_be_bytes(tcp.acknowledgment.get()), 0, RST)
+    } else {
+        // SYN and FIN are a sequence number each.
+        let controls = u32::from(flags & SYN != 0) + u32::from(flags & FIN);
+        let said = u32::from_be_bytes(tcp.sequence.get()).wrapping_add(controls).wrapping_add(payload);
+        (0, said, RST | ACK)
+    };
     let (client_port, vip_port) = (tcp.source.get(), tcp.destination.get());
     tcp.source.set(vip_port);
     tcp.destination.set(client_port);
-    tcp.sequence.set([0; 4]);
+    tcp.sequence.set(sequence.to_be_bytes());
     tcp.acknowledgment.set(acknowledged.to_be_bytes());
     tcp.offset.set([HEADER_WORDS << 4]);
-    tcp.flags.set([RST_ACK]);
+    tcp.flags.set([flags]);
     tcp.window.set([0; 2]);
     tcp.urgent.set([0; 2]);
     // Both headers are of fixed size, so the sums are a handful of additions, not a loop over the packet.
@@ -66,7 +77,8 @@ fn turn_round(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u64> {
     let pseudo =
         sum(packet.source) + sum(packet.destination) + four([0, Protocol::Tcp as u8, length[0], length[1]]);
     let ports = four([vip_port[0], vip_port[1], client_port[0], client_port[1]]);
-    let rest = four(acknowledged.to_be_bytes()) + four([HEADER_WORDS << 4, RST_ACK, 0, 0]);
+    let numbers = four(sequence.to_be_bytes()) + four(acknowledged.to_be_bytes());
+    let rest = numbers + four([HEADER_WORDS << 4, flags, 0, 0]);
     tcp.checksum.set_raw(!fold(pseudo + ports + rest));
     Some(shape.header_length() + u64::from(TCP_LENGTH))
 }

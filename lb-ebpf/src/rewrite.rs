@@ -17,7 +17,8 @@ use crate::{
     tables::Tables,
 };
 
-/// Client to real server: by NAT, destination address and port change; by DR, nothing above layer 2 but the TTL.
+/// Client to real server: by NAT, the destination changes; by DR, nothing above layer 2 but the TTL. The port is left to
+/// `change_port`, with what the transport's checksum must take in of the address.
 ///
 /// # Errors
 /// The verdict, with the packet untouched.
@@ -25,28 +26,23 @@ use crate::{
 pub fn towards_server<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
-    transport: &Transport<'_>,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
+    change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
     has_hops_left(frame, packet)?;
     let way = egress::to_server(packet, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
-        let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
         let change = (End::Destination, server.server.address.load());
-        let delta = ip::forward(frame, packet, Some(change)).ok_or(Verdict::Aborted)?;
-        transport.ports.destination.set(port.to_wire());
-        change_checksum(&transport.checksum.value, transport.signal.is_datagram(), {
-            delta.half(transport.destination.raw(), port.raw())
-        });
+        change_port(ip::forward(frame, packet, Some(change)).ok_or(Verdict::Aborted)?);
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
     ip::forward(frame, packet, None).ok_or(Verdict::Aborted)?;
     Ok(send(packet, way, Verdict::ForwardedDr))
 }
 
-/// Real server to client, by NAT: the source becomes the VIP.
+/// Real server to client, by NAT: the source becomes the VIP, the port as above.
 ///
 /// # Errors
 /// The verdict, with the packet untouched.
@@ -54,20 +50,24 @@ pub fn towards_server<T: Tables>(
 pub fn towards_client<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
-    transport: &Transport<'_>,
     server: &Chosen<'_>,
-    vip_port: Port,
     director: &Director<'_, T>,
+    change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
     has_hops_left(frame, packet)?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, vip, director)?;
-    let delta = ip::forward(frame, packet, Some((End::Source, vip))).ok_or(Verdict::Aborted)?;
-    transport.ports.source.set(vip_port.to_wire());
-    change_checksum(&transport.checksum.value, transport.signal.is_datagram(), {
-        delta.half(transport.source.raw(), vip_port.raw())
-    });
+    change_port(ip::forward(frame, packet, Some((End::Source, vip))).ok_or(Verdict::Aborted)?);
     Ok(send(packet, way, Verdict::ForwardedNatReply))
+}
+
+/// Gives one end of a packet another port, and its checksum what follows from that and from the other address.
+#[inline(always)]
+pub fn change_port(transport: &Transport<'_>, end: End, to: Port, address: Delta) {
+    let old = end.of(transport.source, transport.destination);
+    end.of(&transport.ports.source, &transport.ports.destination).set(to.to_wire());
+    let delta = address.half(old.raw(), to.raw());
+    change_checksum(&transport.checksum.value, transport.signal.is_datagram(), delta);
 }
 
 /// A router may not send on what it has counted down to zero (RFC 1812 section 5.3.1, RFC 8200 section 3).
@@ -99,5 +99,5 @@ pub fn send(packet: &Packet<'_>, way: Way, verdict: Verdict) -> Outcome {
     let NextHop { mac, .. } = way.next_hop;
     packet.link.destination.set_mac(mac);
     packet.link.source.set_mac(way.own_mac);
-    Outcome::sent(verdict, way.exit)
+    Outcome::sent_by(verdict, way.door)
 }

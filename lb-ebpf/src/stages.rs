@@ -10,11 +10,13 @@ use lb_common::{
 use crate::{
     Outcome,
     arrival::{self, Given},
+    fragments,
     frame::Frame,
     icmp, inbound, outbound,
     parse::{self, Packet},
     reset,
     tables::Tables,
+    tags,
 };
 
 /// The whole way of one frame, as the kernel's tail calls make it.
@@ -25,22 +27,37 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Reply => reply(frame, tables),
             Stage::Arrival => arrival(frame, tables),
             Stage::Icmp => icmp(frame, tables),
+            Stage::Fragment => fragment(frame, tables),
+            Stage::Meter => meter(frame, tables),
         };
     }
-    outcome
+    tags::finish(outcome, tables)
 }
 
 /// What came to a VIP and belongs to a stored connection; and what is none of ours.
 #[inline(always)]
 pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame) {
+    let packet = match parse::network(frame, tables) {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };
     if !may_be(tables, packet.destination, Role::Vip) {
         return not_to_a_vip(&packet, tables);
     }
-    match inbound::forward(frame, &packet, tables) {
+    match inbound::forward::<T, false>(frame, &packet, tables) {
+        Outcome::OPEN => Outcome::TO_ARRIVAL,
+        outcome => outcome,
+    }
+}
+
+/// What came to a VIP and belongs to a stored connection of a service that limits the packets of each source.
+#[inline(always)]
+pub fn meter<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let packet = match parse::network(frame, tables) {
+        Ok(packet) => packet,
+        Err(outcome) => return outcome,
+    };
+    match inbound::forward::<T, true>(frame, &packet, tables) {
         Outcome::OPEN => Outcome::TO_ARRIVAL,
         outcome => outcome,
     }
@@ -49,7 +66,7 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// What came from a NAT server.
 #[inline(always)]
 pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame) {
+    let packet = match parse::network(frame, tables) {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };
@@ -63,7 +80,7 @@ pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// What came to a VIP and belongs to no connection that is stored.
 #[inline(always)]
 pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame) {
+    let packet = match parse::network(frame, tables) {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };
@@ -74,6 +91,7 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     match given.server() {
         Ok(id) => inbound::forward_to(frame, &packet, tables, id),
         Err(outcome) if outcome == Verdict::PassedNotBalanced.into() => Outcome::TO_ICMP,
+        Err(outcome) if outcome == Verdict::DroppedFragment.into() => Outcome::TO_FRAGMENT,
         // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
         Err(outcome) if outcome == Verdict::PassedNotOurs.into() => not_to_a_vip(&packet, tables),
         Err(outcome) => outcome,
@@ -83,19 +101,37 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// Errors about what was sent to or from a VIP, and pings of one.
 #[inline(always)]
 pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame) {
+    let parsed = parse::network_apart(frame, tables);
+    // Where it lies: a copy would not fit the stack.
+    let packet = match &parsed {
         Ok(packet) => packet,
-        Err(outcome) => return outcome,
+        Err(outcome) => return *outcome,
     };
     if arrival::is_vip(tables, packet.destination) {
-        return icmp::to_vip(frame, &packet, tables);
+        return icmp::to_vip(frame, packet, tables);
     }
     // Also from a router between director and servers, which no gate knows.
-    match icmp::from_behind(frame, &packet, tables) {
+    match icmp::from_behind(frame, packet, tables) {
         // Whoever it may be from: the kernel's.
         Outcome::OPEN if may_be(tables, packet.source, Role::NatServer) => Verdict::PassedUnexplained.into(),
         Outcome::OPEN => Verdict::PassedNotOurs.into(),
         outcome => outcome,
+    }
+}
+
+/// Parts of datagrams, to a VIP or from a NAT server.
+#[inline(always)]
+pub fn fragment<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let mut packet = match parse::network(frame, tables) {
+        Ok(packet) => packet,
+        Err(outcome) => return outcome,
+    };
+    if arrival::is_vip(tables, packet.destination) {
+        fragments::to_vip(frame, &mut packet, tables)
+    } else if may_be(tables, packet.source, Role::NatServer) {
+        fragments::from_server(frame, &mut packet, tables)
+    } else {
+        Verdict::PassedNotOurs.into()
     }
 }
 

@@ -2,12 +2,19 @@
 
 use lb_common::{
     clock::Clock,
-    entry::{Caller, EndpointKey, Interface, Path, Server, Service, Settings, Sharers},
+    entry::{
+        AccessKey, Caller, EndpointKey, Interface, Path, Refusal, Server, Service, ServiceLimits, Settings,
+        Sharers,
+    },
     flow_table::{Memory, Place},
+    fragments::SET_NOTES,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
+    rate,
     slot::ServerId,
     verdict::Event,
+    wire::Wire,
+    word::Word,
 };
 
 use crate::{
@@ -15,6 +22,7 @@ use crate::{
     extensions::{self, Upper},
     frame::Frame,
     sharing::Tie,
+    tags::{self, Head},
 };
 
 /// Which way a packet went, seen from the VIP.
@@ -39,7 +47,26 @@ pub trait Tables: Memory {
     fn sharers(&self, key: &EndpointKey) -> Option<&Sharers>;
     /// Whether this is an address of the director itself.
     fn is_local(&self, addr: Addr) -> bool;
+    /// The [`Rule`](lb_common::entry::Rule) of the longest prefix that the client is in, as a number.
+    fn rule(&self, client: &AccessKey) -> Option<u32>;
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits>;
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]>;
+    /// Takes one of a source's share, by its seat, interval and the machine's clock; likewise in a subprogram.
+    fn take(&self, set: u32, tag: u64, interval: u64, now: u64) -> bool {
+        self.sources(set).is_none_or(|set| self.draw(&set[rate::place(set, tag, now)], tag, interval, now))
+    }
+    /// [`rate::take`], or only whether it would be given.
+    #[inline(always)]
+    fn draw(&self, cell: &Word, tag: u64, interval: u64, now: u64) -> bool {
+        if self.leaves_traces() {
+            rate::take(cell, tag, interval, now)
+        } else {
+            rate::has_left(cell, tag, interval, now)
+        }
+    }
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]>;
+    /// A set of notes about datagrams under way.
+    fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]>;
     fn interface(&self, port: PortNumber) -> Option<&Interface>;
     /// The index of the interface this frame came in through.
     fn ingress(&self) -> u32;
@@ -47,10 +74,17 @@ pub trait Tables: Memory {
     fn monotonic_ns(&self) -> u64;
     /// Whether this packet is one of those that look at the machine's clock although they need not.
     fn is_time_to_look(&self) -> bool;
-    /// The kernel's routing for a packet to this address.
-    fn route(&self, from: Addr, to: Addr) -> Option<NextHop>;
+    /// The index of the interface with these tags on this device.
+    fn vlan(&self, wire: &Wire) -> Option<u32>;
+    /// The kernel's routing for a packet to this address that came by the interface with this index.
+    fn route(&self, by: u32, from: &Addr, to: &Addr) -> Option<NextHop>;
+    /// Of the frame at hand, bytes, with what lies beyond its first buffer. Costs a helper call.
+    fn frame_length(&self) -> u64;
     /// Cuts so many bytes off the frame's end; views into it are void afterwards.
     fn trim(&self, bytes: usize);
+    /// The frame with so many bytes more in front, of any content, or fewer; `None` if there is no room. Views into the
+    /// frame as it was are void afterwards.
+    fn moved(&self, bytes: i32) -> Option<Frame<'_>>;
     /// Where the flow's entry stands, for ways that ask about several flows: in the kernel a subprogram that is verified
     /// once, not once for each way that leads to it.
     fn locate(&self, flow: FlowId) -> Option<Place>;
@@ -74,11 +108,27 @@ pub trait Tables: Memory {
     }
     /// Where the caller of the connection at this place is noted.
     fn caller(&self, place: Place) -> Option<&Caller>;
+    /// [`tags::read`]; likewise.
+    fn head(&self, frame: &Frame<'_>) -> Head
+    where
+        Self: Sized,
+    {
+        tags::read(frame, self)
+    }
+    /// [`tags::dress`]; likewise.
+    fn dress(&self, port: PortNumber) -> bool
+    where
+        Self: Sized,
+    {
+        tags::dress(self, port)
+    }
     /// [`extensions::skip`]; likewise.
     fn behind_extensions(&self, frame: &Frame<'_>, at: u64, number: u8) -> Upper {
         extensions::skip(frame, at, number)
     }
     fn count(&self, event: Event);
+    /// A service turned a packet away by its own rules.
+    fn count_refusal(&self, service: u32, why: Refusal);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
     /// A packet was for this server, but could not be sent to it.

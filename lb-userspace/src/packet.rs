@@ -3,17 +3,17 @@
 use crate::api::Protocol as Word;
 use crate::control::PacketQuery;
 use lb_common::net::Protocol;
-use lb_ebpf::frame::Frame;
-use lb_ebpf::parse::{self, Family};
-use lb_ebpf::{extensions, headers};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+
+mod reading;
+
+pub use reading::{Ends, ends, told};
 
 /// What a TCP segment says about its connection (RFC 9293 section 3.1).
 pub const SYN: u8 = 0x02;
 pub const SYN_ACK: u8 = 0x12;
 
 const HOPS: u8 = 64;
-const LINK: usize = 14;
 /// Locally administered, and nobody's.
 const NOBODYS_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 
@@ -74,93 +74,6 @@ fn checksum(parts: &[&[u8]]) -> [u8; 2] {
     }
 }
 
-/// Between whom a packet goes, if it has ports that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
-    pub protocol: Protocol,
-    pub source: SocketAddr,
-    pub destination: SocketAddr,
-}
-
-/// As the data path reads them.
-#[must_use]
-pub fn ends(frame: &[u8]) -> Option<Ends> {
-    let mut copy = frame.to_vec();
-    let frame = Frame::of_bytes(&mut copy);
-    let packet = parse::network(&frame).ok()?;
-    if packet.shape.is_fragment() {
-        return None;
-    }
-    let (at, number) = upper(&frame, &packet)?;
-    let ports: &headers::Ports = frame.view_at(at)?;
-    Some(Ends {
-        protocol: Protocol::from_number(number)?,
-        source: SocketAddr::new(packet.source.into(), ports.source.number()),
-        destination: SocketAddr::new(packet.destination.into(), ports.destination.number()),
-    })
-}
-
-fn upper(frame: &Frame<'_>, packet: &parse::Packet<'_>) -> Option<(u64, u8)> {
-    let at = packet.shape.link_length() + packet.shape.header_length();
-    let number = packet.shape.next_header();
-    if packet.shape.family() == Family::V6 && extensions::is_one(number) {
-        let upper = extensions::skip(frame, at, number);
-        return Some((upper.at().ok()?, upper.number()));
-    }
-    Some((at, number))
-}
-
-/// A frame in a line: link, addresses, what it carries, length.
-#[must_use]
-pub fn told(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    if let Some(link) = bytes.get(..LINK) {
-        text += &format!("{} > {}, ", mac(&link[6..12]), mac(&link[..6]));
-    }
-    text += &network_told(bytes);
-    format!("{text}, {} bytes", bytes.len())
-}
-
-fn network_told(bytes: &[u8]) -> String {
-    let mut copy = bytes.to_vec();
-    let frame = Frame::of_bytes(&mut copy);
-    let Ok(packet) = parse::network(&frame) else {
-        return bytes
-            .get(12..LINK)
-            .map_or_else(|| "cut short".to_owned(), |t| format!("ethertype {:02x}{:02x}", t[0], t[1]));
-    };
-    if let Some(Ends { protocol, source, destination }) = ends(bytes) {
-        let (word, flags) = match protocol {
-            Protocol::Tcp => ("tcp", upper(&frame, &packet).map(|(at, _)| segment_told(bytes, at))),
-            Protocol::Udp => ("udp", None),
-        };
-        return format!("{word} {source} > {destination}{}", flags.unwrap_or_default());
-    }
-    let (from, to) = (IpAddr::from(packet.source), IpAddr::from(packet.destination));
-    let carried = match packet.shape.next_header() {
-        _ if packet.shape.is_fragment() => "fragment".to_owned(),
-        1 => "icmp".to_owned(),
-        58 => "icmpv6".to_owned(),
-        number => format!("protocol {number}"),
-    };
-    format!("{carried} {from} > {to}")
-}
-
-fn segment_told(bytes: &[u8], at: u64) -> String {
-    const NAMES: [&str; 6] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
-    let flags = bytes.get(at as usize + 13).copied().unwrap_or(0);
-    NAMES
-        .iter()
-        .enumerate()
-        .filter(|(bit, _)| flags >> bit & 1 == 1)
-        .map(|(_, name)| format!(" {name}"))
-        .collect()
-}
-
-fn mac(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,18 +105,10 @@ mod tests {
     fn its_checksums_are_right() {
         let frame =
             of_query(&query(Word::Tcp, "192.0.2.7:40000", "10.77.1.100:80"), SYN_ACK).expect("a frame");
-        let (header, segment) = frame[LINK..].split_at(20);
+        let (header, segment) = frame[14..].split_at(20);
         assert_eq!(checksum(&[header]), [0xff; 2]);
         let pseudo = [&header[12..20], &[0, 6, 0, segment.len() as u8]].concat();
         assert_eq!(checksum(&[&pseudo, segment]), [0xff; 2]);
         assert_eq!(&header[12..16], [192, 0, 2, 7]);
-    }
-
-    #[test]
-    fn whatever_it_is_it_can_be_told() {
-        assert_eq!(told(&[]), "cut short, 0 bytes");
-        let mut arp = vec![0xff; 42];
-        arp[12..14].copy_from_slice(&[8, 6]);
-        assert_eq!(told(&arp), "ff:ff:ff:ff:ff:ff > ff:ff:ff:ff:ff:ff, ethertype 0806, 42 bytes");
     }
 }

@@ -6,11 +6,14 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service,
+    ServiceLimits, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::fragments::{self, SET_NOTES};
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
+use lb_common::rate;
 use lb_common::verdict::{EVENT_LIMIT, VERDICT_LIMIT};
 use lb_common::word::Word;
 use xlvs_tests::datapath::program::open;
@@ -21,7 +24,7 @@ const MMAPABLE: u32 = 1 << 10;
 
 /// Type, key and value size.
 fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
-    use MapType::{Array, DevMap, Hash, PerCpuArray};
+    use MapType::{Array, DevMap, Hash, LpmTrie, PerCpuArray};
     BTreeMap::from([
         ("ABOUT", (Array, INDEX, size_of::<About>())),
         ("SETTINGS", (Array, INDEX, size_of::<Settings>())),
@@ -31,9 +34,13 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("ADDRESSES", (Array, INDEX, size_of::<Caller>())),
         ("SERVICES", (Array, INDEX, size_of::<Service>())),
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
+        ("LIMITS", (Array, INDEX, size_of::<ServiceLimits>())),
+        ("SOURCES", (Array, INDEX, size_of::<[Word; rate::WAYS]>())),
         ("TABLES", (Array, INDEX, size_of::<Word>())),
         ("PATHS", (Array, INDEX, size_of::<[Path; Path::WAYS]>())),
+        ("FRAGMENTS", (Array, INDEX, size_of::<[Word; SET_NOTES]>())),
         ("INTERFACES", (Array, INDEX, size_of::<Interface>())),
+        ("LISTS", (LpmTrie, size_of::<AccessKey>(), size_of::<u32>())),
         ("LISTENERS", (Hash, size_of::<EndpointKey>(), size_of::<u32>())),
         ("BACKENDS", (Hash, size_of::<EndpointKey>(), size_of::<Sharers>())),
         ("LOCALS", (Hash, size_of::<Addr>(), size_of::<u32>())),
@@ -41,6 +48,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("DEVICES", (DevMap, INDEX, 8)),
         ("VERDICTS", (PerCpuArray, INDEX, size_of::<Tally>())),
         ("EVENTS", (PerCpuArray, INDEX, size_of::<u64>())),
+        ("REFUSALS", (PerCpuArray, INDEX, size_of::<Refusals>())),
         ("SERVER_COUNTERS", (PerCpuArray, INDEX, size_of::<Counters>())),
     ])
 }
@@ -54,6 +62,7 @@ fn maps_have_the_shape_of_their_types() -> Result<()> {
         | Map::HashMap(data)
         | Map::PerCpuArray(data)
         | Map::DevMap(data)
+        | Map::LpmTrie(data)
         | Map::RingBuf(data)) = map
         else {
             continue;
@@ -86,6 +95,7 @@ fn maps_of_fixed_size_have_it() -> Result<()> {
         ("CLOCK", 1),
         ("GATE", gate::WORDS),
         ("PATHS", Path::SETS),
+        ("FRAGMENTS", fragments::SETS),
         ("INTERFACES", PortNumber::LIMIT),
         ("DEVICES", PortNumber::LIMIT),
         ("VERDICTS", VERDICT_LIMIT),

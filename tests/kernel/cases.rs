@@ -10,6 +10,11 @@ fn every_case_is_true_of_the_program() -> Result<()> {
 }
 
 #[test]
+fn every_case_is_true_behind_vlan_tags() -> Result<()> {
+    cases::run(&cases::tagged::every(&cases::all()), &mut Program::load()?)
+}
+
+#[test]
 fn the_sum_of_verdicts_is_the_number_of_frames() -> Result<()> {
     let mut program = Program::load()?;
     let mut frames = 0;

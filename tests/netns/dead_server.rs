@@ -3,7 +3,8 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use xlvs_tests::traffic::{HandshakePlan, HandshakeReport, handshakes};
+use xlvs_tests::family::Family;
+use xlvs_tests::traffic::{Activity, Fate, HandshakePlan, HandshakeReport, Swarm, SwarmPlan, handshakes};
 
 use crate::run::Run;
 use crate::site::{Site, WEB, server};
@@ -81,4 +82,43 @@ fn without_any_server_the_client_is_told_at_once_or_not_at_all_as_configured() {
     wait_for(&run, "rs1", "up");
     wait_for(&run, "rs2", "up");
     assert_eq!(attempts(&site, 100).opened(), 100);
+}
+
+/// Echoing connections to two servers, one of which loses its cable; what became of those it had, a second after the director
+/// found out, with this line in the service's table.
+fn lost_with(site: &Site, policy: &str) -> [usize; 3] {
+    let _servers = site.serve_all();
+    site.configure(site.web_of(&[0, 1]).health(HEALTH).lines(policy));
+    let run = Run::start(site);
+    let every = Duration::from_millis(50);
+    let swarm =
+        Swarm::open(site.client(), &SwarmPlan::new(site.target(), 40, Activity::Echo { every })).unwrap();
+    sleep(Duration::from_millis(500));
+    let at_first = swarm.report().by_server().get("rs1").copied().unwrap_or(0);
+    assert!((5..36).contains(&at_first), "both servers have some: {}", swarm.report());
+    let _unplugged = site.topology.unplug(0).unwrap();
+    wait_for(&run, "rs1", "down");
+    sleep(Duration::from_secs(1));
+    let report = swarm.report();
+    println!("{policy}: {report}; verdicts {}", run.status()["verdicts"]);
+    let others = report.connections.iter().filter(|one| one.server != "rs1" && one.fate != Fate::Alive);
+    assert_eq!(others.count(), 0, "those of the other server go on: {report}");
+    let told = run.verdict("replied_reset");
+    assert!(told >= report.count("reset") as u64, "it was the director who told them: {told}");
+    [at_first, report.count("reset"), report.count("alive") + report.count("stalled")]
+}
+
+#[test]
+fn whose_server_is_lost_is_reset_at_once_where_the_policy_says_so() {
+    for site in [Site::nat(2), Site::direct(2), Site { family: Family::V6, ..Site::nat(2) }] {
+        let [at_first, reset, _] = lost_with(&site, "on_server_down = \"reset\"");
+        assert_eq!(reset, at_first);
+    }
+}
+
+/// The control: by default nobody is told.
+#[test]
+fn whose_server_is_lost_waits_by_default() {
+    let [_, reset, open] = lost_with(&Site::nat(2), "");
+    assert_eq!((reset, open), (0, 40));
 }

@@ -13,7 +13,7 @@ use crate::run::Run;
 use crate::site::{Site, WEB};
 use crate::survival::{CONNECTIONS, MISS_TABLE_FOLLOWS};
 
-const TABLE: &str = "[datapath]\nflow_table_size = 65536\n";
+pub(crate) const TABLE: &str = "[datapath]\nflow_table_size = 65536\n";
 /// Frames a second that a flood must reach to count as one.
 const RATE: f64 = 100_000.0;
 
@@ -21,7 +21,7 @@ const RATE: f64 = 100_000.0;
 const ANSWERED_RATE: f64 = 20_000.0;
 
 /// So many invented clients of one kind, and handshakes in their midst.
-fn flood(site: &Site, barrage: Barrage, clients: usize, rate: Option<f64>) -> FloodReport {
+pub(crate) fn flood(site: &Site, barrage: Barrage, clients: usize, rate: Option<f64>) -> FloodReport {
     let plan = FloodPlan {
         barrage,
         clients,
@@ -49,7 +49,7 @@ fn flood(site: &Site, barrage: Barrage, clients: usize, rate: Option<f64>) -> Fl
 }
 
 /// A thousand connections whose servers the tables no longer name for all of them: what loses its entry breaks.
-fn besieged(site: &Site, table: &str) -> Crowd {
+pub(crate) fn besieged(site: &Site, table: &str) -> Crowd {
     let crowd = Crowd::open(site, WEB, CONNECTIONS);
     // By direct routing, one burst is a handshake to the director; only a packet of a later tick makes a connection.
     sleep(Duration::from_secs(2));

@@ -8,13 +8,16 @@
 //! `XLVS_LONG=1` runs the loads at the full length that releases are measured by. `XLVS_EBPF_VARIANT` names the object
 //! that is exchanged for the binary's own.
 
+mod admission;
 mod callers;
 mod controls;
 mod crowd;
 mod dead_server;
 mod explaining;
 mod flood;
+mod fragments;
 mod icmp;
+mod interfaces;
 mod length;
 mod lists;
 mod load;

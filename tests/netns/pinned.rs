@@ -9,6 +9,7 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use lb_common::entry::{Counters, EndpointKey, Service, Sharers, Tally};
 use lb_common::net::Addr;
 use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word};
+use lb_common::wire::Wire;
 use lb_common::word::Word;
 use xlvs_tests::agent::Installation;
 use xlvs_tests::datapath::region::{Region, Value};
@@ -36,6 +37,7 @@ fn content(path: &Path, name: &str) -> Vec<String> {
         "LISTENERS" => keyed::<EndpointKey, u32>(path),
         "BACKENDS" => keyed::<EndpointKey, Sharers>(path),
         "LOCALS" => keyed::<Addr, u32>(path),
+        "VLANS" => keyed::<Wire, u32>(path),
         "VERDICTS" => counted::<Tally>(path),
         "EVENTS" => counted::<u64>(path),
         "SERVER_COUNTERS" => counted::<Counters>(path),

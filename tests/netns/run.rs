@@ -42,7 +42,7 @@ impl<'a> Run<'a> {
     pub fn adopt(&mut self, agent: Agent) {
         self.agent = Some(agent);
         self.meter.look().unwrap();
-        for interface in self.site.topology.director_interfaces() {
+        for interface in self.site.topology.director_devices() {
             let found = attachment(self.site.director(), interface).unwrap();
             let mode = found.unwrap_or_else(|| panic!("nothing is attached to {interface}")).mode;
             assert_eq!(mode, Mode::Native, "{interface}");
@@ -127,5 +127,5 @@ impl Drop for Run<'_> {
 }
 
 fn meter(site: &Site) -> Meter<'_> {
-    Meter::start(site.director(), site.topology.director_interfaces()).unwrap()
+    Meter::start(site.director(), site.topology.director_devices()).unwrap()
 }

@@ -91,7 +91,8 @@ fn shielded_servers_are_spared_and_still_serve() {
             let segments = server.counter("Tcp", "InSegs").unwrap() - before;
             println!("{layout:?}, shielded {shielded}: {sent}; {report}; {segments} segments at the server");
             assert!(report.opened() >= 99, "{report}");
-            assert_eq!(segments < 10_000, shielded, "{segments} segments");
+            // The handshakes' own, and hardly any others; or a good part of the flood, whatever a busy machine loses of it.
+            assert_eq!(segments < sent.sent / 20, shielded, "{segments} segments of {sent}");
         }
         drop(director);
     }

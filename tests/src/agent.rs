@@ -25,8 +25,10 @@ pub const BINARY_VARIABLE: &str = "XLVS_BIN";
 const BPFFS: &str = "/sys/fs/bpf";
 const PINS: &str = "xlvs-test-";
 
-/// How long an agent may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How long an agent may take until it is ready. Emulated processors take theirs.
+fn ready_within() -> Duration {
+    Duration::from_secs(if env::var_os("XLVS_GUEST").is_some() { 60 } else { 20 })
+}
 
 /// A place where xlvs lives: pins, socket, state and configuration that no other installation shares.
 ///
@@ -141,9 +143,9 @@ impl Installation {
     }
 
     fn wait_ready(&self, agent: Agent) -> Result<Agent> {
-        agent
-            .daemon
-            .wait_until(READY_WITHIN, || self.run(&["status", "--ready"]).is_ok_and(|said| said.code == 0))?;
+        agent.daemon.wait_until(ready_within(), || {
+            self.run(&["status", "--ready"]).is_ok_and(|said| said.code == 0)
+        })?;
         Ok(agent)
     }
 

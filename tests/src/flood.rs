@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::namespace::Namespace;
-use crate::packet::{Frame, Ipv4, Ipv6, Mac, Network, Tcp};
+use crate::packet::{Extension, Frame, Ipv4, Ipv6, Mac, Network, Tcp};
 use crate::packet_socket::PacketSocket;
 use crate::random::Random;
 
@@ -22,6 +22,8 @@ pub enum Barrage {
     Acks,
     /// A SYN and, right behind it, the ACK that would complete the handshake.
     Pairs,
+    /// A SYN that says that more follows, and a later fragment of something else.
+    Fragments,
 }
 
 /// What to send. The seed decides every address, port and sequence number.
@@ -190,6 +192,11 @@ impl Invention {
                     batch.push(self.frame(source.ip(), syn));
                     batch.push(self.frame(source.ip(), ack));
                 }
+                Barrage::Fragments => {
+                    let (first, other) = (self.random.next() as u32, self.random.next() as u32);
+                    batch.push(self.fragment(source.ip(), syn, first, 0));
+                    batch.push(self.fragment(source.ip(), ack, other, 3));
+                }
             }
         }
     }
@@ -213,6 +220,23 @@ impl Invention {
     fn address_v6(&mut self) -> Ipv6Addr {
         let [high, low] = [self.random.next(), self.random.next()];
         Ipv6Addr::from_bits(u128::from(high >> 3 | 1 << 61) << 64 | u128::from(low))
+    }
+
+    /// As a first fragment, or as the last of another datagram.
+    fn fragment(&self, source: IpAddr, segment: Tcp, id: u32, offset: u16) -> Vec<u8> {
+        let more = offset == 0;
+        let packet: Network = match (source, self.plan.target.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(target)) => {
+                let packet = Ipv4::new(source, target, segment).fragment(offset, more);
+                Ipv4 { identification: id as u16, ..packet }.into()
+            }
+            (IpAddr::V6(source), IpAddr::V6(target)) => {
+                let header = Extension::Fragment { offset, more, identification: id };
+                Ipv6::new(source, target, segment).extension(header).into()
+            }
+            _ => unreachable!("a client is of its target's family"),
+        };
+        Frame::new([2, 0x77, 0, 0, 0xff, 0xff], self.plan.destination, packet).bytes()
     }
 
     fn frame(&self, source: IpAddr, segment: Tcp) -> Vec<u8> {

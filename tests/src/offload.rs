@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::namespace::Namespace;
+use crate::tools;
 
 /// An offload that can be switched by an ethtool command of its own (linux/ethtool.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,14 @@ pub fn get(namespace: &Namespace, interface: &str, offload: Offload) -> Result<b
         .enter(|| ethtool(interface, offload.get_command(), 0))?
         .with_context(|| format!("cannot read {offload:?} of {interface} of {}", namespace.name()))
         .map(|value| value != 0)
+}
+
+/// Makes a veth write VLAN tags into the frames it hands to its peer, where they otherwise lie beside the frame and no XDP
+/// program sees them.
+pub fn write_tags_into_frames(namespace: &Namespace, interface: &str) -> Result<()> {
+    let mut ethtool = namespace.command("ethtool")?;
+    ethtool.args(["-K", interface, "tx-vlan-hw-insert", "off", "tx-vlan-stag-hw-insert", "off"]);
+    tools::output(&mut ethtool).map(drop)
 }
 
 /// `struct ethtool_value`

@@ -109,6 +109,8 @@ const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
+/// Without it, a veth with jumbo frames takes no program (Linux 5.18).
+const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 fn load(instructions: &[Instruction]) -> Result<OwnedFd> {
@@ -122,7 +124,7 @@ fn load(instructions: &[Instruction]) -> Result<OwnedFd> {
         log_size: 0,
         log_buffer: 0,
         kernel_version: 0,
-        flags: 0,
+        flags: BPF_F_XDP_HAS_FRAGS,
         name: *b"xlvs_test_pass\0\0",
         interface: 0,
         expected_attach_type: BPF_XDP,

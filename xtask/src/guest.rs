@@ -18,8 +18,10 @@ use machine::Machine;
 
 /// Emulated processors take their time, but not this long.
 const LIMIT_SECONDS: u32 = 900;
-/// What the guest runs unless told otherwise: every program on that kernel's verifier, and real TCP through the agent.
-const DEFAULT_JOBS: [(&str, &[&str]); 2] = [("kernel", &[]), ("netns", &["smoke"])];
+/// What the guest runs unless told otherwise: every program on that kernel's verifier, real TCP through the agent, and what
+/// needs devices that not every kernel has.
+const DEFAULT_JOBS: [(&str, &[&str]); 2] =
+    [("kernel", &[]), ("netns", &["smoke", "interfaces", "--include-ignored"])];
 
 /// Boots, runs `suite` with `arguments` (or the default jobs), and insists that every test passed.
 pub(crate) fn run(workspace: &Workspace, suite: Option<&str>, arguments: &[String]) -> Result<()> {

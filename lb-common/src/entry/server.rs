@@ -29,6 +29,10 @@ impl ServerState {
     pub const SHARED: u16 = 32;
     /// No longer configured; kept until its connections have ended.
     pub const REMOVED: u16 = 64;
+    /// Its connections are ended: whoever speaks on one is told by a RST from the VIP.
+    pub const RESETS: u16 = 128;
+    /// Its service limits the packets of each source.
+    pub const METERED: u16 = 256;
 
     #[must_use]
     #[inline(always)]

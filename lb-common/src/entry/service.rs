@@ -1,6 +1,6 @@
 //! A service: from which tables it picks, and what it has counted.
 
-use super::{Counters, SharedAddr};
+use super::{Counters, Refusals, SharedAddr};
 use crate::word::Word;
 
 /// Entry of `services`, by service number.
@@ -18,6 +18,12 @@ pub struct Service {
     pub name_hash: Word,
     /// What servers that are no longer there had counted, so that a service's totals only grow.
     pub retired: [Word; Counters::FIELDS],
+    /// The number of the list that says who may come ([`AccessKey`](super::AccessKey)); 0: everybody may.
+    pub access: Word,
+    /// The number of the entry of `limits` that it goes by, plus one; 0: none.
+    pub limits: Word,
+    /// What lanes of the same service that are no longer there had refused; likewise.
+    pub refused: [Word; Refusals::FIELDS],
 }
 
 impl Service {

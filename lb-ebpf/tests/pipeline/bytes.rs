@@ -15,7 +15,11 @@ fn may_change(verdict: &str, frame: &[u8]) -> Option<Vec<usize>> {
     let checksum = || transport() + if frame[ip + 9] == 17 { 6 } else { 16 };
     // MACs, TTL and header checksum.
     let forwarding = || (0..MACS).chain([ip + 8, ip + 10, ip + 11]);
+    // A later fragment has no ports and no checksum.
+    let later = || u16::from_be_bytes([frame[ip + 6], frame[ip + 7]]) & 0x1fff != 0;
     match verdict {
+        "forwarded_nat" if later() => Some(forwarding().chain(ip + 16..ip + 20).collect()),
+        "forwarded_nat_reply" if later() => Some(forwarding().chain(ip + 12..ip + 16).collect()),
         "forwarded_dr" => Some(forwarding().collect()),
         "forwarded_nat" => {
             let ends = (ip + 16..ip + 20).chain(transport() + 2..transport() + 4);
@@ -79,7 +83,9 @@ fn nearly_ours() -> impl Strategy<Value = Vec<u8>> {
         |(start, (ihl, length, fragment, ttl, protocol), ends, rest, sane)| {
             let mut frame = [&[2; 12][..], &start].concat();
             let first = if sane { 0x45 | ihl & 7 } else { ihl };
-            let fragment = if sane { 0x4000 } else { fragment };
+            // Of datagrams in pieces: whole, first, later.
+            let fragment =
+                if sane { [0x4000, 0x2000, 0x2001, 0x0001][usize::from(fragment) % 4] } else { fragment };
             let length = if sane { 20 + rest.len() as u16 } else { length };
             frame.extend([first, 0]);
             frame.extend(length.to_be_bytes());

@@ -8,6 +8,11 @@ fn every_case_is_true_of_the_library() -> anyhow::Result<()> {
 }
 
 #[test]
+fn every_case_is_true_behind_vlan_tags() -> anyhow::Result<()> {
+    cases::run(&cases::tagged::every(&cases::all()), &mut Native::new()?)
+}
+
+#[test]
 fn names_differ() {
     let mut names: Vec<&str> = cases::all().iter().map(|case| case.name).collect();
     let all = names.len();

@@ -9,6 +9,7 @@ mod conformance;
 mod corpus;
 mod day_one;
 mod flood;
+mod hostile;
 mod one_server;
 mod oracle;
 mod seen;

@@ -1,6 +1,6 @@
 //! The agent at work: one owner of the maps, told of everything by channels, bringing the maps to what is desired.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::desired::{self, DesiredService};
 use super::install::Installation;
+use super::ports;
 use super::preflight;
 use super::standing::{self, AddressName, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
@@ -22,7 +23,7 @@ use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
 use crate::dataplane::{DataPathLog, Explainer, Pins, Program};
 use crate::health::{self, Scheduler};
-use crate::net::{Tracker, View};
+use crate::net::{Link, Tracker, View};
 
 /// The longest wait for the next hop of a server that is about to be used. A neighbour that lives answers in a fraction.
 const WAY_FOUND_WITHIN: Duration = Duration::from_secs(1);
@@ -47,7 +48,6 @@ pub struct Agent {
     pub(super) program_tag: String,
     pub(super) adopted: bool,
     pub(super) interfaces: Vec<InterfaceStatus>,
-    pub(super) attached: BTreeSet<u32>,
     pub(super) warnings: Vec<String>,
     pub(super) trouble: Option<String>,
     pub(super) last_reload: Option<LastReload>,
@@ -152,7 +152,26 @@ impl Agent {
         }
         let now = Instant::now();
         self.installation.follow(now);
-        if self.sweep.step(&self.installation.maps, &self.sweep_limits()) {
+        self.installation.tidy_lists(now);
+        if self.walk() {
+            self.free_what_left();
+        }
+    }
+
+    /// A stretch of the connection table; says whether a round was completed.
+    fn walk(&mut self) -> bool {
+        let limits = self.sweep_limits();
+        self.sweep.step(&self.installation.maps, &limits, &self.installation.lists.in_force)
+    }
+
+    /// Ends the connections of those who are denied: at once where that is cheap; in a large table the walk comes by.
+    fn cut_denied(&mut self) {
+        if self.installation.maps.flows.all().len() > COUNT_AT_ONCE {
+            return;
+        }
+        // The round that is under way has passed some of the table already.
+        for _ in 0..2 {
+            while !self.walk() {}
             self.free_what_left();
         }
     }
@@ -184,16 +203,22 @@ impl Agent {
 
     pub(super) fn look_at_network(&mut self) {
         let view = self.view.borrow_and_update().clone();
-        let mut wanted = self.attached.clone();
-        wanted.extend(view.hops.values().map(|hop| hop.ifindex));
+        let named = self.named(&view.links);
+        let ports = ports::known(&view.links, &named, view.hops.values().map(|hop| hop.ifindex));
         let outcome = self
             .installation
-            .write_interfaces(&view.links, &wanted)
+            .write_ports(&ports, &view.links)
             .and_then(|()| self.installation.write_locals(&view.addresses));
         self.note(outcome);
         if self.installation.write_next_hops(&view) {
             self.reconcile();
         }
+    }
+
+    /// The interfaces that were named at the start, by their indices now: a VLAN may have been made anew.
+    fn named(&self, links: &BTreeMap<u32, Link>) -> BTreeSet<u32> {
+        let is_named = |link: &&Link| self.interfaces.iter().any(|interface| interface.name == link.name);
+        links.values().filter(is_named).map(|link| link.index).collect()
     }
 
     /// Brings the maps to what is desired now.
@@ -258,12 +283,14 @@ impl Agent {
         let applied = self.installation.apply(plan, &wanted, Instant::now());
         self.installation
             .write_settings(desired::limits(&self.model.datapath.timeouts), &self.model.datapath);
+        self.cut_denied();
         self.watch_targets();
         self.check_targets();
         self.look_at_network();
         self.vips.keep(&self.model, &addresses).await;
-        let attached: Vec<_> = links.into_iter().filter(|link| self.attached.contains(&link.index)).collect();
-        self.warnings = preflight::warnings(&self.model, &addresses, &attached);
+        let named = self.named(&view.links);
+        let named: Vec<_> = links.into_iter().filter(|link| named.contains(&link.index)).collect();
+        self.warnings = preflight::warnings(&self.model, &addresses, &named);
         self.note(applied);
         let about = self.installation.maps.about.only();
         about.generation.store(about.generation.load() + 1);

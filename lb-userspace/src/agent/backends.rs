@@ -116,6 +116,8 @@ mod tests {
             },
             ports: vec![Port::from_host(vip_port)],
             reject: true,
+            access: std::sync::Arc::default(),
+            limits: crate::config::Limits::default(),
             table_size: 101,
             servers: vec![DesiredServer {
                 name: "rs1".into(),
@@ -123,6 +125,7 @@ mod tests {
                 address: Addr::v4([10, 0, 0, 1]),
                 port: Port::from_host(server_port),
                 weight: 1,
+                resets: false,
                 standing: Standing::default(),
             }],
         }

@@ -118,7 +118,7 @@ impl Agent {
 
 /// Whose connection stands here, if it was noted: the caller's tuple must hash to the slot, which may have changed hands
 /// since.
-fn caller(maps: &Maps, place: Place, slot: Slot, id: ServerId) -> Option<Tuple> {
+pub(super) fn caller(maps: &Maps, place: Place, slot: Slot, id: ServerId) -> Option<Tuple> {
     let server = maps.servers.get(id.index())?;
     let protocol = ServerState::from_word(server.state.load()).protocol();
     let tuple = maps.addresses.get(place.number())?.tuple(server.vip.load(), protocol);

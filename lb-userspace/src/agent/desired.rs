@@ -3,6 +3,8 @@
 //! A service of the configuration is one of the maps for each of its lanes ([`config::Lane`]): a VIP, a protocol, and a port
 //! or all those that keep the port that was hit. It has a number, a table and pairs for each; people see them as one.
 
+use std::sync::Arc;
+
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
 use lb_common::entry::{Admin, HealthMemo, Memo, ServerState};
 use lb_common::identity::name_hash;
@@ -11,7 +13,9 @@ use lb_common::net::{Addr, Port, Protocol};
 use lb_common::slot::Limits;
 
 use super::standing::{AddressName, PairName, Standing, Standings};
-use crate::config::{self, Lane, MaglevTableSize, Mode, Model, OnNoServer};
+use crate::config::{
+    self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer, OnServerDown,
+};
 
 /// A lane of a service as it ought to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,10 @@ pub struct DesiredService {
     /// The ports of the VIP that lead here.
     pub ports: Vec<Port>,
     pub reject: bool,
+    /// Whom the service admits.
+    pub access: Arc<Access>,
+    /// How much the service takes in a second.
+    pub limits: ServiceLimits,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
 }
@@ -48,6 +56,8 @@ pub struct DesiredServer {
     pub port: Port,
     /// In force: the override's or the file's.
     pub weight: u16,
+    /// Whether its connections are ended when it fails its check.
+    pub resets: bool,
     pub standing: Standing,
 }
 
@@ -64,7 +74,9 @@ impl DesiredServer {
     pub fn flags(&self, service: &ServiceIdentity) -> u16 {
         let mut flags = ServerState::IN_USE;
         let mut set = |flag, on| flags |= if on { flag } else { 0 };
-        set(ServerState::DOWN, !self.standing.unchecked && self.standing.health == HealthMemo::Down);
+        let down = !self.standing.unchecked && self.standing.health == HealthMemo::Down;
+        set(ServerState::DOWN, down);
+        set(ServerState::RESETS, down && self.resets);
         set(ServerState::DRAINED, self.standing.admin != Admin::Enabled || self.weight == 0);
         set(ServerState::NAT, service.nat);
         set(ServerState::UDP, service.protocol == Protocol::Udp);
@@ -100,6 +112,7 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
             // "The port that was hit" is one port unless the lane has several.
             port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
             weight: standing.weight.unwrap_or(server.weight.get()),
+            resets: service.on_server_down == OnServerDown::Reset,
             standing,
         })
     };
@@ -115,6 +128,8 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
         },
         ports: service.listening.ports_of(lane).map(Port::from_host).collect(),
         reject: service.on_no_server == OnNoServer::Reject,
+        access: service.access.clone(),
+        limits: service.limits,
         table_size: match model.datapath.maglev_table_size {
             MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,
@@ -187,6 +202,23 @@ mod tests {
         ] {
             assert!(!with(standing).takes_new(), "{standing:?}");
         }
+    }
+
+    #[test]
+    fn connections_are_ended_only_of_a_failed_server_and_only_where_the_file_says_so() {
+        let flags = |policy: &str, health| {
+            let text = TEXT.replace("mode = \"nat\"", &format!("mode = \"nat\"\n{policy}"));
+            let model = config::load_str("t.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+            let pair = PairName { service: "web".into(), server: "rs1".into() };
+            let name = AddressName { pair, family: config::Family::V4 };
+            let standing = Standing { health, ..Standing::default() };
+            let lane = services(&model, &Standings::from([(name, standing)])).remove(0);
+            lane.servers[0].flags(&lane.identity) & ServerState::RESETS
+        };
+        assert_eq!(flags("on_server_down = \"reset\"", HealthMemo::Down), ServerState::RESETS);
+        assert_eq!(flags("on_server_down = \"reset\"", HealthMemo::Up), 0);
+        assert_eq!(flags("on_server_down = \"keep\"", HealthMemo::Down), 0);
+        assert_eq!(flags("", HealthMemo::Down), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::entry::ServerState;
+use lb_common::entry::{Rule, ServerState};
 use lb_common::net::Protocol;
 use lb_common::slot::ServerId;
 use lb_common::stage::Stage;
@@ -88,10 +88,21 @@ impl Agent {
             verdict: course.verdict.name().to_owned(),
             stage: stage_name(course.stage).to_owned(),
             events: course.events.iter().map(|event| event.name().to_owned()).collect(),
-            why: why(ends, &course),
+            why: why(ends, &course, self.rule_for(ends, &course)),
             after: (course.verdict.action() == Action::Send).then(|| told(course.frame)),
             before: told(frame),
         }
+    }
+
+    /// What the lists of the service that was asked say about the client, if it has any.
+    fn rule_for(&self, ends: Option<Ends>, course: &Course) -> Option<String> {
+        let access = self.installation.access_of(course.service?)?;
+        let said = match access.rule(ends?.source.ip()) {
+            Some((prefix, Rule::Deny)) => format!("the service's lists deny {prefix}"),
+            Some((prefix, Rule::Allow)) => format!("the service's lists allow {prefix}"),
+            None => return None,
+        };
+        Some(said)
     }
 
     fn service_name(&self, number: u32) -> Option<String> {
@@ -115,21 +126,24 @@ fn stage_name(stage: Option<Stage>) -> &'static str {
         Some(Stage::Reply) => "reply",
         Some(Stage::Arrival) => "arrival",
         Some(Stage::Icmp) => "icmp",
+        Some(Stage::Fragment) => "fragment",
+        Some(Stage::Meter) => "meter",
     }
 }
 
 fn decision(course: &Course) -> Decision {
     match (course.server, course.stage) {
         (None, _) => Decision::None,
-        (Some(_), None) => Decision::Entry,
+        (Some(_), None | Some(Stage::Meter)) => Decision::Entry,
         (Some(_), Some(Stage::Arrival)) => Decision::Pick,
         (Some(_), Some(Stage::Reply)) => Decision::Reply,
         (Some(_), Some(Stage::Icmp)) => Decision::Quoted,
+        (Some(_), Some(Stage::Fragment)) => Decision::Fragment,
     }
 }
 
 /// How the data path gets there, in order.
-fn why(ends: Option<Ends>, course: &Course) -> Vec<String> {
+fn why(ends: Option<Ends>, course: &Course, rule: Option<String>) -> Vec<String> {
     let mut steps = vec![match (course.stage, ends) {
         (None, _) if course.server.is_some() => "the connection table has its entry".to_owned(),
         (None, _) => "the first stage has nothing to ask the tables about it".to_owned(),
@@ -143,7 +157,12 @@ fn why(ends: Option<Ends>, course: &Course) -> Vec<String> {
         (Some(Stage::Reply), Some(ends)) => format!("{} may be a real server's", ends.source),
         (Some(Stage::Reply), None) => "it may be from a real server".to_owned(),
         (Some(Stage::Icmp), _) => "ICMP: judged by the packet it quotes".to_owned(),
+        (Some(Stage::Fragment), _) => "part of a datagram: it goes where the first part went".to_owned(),
+        (Some(Stage::Meter), _) => {
+            "the connection table has its entry, and its service limits the packets of each source".to_owned()
+        }
     }];
+    steps.extend(rule.filter(|_| course.stage == Some(Stage::Arrival)));
     steps.extend(course.server.map(|id| server_step(course, id)));
     steps.extend(course.events.iter().map(|event| format!("{}: {}", event.name(), event.meaning())));
     steps.push(format!("{}: {}", course.verdict.name(), course.verdict.meaning()));
@@ -158,9 +177,10 @@ fn why(ends: Option<Ends>, course: &Course) -> Vec<String> {
 fn server_step(course: &Course, id: ServerId) -> String {
     let id = id.get();
     match course.stage {
-        None => format!("the entry names server id {id}"),
+        None | Some(Stage::Meter) => format!("the entry names server id {id}"),
         Some(Stage::Arrival) => format!("the service's table picks server id {id}"),
         Some(Stage::Reply) => format!("it belongs to a connection of server id {id}"),
         Some(Stage::Icmp) => format!("the quoted connection is at server id {id}"),
+        Some(Stage::Fragment) => format!("the datagram is for server id {id}"),
     }
 }

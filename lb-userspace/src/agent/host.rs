@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::attachment;
 use super::preflight::{self, Finding};
 use crate::api::Problem;
 use crate::config::Model;
@@ -36,8 +37,11 @@ async fn findings(model: &Model) -> Result<Vec<Finding>, NetError> {
     let pinned = crate::dataplane::linked(&model.agent.pin_dir);
     let mut findings = Vec::new();
     let mut fit = Vec::new();
-    match preflight::interfaces(&names, &links, &pinned) {
-        Ok(links) => fit = links,
+    match attachment::find(&names, &links, &pinned) {
+        Ok(attachments) => {
+            findings.extend(attachment::keep_tags(&attachments, &links).err());
+            fit = attachments.into_iter().map(|attachment| attachment.named).collect();
+        }
         Err(finding) => findings.push(finding),
     }
     findings.extend(preflight::lock_out(model, &addresses, &links).err());

@@ -16,6 +16,7 @@ use lb_common::slot::{Limits, ServerId};
 use super::arena::Arena;
 use super::desired::{DesiredServer, DesiredService};
 use super::ledger::{Ledger, Numbered, listener_word};
+use super::lists::Lists;
 use super::tables::MISS_DELAY;
 use crate::config;
 use crate::dataplane::Maps;
@@ -30,6 +31,7 @@ pub struct Installation {
     /// Lanes whose miss table has yet to follow, and when.
     pub(super) following: HashMap<u16, Instant>,
     pub(super) locals: BTreeSet<IpAddr>,
+    pub(super) lists: Lists,
 }
 
 /// A wanted configuration for which there is room, not yet in force.
@@ -59,7 +61,7 @@ impl Installation {
             .map(|(number, _)| (number, now + MISS_DELAY))
             .collect();
         let locals = maps.locals.keys().filter_map(Result::ok).map(IpAddr::from).collect();
-        Self { maps, ledger, arena, built: HashMap::new(), following, locals }
+        Self { maps, ledger, arena, built: HashMap::new(), following, locals, lists: Lists::found(now) }
     }
 
     /// Whether there is room for this; changes nothing.
@@ -80,6 +82,7 @@ impl Installation {
             );
         }
         self.plan_listeners(wanted)?;
+        self.plan_lists(wanted)?;
         Self::plan_backends(&ledger)?;
         Ok(Plan { ledger, numbered })
     }
@@ -90,6 +93,7 @@ impl Installation {
     /// What the kernel says; what was done by then stays done and is repeated by the next call.
     pub fn apply(&mut self, plan: Plan, wanted: &[DesiredService], now: Instant) -> Result<()> {
         let Plan { ledger, numbered } = plan;
+        self.write_lists(wanted)?;
         let before = std::mem::replace(&mut self.ledger, ledger);
         for (service, numbers) in wanted.iter().zip(&numbered) {
             self.write_service(service, numbers.service);
@@ -97,6 +101,8 @@ impl Installation {
                 self.write_server(service, numbers.service, server, *id);
             }
         }
+        self.write_limits(wanted, &numbered);
+        self.note_lists(wanted, &numbered, now);
         self.write_backends()?;
         self.write_gate();
         for (service, numbers) in wanted.iter().zip(&numbered) {
@@ -106,8 +112,7 @@ impl Installation {
         self.mark_leaving();
         let wanted: HashSet<u16> = numbered.iter().map(|numbers| numbers.service).collect();
         let gone = before.services().map(|(number, _)| number).filter(|number| !wanted.contains(number));
-        self.close_services(&gone.collect::<Vec<_>>(), now);
-        Ok(())
+        self.close_services(&gone.collect::<Vec<_>>(), now)
     }
 
     /// Sets what every packet is judged by.
@@ -126,13 +131,14 @@ impl Installation {
     fn write_service(&self, wanted: &DesiredService, number: u16) {
         let Some(entry) = self.maps.services.get(u32::from(number)) else { return };
         if entry.flags.load() & Service::IN_USE == 0 {
-            for word in [&entry.select, &entry.miss].into_iter().chain(&entry.retired) {
+            for word in [&entry.select, &entry.miss].into_iter().chain(&entry.retired).chain(&entry.refused) {
                 word.store(0);
             }
         }
         entry.listener.store(listener_word(&wanted.identity));
         entry.vip.store(wanted.identity.vip);
         entry.name_hash.store(wanted.identity.name_hash);
+        entry.access.store(wanted.access.number());
         entry.flags.store(Service::IN_USE | if wanted.reject { Service::REJECT } else { 0 });
     }
 
@@ -145,8 +151,9 @@ impl Installation {
             entry.name_hash.store(server.name_hash);
         }
         entry.memo.store(server.memo().to_word());
+        let metered = if service.limits.source_packets.is_some() { ServerState::METERED } else { 0 };
         let state = ServerState {
-            flags: server.flags(&service.identity) | held.flags & ServerState::SHARED,
+            flags: server.flags(&service.identity) | metered | held.flags & ServerState::SHARED,
             service: number,
             port: server.port,
             vip_port: service.identity.port,

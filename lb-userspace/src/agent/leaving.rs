@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Result;
-use lb_common::entry::{Counters, ServerState};
+use lb_common::entry::{Counters, Refusals, ServerState};
 use lb_common::pick::Extent;
 use lb_common::slot::ServerId;
 
@@ -39,8 +39,7 @@ impl Installation {
             }
             self.maps.clear_counters(*id)?;
         }
-        self.free_services();
-        Ok(())
+        self.free_services()
     }
 
     /// A lane's totals of servers that are no longer there.
@@ -50,6 +49,17 @@ impl Installation {
             Some(service) => Counters::from_array(std::array::from_fn(|i| service.retired[i].load())),
             None => Counters::default(),
         }
+    }
+
+    /// What a lane has refused, and lanes before it whose heir it is.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn refused(&self, number: u16) -> Result<Refusals> {
+        let inherited = self.maps.services.get(u32::from(number)).map_or_else(Refusals::default, |service| {
+            Refusals::from_array(std::array::from_fn(|i| service.refused[i].load()))
+        });
+        Ok(inherited + self.maps.refusals(number)?)
     }
 
     fn retire(&self, number: u16, counted: Counters) {
@@ -72,7 +82,10 @@ impl Installation {
     }
 
     /// Lanes that are no longer wanted pick nobody; their connections go on until they end.
-    pub(super) fn close_services(&mut self, numbers: &[u16], now: Instant) {
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn close_services(&mut self, numbers: &[u16], now: Instant) -> Result<()> {
         for number in numbers {
             self.built.remove(number);
             self.following.remove(number);
@@ -80,18 +93,17 @@ impl Installation {
             let (select, miss) = (entry.select.load(), entry.miss.load());
             entry.select.store(0);
             entry.miss.store(0);
+            entry.limits.store(0);
             for extent in [select, miss].into_iter().filter_map(Extent::from_word) {
                 self.arena.release(extent, now);
             }
         }
-        if !numbers.is_empty() {
-            self.free_services();
-        }
+        if numbers.is_empty() { Ok(()) } else { self.free_services() }
     }
 
     /// Frees the numbers of lanes that are closed and have no pair left. What they counted goes to another lane of their
     /// service, so that its totals only grow.
-    fn free_services(&mut self) {
+    fn free_services(&mut self) -> Result<()> {
         let with_pairs: BTreeSet<u16> = self.ledger.pairs().map(|(_, pair)| pair.identity.service).collect();
         let empty: Vec<u16> = self
             .ledger
@@ -106,13 +118,23 @@ impl Installation {
             let mut lanes = self.ledger.services().map(|(other, _)| other);
             if let Some(heir) = lanes.find(|other| !empty.contains(other) && name_hash(*other) == its) {
                 self.retire(heir, self.retired(*number));
+                self.inherit_refusals(heir, self.refused(*number)?);
             }
         }
         for number in empty {
+            self.maps.clear_refusals(number)?;
             if let Some(entry) = self.maps.services.get(u32::from(number)) {
                 entry.flags.store(0);
             }
             self.ledger.free_service(number);
+        }
+        Ok(())
+    }
+
+    fn inherit_refusals(&self, heir: u16, refused: Refusals) {
+        let Some(service) = self.maps.services.get(u32::from(heir)) else { return };
+        for (word, add) in service.refused.iter().zip(refused.to_array()) {
+            word.store(word.load().wrapping_add(add));
         }
     }
 }

@@ -267,6 +267,7 @@ mod tests {
             address: Addr::v4([10, 0, 0, last]),
             port: Port::from_host(80),
             weight: 1,
+            resets: false,
             standing: Standing::default(),
         };
         vec![DesiredService {
@@ -280,6 +281,8 @@ mod tests {
             },
             ports: vec![Port::from_host(80)],
             reject: true,
+            access: std::sync::Arc::default(),
+            limits: crate::config::Limits::default(),
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

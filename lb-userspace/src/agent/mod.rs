@@ -7,6 +7,7 @@
 
 mod actor;
 mod arena;
+mod attachment;
 mod backends;
 mod connections;
 mod desired;
@@ -18,11 +19,14 @@ mod install;
 mod key;
 mod leaving;
 mod ledger;
+mod limits;
 mod listeners;
+mod lists;
 mod netns;
 mod options;
 mod orders;
 mod pinned;
+mod ports;
 mod preflight;
 mod privileges;
 mod services;

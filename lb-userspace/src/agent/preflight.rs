@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use crate::api::{Failure, FailureKind};
 use crate::config::{ListenPort, Model, Protocol, VipOwner};
-use crate::dataplane::foreign_program;
 use crate::net::{Addresses, Link};
 
 /// Something that stands in the way, and what mends it.
@@ -16,7 +15,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what: what.into(), remedy: remedy.into() }
     }
 }
@@ -31,64 +30,6 @@ impl From<Finding> for Failure {
     fn from(finding: Finding) -> Self {
         refused(finding.to_string())
     }
-}
-
-/// The interfaces to attach to, found and fit for it.
-///
-/// # Errors
-/// The first that is not.
-pub fn interfaces(names: &[String], links: &[Link], pinned: &[String]) -> Result<Vec<Link>, Finding> {
-    if names.is_empty() {
-        return Err(Finding::new(
-            "no interface to attach to",
-            "name one in [agent] interfaces or with --iface",
-        ));
-    }
-    names.iter().map(|name| interface(name, links, pinned)).collect()
-}
-
-fn interface(name: &str, links: &[Link], pinned: &[String]) -> Result<Link, Finding> {
-    let named = |index: Option<u32>| {
-        let link = index.and_then(|index| links.iter().find(|other| other.index == index));
-        link.map_or("its lower interface", |link| link.name.as_str())
-    };
-    let Some(link) = links.iter().find(|link| link.name == name) else {
-        let there: Vec<&str> =
-            links.iter().map(|link| link.name.as_str()).filter(|name| *name != "lo").collect();
-        let remedy = format!("name one of those there are: {}", there.join(", "));
-        return Err(Finding::new(format!("interface {name} does not exist here"), remedy));
-    };
-    if link.master.is_some() && link.port_of.as_deref() == Some("bond") {
-        let master = named(link.master);
-        return Err(Finding::new(
-            format!("interface {name} is enslaved to {master}"),
-            format!("attach to {master} instead"),
-        ));
-    }
-    if link.kind.as_deref() == Some("vlan") {
-        return Err(Finding::new(
-            format!("interface {name} is a VLAN interface, at which no driver hook sees frames"),
-            format!("attach to {} instead", named(link.lower)),
-        ));
-    }
-    if !link.up {
-        return Err(Finding::new(format!("interface {name} is down"), format!("'ip link set {name} up'")));
-    }
-    if link.mac.is_none() {
-        return Err(Finding::new(
-            format!("interface {name} has no MAC address, so frames cannot be forwarded on it"),
-            "attach to an Ethernet interface",
-        ));
-    }
-    if let Some(xdp) = link.xdp.filter(|_| !pinned.iter().any(|pin| pin == name)) {
-        return Err(Finding::new(
-            format!("interface {name} already has an XDP program, {}", foreign_program(xdp.program_id)),
-            format!(
-                "detach it ('ip link set {name} xdp off', or whatever put it there), or attach xlvs elsewhere"
-            ),
-        ));
-    }
-    Ok(link.clone())
 }
 
 /// Where operators come in.
@@ -160,20 +101,6 @@ pub fn warnings(model: &Model, addresses: &Addresses, interfaces: &[Link]) -> Ve
     missing_vips(model, addresses, interfaces).iter().map(ToString::to_string).collect()
 }
 
-/// What a user of these interfaces had better know.
-#[must_use]
-pub fn hints(interfaces: &[Link]) -> Vec<String> {
-    let veth = interfaces.iter().filter(|link| link.kind.as_deref() == Some("veth"));
-    veth.map(|link| {
-        format!(
-            "{} is a veth: frames sent back by XDP arrive only if its peer has an XDP program too (one that passes will do), \
-             and the sender there must compute checksums ('ethtool -K PEER tx off')",
-            link.name
-        )
-    })
-    .collect()
-}
-
 /// The VIPs of a configuration, each once.
 #[must_use]
 pub fn vips(model: &Model) -> Vec<IpAddr> {
@@ -203,19 +130,7 @@ mod tests {
     }
 
     fn eth0() -> Link {
-        Link {
-            index: 2,
-            name: "eth0".into(),
-            mac: Some([2; 6]),
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            kind: None,
-            master: None,
-            port_of: None,
-            lower: None,
-            xdp: None,
-        }
+        Link::ethernet(2, "eth0")
     }
 
     fn on_eth0(ip: &str, prefix_len: u8) -> Addresses {

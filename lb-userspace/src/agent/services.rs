@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use lb_common::entry::{self, Counters, HealthMemo};
+use lb_common::entry::{self, Counters, HealthMemo, Refusals};
 use lb_common::net::{Addr, NextHop, Port};
 use lb_common::slot::ServerId;
 
@@ -32,6 +32,7 @@ struct Row<'a> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Others {
     counters: Counters,
+    refusals: Refusals,
     active: u64,
 }
 
@@ -89,6 +90,7 @@ impl Agent {
             by_number.insert(number, identity.name_hash);
             let its = others.entry(identity.name_hash).or_default();
             its.counters = its.counters + self.installation.retired(number);
+            its.refusals = its.refusals + self.installation.refused(number).unwrap_or_default();
         }
         for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.leaving) {
             let Some(name_hash) = by_number.get(&pair.identity.service) else { continue };
@@ -125,6 +127,7 @@ impl Agent {
             bytes: total.bytes_in,
             reply_packets: nat.then_some(total.packets_out),
             reply_bytes: nat.then_some(total.bytes_out),
+            refused: others.refusals.into(),
             rates: None,
             servers: servers.collect(),
         }
@@ -175,7 +178,7 @@ impl Agent {
     fn next_hop(&self, id: ServerId) -> Option<api::NextHop> {
         let word = self.installation.maps.servers.get(id.index())?.next_hop.load();
         let hop = NextHop::from_word(word)?;
-        let index = self.installation.maps.interfaces.get(hop.port.index())?.ifindex.load() as u32;
+        let index = self.installation.maps.interfaces.get(hop.port.index())?.index.load() as u32;
         let view = self.view.borrow();
         let interface =
             view.links.get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone());

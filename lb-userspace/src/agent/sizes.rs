@@ -1,6 +1,7 @@
 //! How large the maps are made: for the configuration at hand, and for what may come by reload.
 
 use lb_common::pick::Extent;
+use lb_common::rate;
 use lb_common::slot::Geometry;
 
 use super::desired;
@@ -32,6 +33,8 @@ pub fn of(model: &Model) -> MapSizes {
         services: (services * 2).max(SPARE_SERVICES),
         // Each port, and a marker for each VIP; there is a lane at least for each.
         listeners: ((ports as u32 + services) * 2).max(SPARE_LISTENERS),
+        lists: model.datapath.list_slots,
+        source_sets: model.datapath.source_slots.div_ceil(rate::WAYS as u32).next_power_of_two(),
         // Select and miss, and both once more while they are exchanged.
         table_words: (words * 4).max(SPARE_TABLE_WORDS),
     }
@@ -43,6 +46,8 @@ pub fn hold(maps: &Maps, sizes: &MapSizes) -> bool {
     maps.flows.all().len() == sizes.geometry.buckets() as usize
         && maps.addresses.all().len() == sizes.addresses as usize
         && maps.servers.all().len() == sizes.servers as usize
+        && maps.list_room == sizes.lists
+        && maps.sources.all().len() == sizes.source_sets as usize
 }
 
 #[cfg(test)]

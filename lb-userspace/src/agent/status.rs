@@ -1,6 +1,6 @@
 //! The report behind `status`, `services`, `servers` and `stats`, and the one behind `drops`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lb_common::ABI_VERSION;
@@ -10,8 +10,7 @@ use lb_common::verdict::{Action, Event, Verdict};
 use super::actor::Agent;
 use super::standing;
 use crate::api::{
-    ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, InterfaceStatus, Schema,
-    StatusReport, time_of,
+    ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, Schema, StatusReport, time_of,
 };
 use crate::dataplane::driver_losses;
 
@@ -120,11 +119,12 @@ impl Agent {
 
     /// What the drivers lost, by interface and the driver's own name for it.
     fn losses(&self) -> BTreeMap<String, u64> {
-        let of_interface = |interface: &InterfaceStatus| {
-            let losses = driver_losses(&interface.name).unwrap_or_default();
-            let name = interface.name.clone();
+        let devices: BTreeSet<&String> = self.interfaces.iter().map(|interface| &interface.device).collect();
+        let of_device = |name: &String| {
+            let losses = driver_losses(name).unwrap_or_default();
+            let name = name.clone();
             losses.into_iter().map(move |(counter, packets)| (format!("{name}.{counter}"), packets))
         };
-        self.interfaces.iter().flat_map(of_interface).collect()
+        devices.into_iter().flat_map(of_device).collect()
     }
 }

@@ -1,13 +1,15 @@
 //! What the data path must know of its surroundings: the ways to servers, the interfaces, the director's own addresses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 use lb_common::entry::Interface;
 use lb_common::net::{Addr, NextHop, PortNumber};
+use lb_common::wire::{Tags, Wire};
 
 use super::install::Installation;
+use super::ports::Port;
 use crate::net;
 
 impl Installation {
@@ -29,37 +31,46 @@ impl Installation {
         first
     }
 
-    /// Makes the interfaces known by which packets may leave: those attached to and those that next hops name.
+    /// Makes these interfaces known, and which VLANs packets are taken from.
     ///
     /// # Errors
     /// Two interfaces that share a number, or what the kernel says.
-    pub fn write_interfaces(
-        &mut self,
-        links: &BTreeMap<u32, net::Link>,
-        wanted: &BTreeSet<u32>,
-    ) -> Result<()> {
-        for index in wanted {
-            let Some(link) = links.get(index) else { continue };
-            let Some(mac) = link.mac else { continue };
-            let port = PortNumber::of_interface(*index);
-            let entry: &Interface =
-                self.maps.interfaces.get(port.index()).context("port numbers fit the map")?;
-            let held = entry.ifindex.load();
-            if held != 0 && held != u64::from(*index) && links.contains_key(&(held as u32)) {
+    pub fn write_ports(&mut self, ports: &[Port], links: &BTreeMap<u32, net::Link>) -> Result<()> {
+        for port in ports {
+            let Port { index, name, wire, mac, .. } = port;
+            let number = PortNumber::of_interface(*index).index();
+            let entry: &Interface = self.maps.interfaces.get(number).context("port numbers fit the map")?;
+            let held = entry.index.load() as u32;
+            if held != 0 && held != *index && links.contains_key(&held) {
                 bail!(
-                    "interfaces {} and {held} have kernel indices that are equal modulo {}; create one of them anew",
-                    link.name,
+                    "interfaces {name} and {held} have kernel indices that are equal modulo {}; create one of them anew",
                     PortNumber::LIMIT
                 );
             }
-            entry.set_mac(mac);
-            if held != u64::from(*index) {
+            if held != *index || entry.wire() != *wire {
                 self.maps
                     .devices
-                    .set(port.index(), *index, None, 0)
-                    .with_context(|| format!("entering {} into the device map", link.name))?;
-                entry.ifindex.store(u64::from(*index));
+                    .set(number, wire.device, None, 0)
+                    .with_context(|| format!("entering {name} into the device map"))?;
             }
+            entry.set(*index, *wire, *mac);
+        }
+        self.write_vlans(ports)
+    }
+
+    fn write_vlans(&mut self, ports: &[Port]) -> Result<()> {
+        let taken = ports.iter().filter(|port| port.takes && port.wire.tags != Tags::NONE);
+        let wanted: HashMap<Wire, &Port> = taken.map(|port| (port.wire, port)).collect();
+        for (wire, port) in &wanted {
+            if self.maps.vlans.get(wire, 0).ok() != Some(port.index) {
+                let entering = || format!("entering VLAN {}", port.name);
+                self.maps.vlans.insert(wire, port.index, 0).with_context(entering)?;
+            }
+        }
+        let stale: Vec<Wire> =
+            self.maps.vlans.keys().filter_map(Result::ok).filter(|wire| !wanted.contains_key(wire)).collect();
+        for wire in stale {
+            let _ = self.maps.vlans.remove(&wire);
         }
         Ok(())
     }

@@ -1,13 +1,19 @@
-//! The agent's walk over the connection table: who is there, and who has been silent for too long.
+//! The agent's walk over the connection table: who is there, who has been silent for too long, who is denied.
 //!
 //! A stretch a tick, never the whole of a large table at once. Entries are only ever cleared, by compare-exchange on the
 //! word that was judged.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use lb_common::clock::Now;
 use lb_common::entry::ServerState;
+use lb_common::flow_table::{BUCKET_SLOTS, Place};
 use lb_common::net::Protocol;
 use lb_common::slot::{Class, Limits, ServerId, Slot};
 
+use super::lists::is_denied;
+use crate::config::Access;
 use crate::dataplane::Maps;
 
 /// Buckets looked at in one tick: 2 MiB of table, well under a millisecond.
@@ -74,8 +80,8 @@ impl Sweep {
         Self { next: 0, counting: Census::of_pairs(pairs), counted: Census::of_pairs(pairs), rounds: 0 }
     }
 
-    /// Walks one stretch, clears what has expired, and says whether a round was completed.
-    pub fn step(&mut self, maps: &Maps, limits: &SweepLimits) -> bool {
+    /// Walks one stretch, clears what has expired and what services do not admit, and says whether a round was completed.
+    pub fn step(&mut self, maps: &Maps, limits: &SweepLimits, in_force: &HashMap<u16, Arc<Access>>) -> bool {
         let now = maps.clock.only().now();
         let buckets = maps.flows.all();
         if self.next == 0 {
@@ -83,10 +89,13 @@ impl Sweep {
             self.counting = Census::of_pairs(self.counted.live.len());
         }
         let end = buckets.len().min(self.next + STRETCH);
-        for cell in buckets[self.next..end].iter().flatten() {
+        let first = self.next * BUCKET_SLOTS;
+        for (i, cell) in buckets[self.next..end].iter().flatten().enumerate() {
             let word = cell.load();
             let Some(slot) = Slot::from_word(word) else { continue };
-            if slot.expired(now, limits.of(maps, slot)) && cell.replace(word, 0) {
+            let is_over = slot.expired(now, limits.of(maps, slot))
+                || is_denied(maps, in_force, Place::of_number((first + i) as u32), slot);
+            if is_over && cell.replace(word, 0) {
                 continue;
             }
             self.counting.add(slot);

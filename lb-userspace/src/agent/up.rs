@@ -14,6 +14,7 @@ use lb_common::slot::Geometry;
 use tokio::sync::mpsc;
 
 use super::actor::{Agent, End, load, refused, unix_seconds};
+use super::attachment::{self, Attachment};
 use super::desired;
 use super::install::Installation;
 use super::options::UpOptions;
@@ -24,7 +25,7 @@ use super::{detach, down, key, netns, preflight, privileges, sizes};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, Family, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
-use crate::dataplane::{Explainer, Mode, Object, Pins, Program};
+use crate::dataplane::{Attached, Explainer, Mode, Object, Pins, Program};
 use crate::health::{self, Scheduler};
 use crate::net::{Link, Netlink, Tracker};
 
@@ -119,10 +120,12 @@ async fn start(
     let pins = Pins::lock(&model.agent.pin_dir, &model.agent.state_dir)
         .map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
     let new_pins = NewPins::of(&pins);
-    let attach_to = preflight::interfaces(&names, &links, &pins.linked())?;
+    let attachments = attachment::find(&names, &links, &pins.linked())?;
+    attachment::keep_tags(&attachments, &links)?;
     preflight::lock_out(&model, &addresses, &links)?;
-    let mut warnings = preflight::warnings(&model, &addresses, &attach_to);
-    for hint in preflight::hints(&attach_to) {
+    let named: Vec<Link> = attachments.iter().map(|attachment| attachment.named.clone()).collect();
+    let mut warnings = preflight::warnings(&model, &addresses, &named);
+    for hint in attachment::hints(&attachments) {
         tracing::info!("{hint}");
     }
 
@@ -162,7 +165,7 @@ async fn start(
     let targets: BTreeSet<IpAddr> = standing::configured(&model).map(|it| it.address.ip()).collect();
     let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
     let (scheduler, news) = Scheduler::start(health::Limits::default());
-    let first = attach_to.first().map_or(0, |link| link.index);
+    let first = named.first().map_or(0, |link| link.index);
     let pairs = installation.maps.servers.all().len();
     let agent = Agent {
         node: model.agent.node.as_ref().map(|node| node.as_str().to_owned()).or_else(hostname),
@@ -176,8 +179,7 @@ async fn start(
         log,
         program_tag,
         adopted: known,
-        interfaces: attach_to.iter().map(not_attached).collect(),
-        attached: attach_to.iter().map(|link| link.index).collect(),
+        interfaces: attachments.iter().map(not_attached).collect(),
         warnings,
         trouble: None,
         last_reload: None,
@@ -229,8 +231,42 @@ impl Agent {
     }
 }
 
-fn not_attached(link: &Link) -> InterfaceStatus {
-    InterfaceStatus { name: link.name.clone(), index: Some(link.index), mode: None, reason: None }
+impl Agent {
+    /// Puts the program behind the hook of each device that a named interface is on.
+    fn attach(&mut self, mode: Option<Mode>) -> Result<(), Failure> {
+        let mut attached: HashMap<String, Attached> = HashMap::new();
+        for interface in &mut self.interfaces {
+            let InterfaceStatus { name, device, .. } = &*interface;
+            if !attached.contains_key(device) {
+                let outcome = self.program.attach(&self.pins, device, mode).map_err(refused)?;
+                if outcome.mode == Mode::Generic {
+                    tracing::warn!(
+                        interface = name,
+                        "GENERIC mode, many times slower than the driver's: {}",
+                        outcome.reason.as_deref().unwrap_or("as configured")
+                    );
+                }
+                attached.insert(device.clone(), outcome);
+            }
+            let outcome = &attached[device];
+            interface.mode = Some(match outcome.mode {
+                Mode::Native => XdpMode::Native,
+                Mode::Generic => XdpMode::Generic,
+            });
+            interface.reason.clone_from(&outcome.reason);
+        }
+        Ok(())
+    }
+}
+
+fn not_attached(Attachment { named, device, .. }: &Attachment) -> InterfaceStatus {
+    InterfaceStatus {
+        name: named.name.clone(),
+        index: Some(named.index),
+        device: device.name.clone(),
+        mode: None,
+        reason: None,
+    }
 }
 
 /// Makes empty maps ours.
@@ -278,22 +314,7 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
         config::XdpMode::Generic => Some(Mode::Generic),
     };
     agent.program.outlive(&agent.pins).map_err(refused)?;
-    for interface in &mut agent.interfaces {
-        let index = interface.index.unwrap_or_default();
-        let attached = agent.program.attach(&agent.pins, &interface.name, index, mode).map_err(refused)?;
-        interface.mode = Some(match attached.mode {
-            Mode::Native => XdpMode::Native,
-            Mode::Generic => XdpMode::Generic,
-        });
-        if attached.mode == Mode::Generic {
-            tracing::warn!(
-                interface = interface.name,
-                "GENERIC mode, many times slower than the driver's: {}",
-                attached.reason.as_deref().unwrap_or("as configured")
-            );
-        }
-        interface.reason = attached.reason;
-    }
+    agent.attach(mode)?;
     agent.program.supersede(&agent.pins).map_err(refused)?;
     let addresses = agent.view.borrow().addresses.clone();
     agent.vips.keep(&agent.model.clone(), &addresses).await;

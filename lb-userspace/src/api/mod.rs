@@ -34,7 +34,7 @@ pub use operator::{OverriddenServer, OverrideReport};
 pub use rates::Rates;
 pub use schema::Schema;
 pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
-pub use service::{Listener, ListenerPort, ServiceStatus, ServicesReport};
+pub use service::{Listener, ListenerPort, Refused, ServiceStatus, ServicesReport};
 pub use stats::{ServerRates, ServiceRates, StatsReport};
 pub use status::{ConfigStatus, DataPathStatus, FlowTableStatus, InterfaceStatus, LastReload, StatusReport};
 pub use time::{Time, time_of};

@@ -28,10 +28,31 @@ pub struct ServiceStatus {
     pub reply_packets: Option<u64>,
     /// Bytes of those replies, by their IP length.
     pub reply_bytes: Option<u64>,
+    /// Packets that it turned away by its own rules, by reason; each is counted under its verdict, too.
+    #[serde(default)]
+    pub refused: Refused,
     /// Rates over the agent's last sampling interval; null before there are two samples.
     pub rates: Option<Rates>,
     /// Its real servers, in the order of the configuration: one entry for each address of a server.
     pub servers: Vec<ServerStatus>,
+}
+
+/// Packets that a service turned away by its own rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Refused {
+    /// From sources that its lists do not admit.
+    pub denied: u64,
+    /// From sources that had used up what each may have in a second.
+    pub rate_source: u64,
+    /// New connections beyond those it takes in a second.
+    pub rate_service: u64,
+}
+
+impl From<lb_common::entry::Refusals> for Refused {
+    fn from(refusals: lb_common::entry::Refusals) -> Self {
+        let lb_common::entry::Refusals { denied, rate_source, rate_service } = refusals;
+        Self { denied, rate_source, rate_service }
+    }
 }
 
 impl ServiceStatus {

@@ -90,6 +90,8 @@ pub struct InterfaceStatus {
     pub name: String,
     /// Its index in the agent's network namespace; null: there is no such interface now.
     pub index: Option<u32>,
+    /// The device whose hook its frames pass: itself, or the one below a VLAN.
+    pub device: String,
     /// How the program is attached; null: it is not.
     pub mode: Option<XdpMode>,
     /// Why the mode is not the wished one, or why it is not attached, in words.

@@ -184,6 +184,8 @@ words! {
         Reply = "reply",
         /// The packet that an ICMP error quotes names it.
         Quoted = "quoted",
+        /// The first part of its datagram led there.
+        Fragment = "fragment",
         /// No server is involved: the packet is not ours, or has nowhere to go.
         None = "none",
     }

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use super::model::{LogLevel, Mode, OnNoServer, OnStop, Protocol, Scheduler, VipOwner, XdpMode};
+use super::model::{
+    LogLevel, Mode, OnNoServer, OnServerDown, OnStop, Protocol, Scheduler, VipOwner, XdpMode,
+};
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
 use super::table::{Entry, quoted};
@@ -109,6 +111,11 @@ impl Choice for OnNoServer {
     const LATER: &'static [&'static str] = &["all"];
 }
 
+impl Choice for OnServerDown {
+    const OFFERED: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("reset", Self::Reset)];
+    const LATER: &'static [&'static str] = &["rehash"];
+}
+
 impl Choice for XdpMode {
     const OFFERED: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("native", Self::Native), ("generic", Self::Generic)];
@@ -182,4 +189,14 @@ macro_rules! displayed_by_its_word {
         })*
     };
 }
-displayed_by_its_word!(Mode, Scheduler, Protocol, OnNoServer, XdpMode, VipOwner, OnStop, LogLevel);
+displayed_by_its_word!(
+    Mode,
+    Scheduler,
+    Protocol,
+    OnNoServer,
+    OnServerDown,
+    XdpMode,
+    VipOwner,
+    OnStop,
+    LogLevel
+);

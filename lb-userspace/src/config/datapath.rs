@@ -13,6 +13,10 @@ const LARGEST_FLOW_TABLE: u32 = 12_582_912;
 const LARGEST_MAGLEV_TABLE: u32 = 65_537;
 /// A pair of service and server has an id of 16 bits.
 const MOST_SLOTS: u32 = 65_536;
+/// About 100 MB of the kernel's memory once they are there.
+const MOST_PREFIXES: u32 = 1_048_576;
+/// 128 MiB.
+const MOST_SOURCES: u32 = 16_777_216;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,6 +34,10 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
     let maglev_table_size = table.read_or("maglev_table_size", MaglevTableSize::Auto, maglev_table_size);
     let server_slots =
         table.read_or("server_slots", 16_384, |entry| entry.integer(256, MOST_SLOTS, "server_slots = 16384"));
+    let list_slots =
+        table.read_or("list_slots", 65_536, |entry| entry.integer(1, MOST_PREFIXES, "list_slots = 65536"));
+    let source_slots = table
+        .read_or("source_slots", 131_072, |entry| entry.integer(8, MOST_SOURCES, "source_slots = 131072"));
     let timeouts = table.read("timeouts", |entry| entry.table(&TIMEOUTS));
     let timeouts = timeouts.and_then(|own| read_timeouts(Layered::new(table.spot, own, None)));
     Ok(Datapath {
@@ -37,6 +45,8 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
         client_addresses: client_addresses?,
         maglev_table_size: maglev_table_size?,
         server_slots: server_slots?,
+        list_slots: list_slots?,
+        source_slots: source_slots?,
         timeouts: timeouts?,
     })
 }

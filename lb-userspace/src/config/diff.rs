@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use lb_common::entry::Rule;
 use serde::Serialize;
 
 use super::duration::show;
@@ -104,7 +105,7 @@ pub enum Effect {
 }
 
 /// The settings that are used once, when the agent starts and makes or adopts the maps.
-const FIXED_AT_START: [&str; 8] = [
+const FIXED_AT_START: [&str; 10] = [
     "xdp_mode",
     "socket",
     "pin_dir",
@@ -112,6 +113,8 @@ const FIXED_AT_START: [&str; 8] = [
     "flow_table_size",
     "client_addresses",
     "server_slots",
+    "list_slots",
+    "source_slots",
     "node",
 ];
 
@@ -210,7 +213,15 @@ fn agent_fields(agent: &Agent) -> Fields {
 }
 
 fn datapath_fields(datapath: &Datapath) -> Fields {
-    let Datapath { flow_table_size, client_addresses, maglev_table_size, server_slots, timeouts } = datapath;
+    let Datapath {
+        flow_table_size,
+        client_addresses,
+        maglev_table_size,
+        server_slots,
+        list_slots,
+        source_slots,
+        timeouts,
+    } = datapath;
     let maglev_table_size = match maglev_table_size {
         MaglevTableSize::Auto => "auto".to_owned(),
         MaglevTableSize::Prime(size) => size.to_string(),
@@ -220,6 +231,8 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
         ("client_addresses", client_addresses.to_string()),
         ("maglev_table_size", maglev_table_size),
         ("server_slots", server_slots.to_string()),
+        ("list_slots", list_slots.to_string()),
+        ("source_slots", source_slots.to_string()),
         ("timeouts.new", show(timeouts.new)),
         ("timeouts.established", show(timeouts.established)),
         ("timeouts.closing", show(timeouts.closing)),
@@ -228,7 +241,18 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
 }
 
 fn service_fields(service: &Service) -> Fields {
-    let Service { name: _, listening, mode, scheduler, on_no_server, health: _, servers: _ } = service;
+    let Service {
+        name: _,
+        listening,
+        mode,
+        scheduler,
+        on_no_server,
+        on_server_down,
+        access,
+        limits,
+        health: _,
+        servers: _,
+    } = service;
     vec![
         ("vip", joined(&listening.vips)),
         ("port", joined(&listening.ports)),
@@ -236,6 +260,14 @@ fn service_fields(service: &Service) -> Fields {
         ("mode", mode.to_string()),
         ("scheduler", scheduler.to_string()),
         ("on_no_server", on_no_server.to_string()),
+        ("on_server_down", on_server_down.to_string()),
+        ("allow", access.told(Rule::Allow)),
+        ("deny", access.told(Rule::Deny)),
+        ("limits.connections_per_second", or_none(limits.connections, "-")),
+        ("limits.source_connections_per_second", or_none(limits.source_connections, "-")),
+        ("limits.source_packets_per_second", or_none(limits.source_packets, "-")),
+        ("limits.prefix_v4", limits.prefix_v4.to_string()),
+        ("limits.prefix_v6", limits.prefix_v6.to_string()),
     ]
 }
 

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+mod access;
 mod address;
 mod agent;
 mod choice;
@@ -17,11 +18,13 @@ mod diff;
 pub mod duration;
 mod health;
 mod include;
+mod limits;
 mod listed;
 mod listener;
 mod model;
 mod name;
 mod port;
+mod prefix;
 mod problem;
 mod server;
 mod service;

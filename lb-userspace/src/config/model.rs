@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::status::StatusSet;
@@ -93,6 +94,10 @@ pub struct Datapath {
     pub maglev_table_size: MaglevTableSize,
     /// Pairs of service and server for which the maps have room, 256 to 65,536.
     pub server_slots: u32,
+    /// Prefixes for which the maps have room, those of lists that are about to go included, 1 to 1,048,576.
+    pub list_slots: u32,
+    /// Sources whose rates the maps have room to know at once, 8 to 16,777,216.
+    pub source_slots: u32,
     /// How long an idle connection is remembered.
     pub timeouts: Timeouts,
 }
@@ -132,6 +137,12 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// What a client is told when no server can take it.
     pub on_no_server: OnNoServer,
+    /// What becomes of the connections of a server that fails its check.
+    pub on_server_down: OnServerDown,
+    /// Whom it admits.
+    pub access: Arc<Access>,
+    /// How much it takes in a second.
+    pub limits: Limits,
     /// How the servers are checked.
     pub health: Health,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
@@ -162,6 +173,15 @@ pub enum OnNoServer {
     Reject,
     /// Nothing.
     Drop,
+}
+
+/// What becomes of the connections of a server that fails its check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnServerDown {
+    /// They stay with it, and go on if it comes back in time. A datagram has no connection to lose and goes elsewhere.
+    Keep,
+    /// Whoever speaks on one gets a RST from the VIP.
+    Reset,
 }
 
 /// A real server.
@@ -252,7 +272,10 @@ impl Server {
     }
 }
 
+pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, Vip};
+pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
 pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
+pub use super::prefix::Prefix;
 pub use super::server::Weight;

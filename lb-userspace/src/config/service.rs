@@ -1,10 +1,16 @@
 //! `[[service]]` and `[defaults]`: listeners, their servers, and what all services share.
 
+use std::sync::Arc;
+
+use super::access::{self, Access};
 use super::address::Vip;
 use super::choice;
 use super::health::{self, Checked, PortToCheck};
+use super::limits::{self, Limits};
 use super::listed;
-use super::model::{Health, ListenPort, Listener, Listening, Mode, OnNoServer, Protocol, Scheduler, Service};
+use super::model::{
+    Health, ListenPort, Listener, Listening, Mode, OnNoServer, OnServerDown, Protocol, Scheduler, Service,
+};
 use super::name::ServiceName;
 use super::port;
 use super::server;
@@ -31,6 +37,9 @@ pub(super) struct Draft<'a> {
     pub(super) mode: Result<Mode, Reported>,
     scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
+    on_server_down: Result<OnServerDown, Reported>,
+    access: Result<Access, Reported>,
+    limits: Result<Limits, Reported>,
     health: Result<Health, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
@@ -54,11 +63,15 @@ impl<'a> Defaults<'a> {
         let mode = table.read("mode", choice::read::<Mode>);
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
+        let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
+        let access = access::read(&table);
+        let limits = limits::read(&table);
         let health =
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
-        health.map(drop).and(server)
+        on_server_down?;
+        access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
     }
 }
 
@@ -75,6 +88,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
     let mode = table.read_or("mode", Mode::Nat, choice::read);
     let scheduler = table.read_or("scheduler", Scheduler::Maglev, choice::read);
     let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
+    let on_server_down = table.read_or("on_server_down", OnServerDown::Keep, choice::read);
     let listen = ports.as_ref().ok().map(|ports| listed::values(ports));
     let (servers, has_servers) = read_servers(own, defaults, mode.ok(), listen.as_deref());
     let checked = Checked {
@@ -90,6 +104,9 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         mode,
         scheduler,
         on_no_server,
+        on_server_down,
+        access: access::read(&table),
+        limits: limits::read(&table),
         health: read_health(own, defaults, checked),
         servers,
         has_servers,
@@ -133,6 +150,9 @@ impl<'a> Draft<'a> {
             mode: self.mode?,
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
+            on_server_down: self.on_server_down?,
+            access: Arc::new(self.access?),
+            limits: self.limits?,
             health: self.health?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })

@@ -15,7 +15,7 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
-        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &HEALTH, &SERVER, &DEFAULTS].into_iter()
+        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &LIMITS, &HEALTH, &SERVER, &DEFAULTS].into_iter()
     }
 }
 
@@ -74,7 +74,15 @@ pub(super) const AGENT: Vocabulary = Vocabulary {
 
 pub(super) const DATAPATH: Vocabulary = Vocabulary {
     table: "[datapath]",
-    keys: &["flow_table_size", "client_addresses", "maglev_table_size", "server_slots", "timeouts"],
+    keys: &[
+        "flow_table_size",
+        "client_addresses",
+        "maglev_table_size",
+        "server_slots",
+        "list_slots",
+        "source_slots",
+        "timeouts",
+    ],
     later: &[],
     foreign: &[
         ("conn_tab_bits", "write flow_table_size = 1048576, the number of connections held"),
@@ -95,14 +103,41 @@ pub(super) const TIMEOUTS: Vocabulary = Vocabulary {
 
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {
     table: "[defaults]",
-    keys: &["vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    keys: &[
+        "vip",
+        "port",
+        "protocol",
+        "mode",
+        "scheduler",
+        "on_no_server",
+        "on_server_down",
+        "allow",
+        "deny",
+        "limits",
+        "health",
+        "server",
+    ],
     later: SERVICE.later,
     foreign: SERVICE.foreign,
 };
 
 pub(super) const SERVICE: Vocabulary = Vocabulary {
     table: "[[service]]",
-    keys: &["name", "vip", "port", "protocol", "mode", "scheduler", "on_no_server", "health", "server"],
+    keys: &[
+        "name",
+        "vip",
+        "port",
+        "protocol",
+        "mode",
+        "scheduler",
+        "on_no_server",
+        "on_server_down",
+        "allow",
+        "deny",
+        "limits",
+        "health",
+        "server",
+    ],
     later: &[
         ("affinity", "remove it, a client's connections are spread one by one in this version"),
         ("tunnel", "remove it, the modes of this version are nat and dr"),
@@ -129,7 +164,30 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("check", "write [service.health]"),
         ("healthcheck", "write [service.health]"),
         ("health_check", "write [service.health]"),
+        ("allow_from", "write allow = [\"192.0.2.0/24\"]"),
+        ("whitelist", "write allow = [\"192.0.2.0/24\"]"),
+        ("deny_from", "write deny = [\"192.0.2.0/24\"]"),
+        ("blacklist", "write deny = [\"192.0.2.0/24\"]"),
+        ("acl", "write allow = [\"192.0.2.0/24\"] or deny = [\"192.0.2.0/24\"]"),
+        ("rate_limit", "write limits = { source_connections_per_second = 20 }"),
         ("quorum", "remove it, on_no_server says what happens when no server is left"),
+    ],
+};
+
+pub(super) const LIMITS: Vocabulary = Vocabulary {
+    table: "[service.limits]",
+    keys: &[
+        "connections_per_second",
+        "source_connections_per_second",
+        "source_packets_per_second",
+        "prefix_v4",
+        "prefix_v6",
+    ],
+    later: &[],
+    foreign: &[
+        ("rate", "write connections_per_second = 1000, or source_connections_per_second = 20"),
+        ("burst", "remove it, a second's worth may come at once"),
+        ("maxconn", "remove it, connections are limited by the second, not by their number"),
     ],
 };
 

@@ -105,13 +105,7 @@ impl Program {
     ///
     /// # Errors
     /// What the kernel says, with the interface.
-    pub fn attach(
-        &mut self,
-        pins: &Pins,
-        interface: &str,
-        index: u32,
-        mode: Option<Mode>,
-    ) -> Result<Attached> {
+    pub fn attach(&mut self, pins: &Pins, interface: &str, mode: Option<Mode>) -> Result<Attached> {
         let path = pins.link(interface);
         if path.exists() {
             match self.exchange(&path) {
@@ -137,7 +131,7 @@ impl Program {
                 Mode::Native => XdpMode::Driver,
                 Mode::Generic => XdpMode::Skb,
             };
-            match xdp.attach_to_if_index(index, flags) {
+            match xdp.attach(interface, flags) {
                 Ok(id) => {
                     let link: FdLink = xdp.take_link(id)?.try_into().map_err(|_| {
                         anyhow!("the kernel gave no link for {interface}; Linux 5.9 or later is needed")
@@ -220,10 +214,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Every map of ours: name, type (`enum bpf_map_type`), key size, value size. What pins are checked against.
 const MAPS: &[(&str, u32, u32, u32)] = {
-    use lb_common::{clock, entry, flow_table, net};
+    use lb_common::{clock, entry, flow_table, fragments, net, rate, wire};
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
     const PERCPU_ARRAY: u32 = 6;
+    const LPM_TRIE: u32 = 11;
     const DEVMAP: u32 = 14;
     &[
         ("ABOUT", ARRAY, 4, size_of::<entry::About>() as u32),
@@ -236,13 +231,19 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("SERVERS", ARRAY, 4, size_of::<entry::Server>() as u32),
         ("TABLES", ARRAY, 4, 8),
         ("PATHS", ARRAY, 4, (size_of::<entry::Path>() * entry::Path::WAYS) as u32),
+        ("FRAGMENTS", ARRAY, 4, 8 * fragments::SET_NOTES as u32),
         ("INTERFACES", ARRAY, 4, size_of::<entry::Interface>() as u32),
+        ("LIMITS", ARRAY, 4, size_of::<entry::ServiceLimits>() as u32),
+        ("SOURCES", ARRAY, 4, 8 * rate::WAYS as u32),
         ("LISTENERS", HASH, size_of::<entry::EndpointKey>() as u32, 4),
         ("BACKENDS", HASH, size_of::<entry::EndpointKey>() as u32, size_of::<entry::Sharers>() as u32),
         ("LOCALS", HASH, size_of::<net::Addr>() as u32, 4),
+        ("VLANS", HASH, size_of::<wire::Wire>() as u32, 4),
+        ("LISTS", LPM_TRIE, size_of::<entry::AccessKey>() as u32, 4),
         ("DEVICES", DEVMAP, 4, 8),
         ("VERDICTS", PERCPU_ARRAY, 4, size_of::<entry::Tally>() as u32),
         ("EVENTS", PERCPU_ARRAY, 4, 8),
         ("SERVER_COUNTERS", PERCPU_ARRAY, 4, size_of::<entry::Counters>() as u32),
+        ("REFUSALS", PERCPU_ARRAY, 4, size_of::<entry::Refusals>() as u32),
     ]
 };

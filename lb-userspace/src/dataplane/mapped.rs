@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::{io, marker::PhantomData};
 
 use lb_common::clock::Clock;
-use lb_common::entry::{About, Caller, Interface, Path, Server, Service, Settings};
+use lb_common::entry::{About, Caller, Interface, Path, Server, Service, ServiceLimits, Settings};
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::trail::Trail;
 use lb_common::word::Word;
@@ -36,6 +36,8 @@ unsafe impl Shared for Settings {}
 unsafe impl Shared for Clock {}
 // SAFETY: as above.
 unsafe impl Shared for Service {}
+// SAFETY: as above.
+unsafe impl Shared for ServiceLimits {}
 // SAFETY: as above.
 unsafe impl Shared for Server {}
 // SAFETY: as above.

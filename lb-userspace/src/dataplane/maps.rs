@@ -2,15 +2,19 @@
 
 use anyhow::{Context, Result, anyhow};
 use aya::Ebpf;
+use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Caller, Counters, EndpointKey, Interface, Path, Server, Service, Settings, Sharers, Tally,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusals, Server, Service,
+    ServiceLimits, Settings, Sharers, Tally,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
 use lb_common::net::Addr;
+use lb_common::rate;
 use lb_common::slot::{Geometry, ServerId};
 use lb_common::verdict::{Event, Verdict};
+use lb_common::wire::Wire;
 use lb_common::word::Word;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -29,6 +33,10 @@ pub struct MapSizes {
     pub services: u32,
     /// Ports at VIPs, and VIPs.
     pub listeners: u32,
+    /// Prefixes in lists.
+    pub lists: u32,
+    /// Sets of sources whose rates are known, a power of two.
+    pub source_sets: u32,
     /// Words of the table arena.
     pub table_words: u32,
 }
@@ -47,21 +55,31 @@ pub struct Maps {
     pub tables: Mapped<Word>,
     pub paths: Mapped<[Path; Path::WAYS]>,
     pub interfaces: Mapped<Interface>,
+    /// By the number of a lane.
+    pub limits: Mapped<ServiceLimits>,
+    pub sources: Mapped<[Word; rate::WAYS]>,
     pub listeners: HashMap<MapData, EndpointKey, u32>,
     /// Entries for which `listeners` has room.
     pub listener_room: u32,
     pub backends: HashMap<MapData, EndpointKey, Sharers>,
     pub locals: HashMap<MapData, Addr, u32>,
+    /// The interface with these tags on this device, by index.
+    pub vlans: HashMap<MapData, Wire, u32>,
+    /// [`AccessKey`] and [`Rule`](lb_common::entry::Rule).
+    pub lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
+    /// Prefixes for which `lists` has room.
+    pub list_room: u32,
     pub devices: DevMap<MapData>,
     verdicts: PerCpuArray<MapData, Tally>,
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
+    refusals: PerCpuArray<MapData, Refusals>,
 }
 
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 8] {
+    pub fn by_name(&self) -> [(&'static str, u32); 12] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
@@ -69,6 +87,10 @@ impl MapSizes {
             ("SERVER_COUNTERS", self.servers),
             ("BACKENDS", self.servers),
             ("SERVICES", self.services),
+            ("REFUSALS", self.services),
+            ("LISTS", self.lists),
+            ("LIMITS", self.services),
+            ("SOURCES", self.source_sets),
             ("LISTENERS", self.listeners),
             ("TABLES", self.table_words),
         ]
@@ -84,6 +106,9 @@ impl Maps {
         let listeners = take(ebpf, "LISTENERS")?;
         let Map::HashMap(data) = &listeners else { return Err(anyhow!("map LISTENERS is not a hash map")) };
         let listener_room = data.info().context("map LISTENERS")?.max_entries();
+        let lists = take(ebpf, "LISTS")?;
+        let Map::LpmTrie(data) = &lists else { return Err(anyhow!("map LISTS is not a trie")) };
+        let list_room = data.info().context("map LISTS")?.max_entries();
         Ok(Self {
             about: mapped(ebpf, "ABOUT")?,
             settings: mapped(ebpf, "SETTINGS")?,
@@ -96,14 +121,20 @@ impl Maps {
             tables: mapped(ebpf, "TABLES")?,
             paths: mapped(ebpf, "PATHS")?,
             interfaces: mapped(ebpf, "INTERFACES")?,
+            limits: mapped(ebpf, "LIMITS")?,
+            sources: mapped(ebpf, "SOURCES")?,
             listeners: HashMap::try_from(listeners).context("map LISTENERS")?,
             listener_room,
             backends: typed(ebpf, "BACKENDS")?,
             locals: typed(ebpf, "LOCALS")?,
+            vlans: typed(ebpf, "VLANS")?,
+            lists: LpmTrie::try_from(lists).context("map LISTS")?,
+            list_room,
             devices: typed(ebpf, "DEVICES")?,
             verdicts: typed(ebpf, "VERDICTS")?,
             events: typed(ebpf, "EVENTS")?,
             counters: typed(ebpf, "SERVER_COUNTERS")?,
+            refusals: typed(ebpf, "REFUSALS")?,
         })
     }
 
@@ -145,13 +176,35 @@ impl Maps {
         Ok(all.iter().fold(Counters::default(), |a, b| a + *b))
     }
 
+    /// All CPUs' count of what the service with this number has refused.
+    ///
+    /// # Errors
+    /// What the kernel says about the look-up.
+    pub fn refusals(&self, service: u16) -> Result<Refusals> {
+        let all = self
+            .refusals
+            .get(&u32::from(service), 0)
+            .with_context(|| format!("reading what service {service} refused"))?;
+        Ok(all.iter().fold(Refusals::default(), |a, b| a + *b))
+    }
+
+    /// Sets them to zero on all CPUs, before the number is used again.
+    ///
+    /// # Errors
+    /// What the kernel says about the update.
+    pub fn clear_refusals(&mut self, service: u16) -> Result<()> {
+        let zero = aya::maps::PerCpuValues::try_from(vec![Refusals::default(); cpus()?])?;
+        self.refusals
+            .set(u32::from(service), zero, 0)
+            .with_context(|| format!("clearing what service {service} refused"))
+    }
+
     /// Sets a pair's counters to zero on all CPUs, before its id is used again.
     ///
     /// # Errors
     /// What the kernel says about the update.
     pub fn clear_counters(&mut self, id: ServerId) -> Result<()> {
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error).context("counting CPUs")?;
-        let zero = aya::maps::PerCpuValues::try_from(vec![Counters::default(); cpus])?;
+        let zero = aya::maps::PerCpuValues::try_from(vec![Counters::default(); cpus()?])?;
         self.counters
             .set(id.index(), zero, 0)
             .with_context(|| format!("clearing the counters of id {}", id.get()))
@@ -183,6 +236,10 @@ pub fn pinned_vips(dir: &std::path::Path) -> BTreeSet<IpAddr> {
     let Some(services) = pinned::<Service>(dir, "SERVICES") else { return BTreeSet::new() };
     let used = services.all().iter().filter(|service| service.flags.load() & Service::IN_USE != 0);
     used.map(|service| service.vip.load().into()).collect()
+}
+
+fn cpus() -> Result<usize> {
+    aya::util::nr_cpus().map_err(|(_, error)| error).context("counting CPUs")
 }
 
 fn pinned<T: super::mapped::Shared>(dir: &std::path::Path, name: &str) -> Option<Mapped<T>> {

@@ -13,6 +13,7 @@
 
 mod attach;
 mod driver_counters;
+mod ethtool;
 mod explainer;
 mod mapped;
 mod maps;
@@ -22,6 +23,7 @@ mod stages;
 
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
 pub use driver_counters::driver_losses;
+pub use ethtool::offloads;
 pub use explainer::{Course, Explainer, FRAME_LENGTHS};
 pub use mapped::Mapped;
 pub use maps::{MapSizes, Maps, last_heartbeat, pinned_netns, pinned_vips};

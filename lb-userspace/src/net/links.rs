@@ -1,6 +1,10 @@
 //! Network interfaces, and the XDP program each carries.
 
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
+use lb_common::wire::Tag;
+use rtnetlink::packet_route::link::{
+    InfoBond, InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, VlanProtocol,
+    XdpAttached,
+};
 
 use super::Mac;
 use super::netlink::{NetError, Netlink, collect, errno};
@@ -24,6 +28,10 @@ pub struct Link {
     pub port_of: Option<String>,
     /// The interface below a VLAN, or a veth's peer, by index in its own namespace.
     pub lower: Option<u32>,
+    /// A VLAN's tag.
+    pub vlan: Option<Tag>,
+    /// A bond's mode, by the kernel's name ("802.3ad").
+    pub bond_mode: Option<String>,
     pub xdp: Option<AttachedXdp>,
 }
 
@@ -48,6 +56,34 @@ pub enum XdpMode {
     Multiple,
     /// A mode newer than this program.
     Other(u8),
+}
+
+impl Link {
+    /// Whether its traffic is a bond's or team's, so that it has none of its own.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.master.is_some() && matches!(self.port_of.as_deref(), Some("bond" | "team"))
+    }
+
+    /// A physical interface that is up, for tests.
+    #[cfg(test)]
+    pub(crate) fn ethernet(index: u32, name: &str) -> Self {
+        Self {
+            index,
+            name: name.into(),
+            mac: Some([2, 0, 0, 0, 0, index as u8]),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            kind: None,
+            master: None,
+            port_of: None,
+            lower: None,
+            vlan: None,
+            bond_mode: None,
+            xdp: None,
+        }
+    }
 }
 
 impl Netlink {
@@ -94,6 +130,8 @@ impl From<LinkMessage> for Link {
             master: None,
             port_of: None,
             lower: None,
+            vlan: None,
+            bond_mode: None,
             xdp: None,
         };
         for attribute in message.attributes {
@@ -109,6 +147,8 @@ impl From<LinkMessage> for Link {
                         match detail {
                             LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
                             LinkInfo::PortKind(kind) => link.port_of = Some(kind.to_string()),
+                            LinkInfo::Data(InfoData::Vlan(details)) => link.vlan = tag(&details),
+                            LinkInfo::Data(InfoData::Bond(details)) => link.bond_mode = bond_mode(&details),
                             _ => {}
                         }
                     }
@@ -118,6 +158,22 @@ impl From<LinkMessage> for Link {
         }
         link
     }
+}
+
+fn tag(details: &[InfoVlan]) -> Option<Tag> {
+    let id = details.iter().find_map(|detail| match detail {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })?;
+    let service = details.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad));
+    Tag::new(id, service)
+}
+
+fn bond_mode(details: &[InfoBond]) -> Option<String> {
+    details.iter().find_map(|detail| match detail {
+        InfoBond::Mode(mode) => Some(mode.to_string()),
+        _ => None,
+    })
 }
 
 fn attached_xdp(details: &[LinkXdp]) -> Option<AttachedXdp> {

@@ -13,12 +13,14 @@ mod netlink;
 pub mod next_hop;
 mod notices;
 pub mod tracker;
+pub mod wires;
 
 pub use addresses::{Addresses, LocalAddress};
 pub use links::{AttachedXdp, Link, XdpMode};
 pub use netlink::{NetError, Netlink};
 pub use next_hop::{NextHop, Route};
 pub use tracker::{Tracker, View};
+pub use wires::{NoWire, wire};
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];

@@ -38,6 +38,7 @@ fn outcome(report: &ExplainReport) -> String {
         Decision::Pick => ", by a fresh pick",
         Decision::Reply => ", a reply on its way back",
         Decision::Quoted => ", by the packet it quotes",
+        Decision::Fragment => ", as a part of a datagram",
         Decision::None | Decision::Other(_) => "",
     };
     format!("{} {service}/{server}{address}{how}", report.verdict)

@@ -57,7 +57,11 @@ fn config(status: &StatusReport) -> String {
 
 fn interface(interface: &InterfaceStatus) -> String {
     let mode = interface.mode.as_ref().map_or("not attached", |mode| mode.as_str());
-    format!("{} {mode}", interface.name)
+    if interface.device == interface.name {
+        format!("{} {mode}", interface.name)
+    } else {
+        format!("{} {mode} on {}", interface.name, interface.device)
+    }
 }
 
 fn data_path(status: &StatusReport) -> String {

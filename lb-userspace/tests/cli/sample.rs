@@ -88,6 +88,7 @@ fn web() -> ServiceStatus {
         bytes: 936_000_000,
         reply_packets: Some(18_300_000),
         reply_bytes: Some(25_200_000_000),
+        refused: Refused { denied: 12, rate_source: 0, rate_service: 0 },
         rates: server("", "10.77.2.21", None).rates,
         servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
     }
@@ -123,6 +124,7 @@ fn dns() -> ServiceStatus {
         bytes: 126_000,
         reply_packets: None,
         reply_bytes: None,
+        refused: Refused::default(),
         rates: None,
         servers: vec![ns1, ns1_v6],
     }
@@ -156,6 +158,7 @@ pub(crate) fn status() -> StatusReport {
         interfaces: vec![InterfaceStatus {
             name: "eth0".to_owned(),
             index: Some(2),
+            device: "eth0".to_owned(),
             mode: Some(XdpMode::Native),
             reason: None,
         }],
@@ -245,7 +248,11 @@ pub(crate) fn drops() -> DropsReport {
         received: 32_793_148,
         drops: vec![
             counted("dropped_ttl", 0, "Time to live ran out at the director."),
-            counted("dropped_fragment", 4, "A fragment to a VIP, which cannot be balanced by ports."),
+            counted(
+                "dropped_fragment",
+                4,
+                "A fragment to a VIP whose datagram's first one was not seen, or is too small to tell its connection.",
+            ),
             counted("dropped_no_server", 13_017, "The service has no usable server."),
         ],
         losses: vec![counted("driver_tx_error", 3, "The driver's ring was full.")],

@@ -56,7 +56,10 @@ pub fn document(cases: &[Case]) -> String {
 
 /// The number of the frame's column.
 fn kind(frame: &[u8], world: &World) -> usize {
-    let at = if frame.get(12..14) == Some(&[0x81, 0]) { 16 } else { 12 };
+    let mut at = 12;
+    while matches!(frame.get(at..at + 2), Some([0x81, 0] | [0x88, 0xa8])) {
+        at += 4;
+    }
     let family = match frame.get(at..at + 2) {
         Some([0x08, 0x00]) => 0,
         Some([0x86, 0xdd]) => 2,

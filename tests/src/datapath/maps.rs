@@ -5,15 +5,19 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    Caller, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+    AccessKey, Caller, EndpointKey, Interface, Path, Rule, Server, ServerState, Service, ServiceLimits,
+    Settings, Sharers,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::fragments::SET_NOTES;
 use lb_common::gate::{self, Position, Role};
 use lb_common::identity::{HashKey, mix, name_hash};
 use lb_common::maglev::{Share, table};
 use lb_common::net::{Addr, NextHop, Port, PortNumber};
 use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
+use lb_common::rate;
 use lb_common::slot::{Geometry, Limits, MIN_BUCKET_BITS};
+use lb_common::wire::{Tags, Wire};
 use lb_common::word::Word;
 use lb_common::{net, slot::ServerId};
 
@@ -24,6 +28,8 @@ use super::world::{self, Hop, Mode, Side, World};
 pub const SERVICES: u32 = 16;
 pub const SERVERS: u32 = 64;
 pub const TABLE_WORDS: u32 = SERVICES * 2 * WORDS_PER_TABLE;
+/// Sets of the table of sources.
+pub const SOURCE_SETS: u32 = 64;
 const WORDS_PER_TABLE: u32 = TABLE_SIZE.div_ceil(IDS_PER_WORD);
 /// Prime, as Maglev wants it, and small, so that worlds are cheap.
 const TABLE_SIZE: u32 = 1021;
@@ -43,7 +49,11 @@ pub struct Arrays {
     pub servers: Region<Server>,
     pub tables: Region<Word>,
     pub paths: Region<[Path; Path::WAYS]>,
+    /// Sets of eight words, as buckets are.
+    pub fragments: Region<[Word; SET_NOTES]>,
     pub interfaces: Region<Interface>,
+    pub limits: Region<ServiceLimits>,
+    pub sources: Region<[Word; rate::WAYS]>,
 }
 
 /// The maps that are written by key.
@@ -51,6 +61,9 @@ pub trait Keyed {
     fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()>;
     fn add_backend(&mut self, key: EndpointKey, sharers: Sharers) -> Result<()>;
     fn add_local(&mut self, addr: Addr) -> Result<()>;
+    /// The VLAN interface with this index has this wire.
+    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()>;
+    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()>;
     fn clear(&mut self) -> Result<()>;
 }
 
@@ -76,7 +89,10 @@ impl Arrays {
         self.servers.clear();
         self.tables.clear();
         self.paths.clear();
+        self.fragments.clear();
         self.interfaces.clear();
+        self.limits.clear();
+        self.sources.clear();
     }
 
     /// Writes a world; connections, learned paths and the clock's ticks stay. `indices` are the interfaces of the two
@@ -98,6 +114,7 @@ impl Arrays {
             let port = Port::from_host(service.port);
             keyed.add_listener(EndpointKey::new(vip, port, protocol(service.protocol)), number as u32)?;
             keyed.add_listener(EndpointKey::vip_marker(vip), echo_marker(world, service.vip))?;
+            add_rules(keyed, number, service)?;
         }
         ensure!(world.servers.len() < SERVERS as usize, "a world has at most {} servers", SERVERS - 1);
         let mut backends: Vec<(EndpointKey, Sharers)> = Vec::new();
@@ -129,6 +146,11 @@ impl Arrays {
         for (key, sharers) in backends {
             keyed.add_backend(key, sharers)?;
         }
+        for (number, (side, tags)) in world.vlans.iter().enumerate() {
+            let wire = Wire { device: indices[*side as usize], tags: *tags };
+            self.write_interface(vlan_index(number), wire, *side);
+            keyed.add_vlan(wire, vlan_index(number))?;
+        }
         for local in &world.locals {
             keyed.add_local(Addr::from(*local))?;
         }
@@ -159,10 +181,13 @@ impl Arrays {
         let silence = if world.agent_lives { 0 } else { 1000 * TICK_NS };
         self.clock.all()[0].beat(machine_ns.saturating_sub(silence), 1_700_000_000);
         for (side, index) in Side::BOTH.into_iter().zip(indices) {
-            let interface = &self.interfaces.all()[PortNumber::of_interface(index).index() as usize];
-            interface.ifindex.store(u64::from(index));
-            interface.set_mac(side.mac());
+            self.write_interface(index, Wire { device: index, tags: Tags::NONE }, side);
         }
+    }
+
+    fn write_interface(&self, index: u32, wire: Wire, side: Side) {
+        let interface = &self.interfaces.all()[PortNumber::of_interface(index).index() as usize];
+        interface.set(index, wire, side.mac());
     }
 
     fn admit(&self, addr: Addr, role: Role) {
@@ -176,6 +201,8 @@ impl Arrays {
             self.services.get(number as u32).with_context(|| format!("no room for service {number}"))?;
         entry.vip.store(Addr::from(service.vip));
         entry.name_hash.store(name_hash(0, service.name.as_bytes()));
+        self.write_limits(number, entry, &service.limits);
+        entry.access.store(if service.rules.is_empty() { 0 } else { list(number) });
         entry.flags.store(Service::IN_USE | if service.reject { Service::REJECT } else { 0 });
         let now = shares(world, number, |server| server.weight);
         let before = shares(world, number, |server| server.miss_weight.unwrap_or(server.weight));
@@ -184,6 +211,22 @@ impl Arrays {
         entry.select.store(select);
         entry.miss.store(miss);
         Ok(())
+    }
+
+    fn write_limits(&self, number: usize, entry: &Service, limits: &world::Limits) {
+        let words = &self.limits.all()[number];
+        words.connections.store(rate::interval(limits.connections));
+        words.source_connections.store(rate::interval(limits.source_connections));
+        words.source_packets.store(rate::interval(limits.source_packets));
+        let mask = |length: u32, before: u32| {
+            let bits = before + if length == 0 { 128 - before } else { length };
+            Addr::from(IpAddr::from((u128::MAX << (128 - bits)).to_be_bytes()))
+        };
+        words.mask_v4.store(mask(limits.prefixes[0], 96));
+        words.mask_v6.store(mask(limits.prefixes[1], 0));
+        words.set_mask.store(u64::from(SOURCE_SETS) - 1);
+        let any = limits.connections + limits.source_connections + limits.source_packets > 0;
+        entry.limits.store(if any { number as u64 + 1 } else { 0 });
     }
 
     fn write_table(&self, number: u32, shares: &[Share]) -> Result<u64> {
@@ -223,10 +266,12 @@ impl Arrays {
         let state = ServerState {
             flags: flag(!server.freed, ServerState::IN_USE)
                 | flag(server.down, ServerState::DOWN)
+                | flag(server.down && service.resets, ServerState::RESETS)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
                 | flag(shared, ServerState::SHARED)
+                | flag(service.limits.source_packets > 0, ServerState::METERED)
                 | flag(server.removed, ServerState::REMOVED),
             service: number as u16,
             port: port_at(world, service, server),
@@ -235,9 +280,38 @@ impl Arrays {
         entry.address.store(Addr::from(server.address));
         entry.vip.store(Addr::from(service.vip));
         entry.name_hash.store(name_hash(name_hash(0, service.name.as_bytes()), server.name.as_bytes()));
-        entry.next_hop.store(server.next_hop.map_or(0, |hop| next_hop(hop, indices).to_word()));
+        let way = |hop: Hop| {
+            let vlan = world.vlans.iter().position(|vlan| *vlan == (hop.side, server.tags));
+            let mut way = next_hop(hop, indices);
+            way.port = vlan.map_or(way.port, |number| PortNumber::of_interface(vlan_index(number)));
+            way.to_word()
+        };
+        entry.next_hop.store(server.next_hop.map_or(0, way));
         entry.state.store(state.to_word());
     }
+}
+
+/// The kernel index of a world's VLAN interface, beyond those that devices of a test have.
+pub const fn vlan_index(number: usize) -> u32 {
+    3000 + number as u32
+}
+
+/// The number of the list of the service with this number.
+const fn list(service: usize) -> u64 {
+    0x1157_0000_0000_0001 + service as u64
+}
+
+/// What the service says about its clients, and at the roots of both families what holds for the rest.
+fn add_rules(keyed: &mut impl Keyed, number: usize, service: &world::Service) -> Result<()> {
+    let rule = |admitted| if admitted { Rule::Allow } else { Rule::Deny };
+    let otherwise = rule(!service.rules.iter().any(|(.., admitted)| *admitted));
+    let roots = [(IpAddr::from([0; 4]), 0, otherwise), (IpAddr::from([0; 16]), 0, otherwise)];
+    let own = service.rules.iter().map(|(address, length, admitted)| (*address, *length, rule(*admitted)));
+    for (address, length, rule) in roots.into_iter().filter(|_| !service.rules.is_empty()).chain(own) {
+        let bits = if address.is_ipv4() { 96 + length } else { length };
+        keyed.add_rule(AccessKey::new(list(number), Addr::from(address), bits), rule)?;
+    }
+    Ok(())
 }
 
 /// A neighbour as the data path writes it.

@@ -18,7 +18,7 @@ pub mod script;
 pub mod world;
 
 use anyhow::Result;
-use lb_common::entry::Counters;
+use lb_common::entry::{Counters, Refusals};
 
 pub use native::Native;
 
@@ -47,4 +47,13 @@ pub const FIRST_TICK: u32 = 1000;
 fn named(server: &str, counters: Counters) -> impl Iterator<Item = (String, i64)> {
     let fields = ["connections", "packets_in", "bytes_in", "packets_out", "bytes_out"];
     fields.into_iter().zip(counters.to_array()).map(move |(field, n)| (format!("{server}.{field}"), n as i64))
+}
+
+/// What a service refused, likewise.
+fn refused(service: &str, refusals: Refusals) -> impl Iterator<Item = (String, i64)> {
+    let fields = ["denied", "rate_source", "rate_service"];
+    fields
+        .into_iter()
+        .zip(refusals.to_array())
+        .map(move |(field, n)| (format!("{service}.{field}"), n as i64))
 }

@@ -7,25 +7,35 @@ use std::io;
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
 use lb_common::entry::{
-    Caller, Counters, EndpointKey, Interface, Path, Server, ServerState, Service, Settings, Sharers,
+    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Refusal, Refusals, Rule, Server, ServerState,
+    Service, ServiceLimits, Settings, Sharers,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
+use lb_common::fragments::{self, SET_NOTES};
 use lb_common::gate;
 use lb_common::identity::FlowId;
 use lb_common::net::{Addr, NextHop, PortNumber};
+use lb_common::rate;
 use lb_common::slot::{ServerId, Slot};
 use lb_common::verdict::{Action, Event, Verdict};
+use lb_common::wire::Wire;
 use lb_common::word::Word;
 use lb_ebpf::director::Director;
 use lb_ebpf::frame::Frame;
 use lb_ebpf::tables::{Direction, Tables};
 use lb_ebpf::{Exit, process};
 
-use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry, next_hop};
+use super::maps::{Arrays, Keyed, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry, next_hop};
 use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
 use crate::fixture::Observation;
+
+/// The room in front of a frame that drivers leave.
+const HEADROOM: usize = 256;
+
+/// What the first buffer of a frame holds: a page less what the kernel puts around it.
+const FIRST_BUFFER: usize = 3520;
 
 /// The kernel indices of the two sides.
 const INDICES: [u32; 2] = [3, 4];
@@ -36,12 +46,16 @@ pub struct Native {
     keyed: HashMaps,
     routes: HashMap<Addr, Hop>,
     names: Vec<String>,
+    services: Vec<String>,
     machine_ns: u64,
     ingress: Cell<u32>,
-    trimmed: Cell<usize>,
+    /// Where the frame at hand lies, with room in front of it, and which part of it is left.
+    memory: Vec<Cell<u8>>,
+    left: Cell<(usize, usize)>,
     verdicts: Cell<[i64; Verdict::ALL.len()]>,
     events: Cell<[i64; Event::ALL.len()]>,
     servers: RefCell<HashMap<ServerId, Counters>>,
+    refusals: RefCell<HashMap<u32, Refusals>>,
     forwarded: Cell<u64>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
@@ -92,6 +106,9 @@ struct HashMaps {
     listeners: HashMap<EndpointKey, u32>,
     backends: HashMap<EndpointKey, Sharers>,
     locals: HashSet<Addr>,
+    vlans: HashMap<Wire, u32>,
+    /// The kernel's trie as a list of its prefixes.
+    rules: Vec<(AccessKey, Rule)>,
 }
 
 impl Keyed for HashMaps {
@@ -110,6 +127,16 @@ impl Keyed for HashMaps {
         Ok(())
     }
 
+    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()> {
+        self.vlans.insert(wire, index);
+        Ok(())
+    }
+
+    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()> {
+        self.rules.push((prefix, rule));
+        Ok(())
+    }
+
     fn clear(&mut self) -> Result<()> {
         *self = Self::default();
         Ok(())
@@ -124,12 +151,15 @@ impl Native {
             keyed: HashMaps::default(),
             routes: HashMap::new(),
             names: Vec::new(),
+            services: Vec::new(),
             machine_ns: 5_000_000 * TICK_NS,
             ingress: Cell::new(0),
-            trimmed: Cell::new(0),
+            memory: Vec::new(),
+            left: Cell::new((0, 0)),
             verdicts: Cell::default(),
             events: Cell::default(),
             servers: RefCell::default(),
+            refusals: RefCell::default(),
             forwarded: Cell::default(),
             buckets_seen: Cell::default(),
             touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
@@ -195,12 +225,17 @@ impl Native {
     /// Runs a frame whose fate nobody wants to know in detail: the verdict and the frame that is left.
     pub fn push(&mut self, from: Side, frame: &[u8]) -> (Verdict, Exit, Vec<u8>) {
         self.ingress.set(INDICES[from as usize]);
-        self.trimmed.set(0);
-        let mut bytes = frame.to_vec();
-        let outcome = process(&Frame::of_bytes(&mut bytes), self);
-        bytes.truncate(bytes.len() - self.trimmed.get());
+        self.memory.clear();
+        self.memory.extend([0; HEADROOM].into_iter().chain(frame.iter().copied()).map(Cell::new));
+        self.left.set((HEADROOM, self.memory.len()));
+        let outcome = process(&self.frame(), self);
+        let (start, end) = self.left.get();
+        let bytes = self.memory[start..end].iter().map(Cell::get).collect();
         // What the program does with an outcome: a redirect to nowhere is a drop.
-        let known = |port: PortNumber| INDICES.iter().any(|i| PortNumber::of_interface(*i) == port);
+        let known = |port: PortNumber| {
+            let entry = self.arrays.interfaces.get(port.index());
+            entry.is_some_and(|interface| interface.index.load() != 0)
+        };
         let verdict = match (outcome.verdict().unwrap_or(Verdict::Aborted), outcome.exit()) {
             (verdict, Exit::Through(port)) if verdict.action() == Action::Send && !known(port) => {
                 Verdict::DroppedNoNextHop
@@ -216,6 +251,12 @@ impl Native {
         (verdict, outcome.exit(), bytes)
     }
 
+    /// What is left of the frame at hand.
+    fn frame(&self) -> Frame<'_> {
+        let (start, end) = self.left.get();
+        Frame::of_cells(&self.memory[start..end.min(start + FIRST_BUFFER)])
+    }
+
     /// Growth since the last call, which is forgotten by it.
     fn take_counters(&self) -> BTreeMap<String, i64> {
         let events = self.events.replace(Default::default());
@@ -225,6 +266,11 @@ impl Native {
         for (index, name) in self.names.iter().enumerate() {
             let counters = ServerId::new(index as u16 + 1).and_then(|id| servers.remove(&id));
             growth.extend(super::named(name, counters.unwrap_or_default()));
+        }
+        let mut refusals = self.refusals.take();
+        for (number, name) in self.services.iter().enumerate() {
+            let refused = refusals.remove(&(number as u32)).unwrap_or_default();
+            growth.extend(super::refused(name, refused));
         }
         growth
     }
@@ -241,7 +287,10 @@ fn arrays() -> io::Result<Arrays> {
         servers: Region::private(SERVERS)?,
         tables: Region::private(TABLE_WORDS)?,
         paths: Region::private(Path::SETS)?,
+        fragments: Region::private(fragments::SETS)?,
         interfaces: Region::private(PortNumber::LIMIT)?,
+        limits: Region::private(SERVICES)?,
+        sources: Region::private(SOURCE_SETS)?,
     })
 }
 
@@ -256,6 +305,7 @@ impl Engine for Native {
     fn install(&mut self, world: &World) -> Result<()> {
         self.routes = world.routes.iter().map(|(address, hop)| (Addr::from(*address), *hop)).collect();
         self.names = world.servers.iter().map(|(_, server)| server.name.to_owned()).collect();
+        self.services = world.services.iter().map(|service| service.name.to_owned()).collect();
         self.arrays.install(world, &mut self.keyed, INDICES, self.machine_ns)
     }
 
@@ -294,6 +344,13 @@ impl Memory for Native {
         self.touched.buckets.note(number);
         self.arrays.flows.get(number)
     }
+}
+
+/// Whether the first bits of the two are the same, as many as the prefix has.
+fn is_in(client: &AccessKey, prefix: &AccessKey) -> bool {
+    let bits = |key: &AccessKey| key.data().into_iter().flat_map(u32::to_ne_bytes).collect::<Vec<u8>>();
+    let (client, bytes) = (bits(client), bits(prefix));
+    (0..prefix.prefix_len() as usize).all(|bit| (client[bit / 8] ^ bytes[bit / 8]) & 0x80 >> (bit % 8) == 0)
 }
 
 /// The director as one packet sees it. The questions that the kernel answers by a subprogram are answered by the same
@@ -339,9 +396,26 @@ impl Tables for Native {
         self.keyed.locals.contains(&addr)
     }
 
+    fn rule(&self, client: &AccessKey) -> Option<u32> {
+        let matching = self.keyed.rules.iter().filter(|(prefix, _)| is_in(client, prefix));
+        matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, rule)| *rule as u32)
+    }
+
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
+        self.arrays.limits.get(entry)
+    }
+
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        self.arrays.sources.get(set)
+    }
+
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
         self.touched.paths.note(set);
         self.arrays.paths.get(set)
+    }
+
+    fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]> {
+        self.arrays.fragments.get(set)
     }
 
     fn interface(&self, port: PortNumber) -> Option<&Interface> {
@@ -360,12 +434,29 @@ impl Tables for Native {
         self.forwarded.get().is_multiple_of(LOOK_EVERY)
     }
 
-    fn route(&self, _: Addr, to: Addr) -> Option<NextHop> {
-        self.routes.get(&to).map(|hop| next_hop(*hop, INDICES))
+    fn vlan(&self, wire: &Wire) -> Option<u32> {
+        self.keyed.vlans.get(wire).copied()
+    }
+
+    fn route(&self, _: u32, _: &Addr, to: &Addr) -> Option<NextHop> {
+        self.routes.get(to).map(|hop| next_hop(*hop, INDICES))
+    }
+
+    fn frame_length(&self) -> u64 {
+        let (start, end) = self.left.get();
+        (end - start) as u64
     }
 
     fn trim(&self, bytes: usize) {
-        self.trimmed.set(bytes);
+        let (start, end) = self.left.get();
+        self.left.set((start, end - bytes));
+    }
+
+    fn moved(&self, bytes: i32) -> Option<Frame<'_>> {
+        let (start, end) = self.left.get();
+        let start = start.checked_add_signed(-(bytes as isize))?;
+        self.left.set((start, end));
+        Some(self.frame())
     }
 
     fn locate(&self, flow: FlowId) -> Option<Place> {
@@ -388,6 +479,10 @@ impl Tables for Native {
         let mut events = self.events.get();
         events[event as usize] += 1;
         self.events.set(events);
+    }
+
+    fn count_refusal(&self, service: u32, why: Refusal) {
+        self.refusals.borrow_mut().entry(service).or_default().add(why);
     }
 
     fn count_connection(&self, server: ServerId) {

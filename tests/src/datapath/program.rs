@@ -1,6 +1,7 @@
 //! The object as the kernel verified and compiled it, run frame by frame with BPF_PROG_TEST_RUN.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -8,23 +9,26 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::clock::TICK_NS;
-use lb_common::entry::{Counters, EndpointKey, Path, Sharers, Tally};
+use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, Refusals, Rule, Sharers, Tally};
+use lb_common::fragments;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::stage::{ENTRY, Stage};
 use lb_common::verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict};
+use lb_common::wire::Wire;
 use lb_common::word::Word;
 use nix::time::{ClockId, clock_gettime};
 
-use super::maps::{Arrays, Keyed, SERVERS, SERVICES, TABLE_WORDS, geometry};
+use super::maps::{Arrays, Keyed, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
 use super::region::{Region, Value};
 use super::world::{Side, World};
-use super::{Engine, FIRST_TICK, named};
+use super::{Engine, FIRST_TICK, named, refused};
 use crate::family::Family;
 use crate::fixture::Observation;
 use crate::namespace::{Group, Namespace};
@@ -40,9 +44,11 @@ pub struct Program {
     verdicts: PerCpuArray<MapData, Tally>,
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
+    refusals: PerCpuArray<MapData, Refusals>,
     /// What the counters showed after the last run.
     seen: Seen,
     names: Vec<String>,
+    services: Vec<String>,
     agent_lives: bool,
     indices: [u32; 2],
     namespace: Namespace,
@@ -53,12 +59,16 @@ struct Seen {
     verdicts: Vec<u64>,
     events: Vec<u64>,
     servers: Vec<Counters>,
+    refusals: Vec<Refusals>,
 }
 
 struct HashMaps {
     listeners: HashMap<MapData, EndpointKey, u32>,
     backends: HashMap<MapData, EndpointKey, Sharers>,
     locals: HashMap<MapData, Addr, u32>,
+    vlans: HashMap<MapData, Wire, u32>,
+    devices: DevMap<MapData>,
+    lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
 }
 
 /// The bytes of the object under test.
@@ -90,6 +100,9 @@ fn open_to(purpose: Purpose) -> Result<Ebpf> {
         ("SERVER_COUNTERS", SERVERS),
         ("BACKENDS", SERVERS),
         ("SERVICES", SERVICES),
+        ("REFUSALS", SERVICES),
+        ("LIMITS", SERVICES),
+        ("SOURCES", SOURCE_SETS),
         ("LISTENERS", SERVICES * 2),
         ("TABLES", TABLE_WORDS),
     ];
@@ -162,12 +175,17 @@ impl Program {
                 listeners: take(&mut ebpf, "LISTENERS")?,
                 backends: take(&mut ebpf, "BACKENDS")?,
                 locals: take(&mut ebpf, "LOCALS")?,
+                vlans: take(&mut ebpf, "VLANS")?,
+                devices,
+                lists: take(&mut ebpf, "LISTS")?,
             },
             verdicts: take(&mut ebpf, "VERDICTS")?,
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
+            refusals: take(&mut ebpf, "REFUSALS")?,
             seen: Seen::default(),
             names: Vec::new(),
+            services: Vec::new(),
             agent_lives: true,
             indices,
             namespace,
@@ -196,7 +214,10 @@ impl Program {
             ("SERVICES", words(arrays.services.words())),
             ("SERVERS", words(arrays.servers.words())),
             ("TABLES", words(arrays.tables.words())),
+            ("LIMITS", words(arrays.limits.words())),
+            ("SOURCES", words(arrays.sources.words())),
             ("PATHS", words(arrays.paths.words())),
+            ("FRAGMENTS", words(arrays.fragments.words())),
             ("INTERFACES", words(arrays.interfaces.words())),
         ]);
         // Of every CPU, with the numbers that nothing has yet.
@@ -213,23 +234,32 @@ impl Program {
         for id in 0..SERVERS {
             counters.extend(self.counters.get(&id, 0)?.iter().flat_map(|counters| counters.to_array()));
         }
-        dump.extend([("VERDICTS", verdicts), ("EVENTS", events), ("SERVER_COUNTERS", counters)]);
-        let mut listeners: Vec<u64> = Vec::new();
-        for entry in &self.keyed.listeners {
-            listeners.push(u64::from(entry?.1));
+        let mut refusals = Vec::new();
+        for number in 0..SERVICES {
+            refusals.extend(self.refusals.get(&number, 0)?.iter().flat_map(|refusals| refusals.to_array()));
         }
-        dump.insert("LISTENERS", listeners);
+        dump.extend([
+            ("VERDICTS", verdicts),
+            ("EVENTS", events),
+            ("SERVER_COUNTERS", counters),
+            ("REFUSALS", refusals),
+        ]);
+        dump.extend(self.keyed.dump()?);
         Ok(dump)
     }
 
     fn counted(&self) -> Result<Seen> {
         let events = 0..Event::ALL.len() as u32;
         let servers = 1..=self.names.len() as u32;
+        let services = 0..self.services.len() as u32;
         Ok(Seen {
             verdicts: self.verdicts()?,
             events: events.map(|i| Ok(self.events.get(&i, 0)?.iter().sum())).collect::<Result<_>>()?,
             servers: servers
                 .map(|i| Ok(self.counters.get(&i, 0)?.iter().fold(Counters::default(), |a, b| a + *b)))
+                .collect::<Result<_>>()?,
+            refusals: services
+                .map(|i| Ok(self.refusals.get(&i, 0)?.iter().fold(Refusals::default(), |a, b| a + *b)))
                 .collect::<Result<_>>()?,
         })
     }
@@ -246,7 +276,8 @@ impl Program {
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, self.indices[from as usize], 0, 0];
         let context: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
-        let mut output = vec![0; frame.len()];
+        // A frame may grow.
+        let mut output = vec![0; frame.len() + 128];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut output),
@@ -304,7 +335,10 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         servers: array(ebpf, "SERVERS", SERVERS)?,
         tables: array(ebpf, "TABLES", TABLE_WORDS)?,
         paths: array(ebpf, "PATHS", Path::SETS)?,
+        fragments: array(ebpf, "FRAGMENTS", fragments::SETS)?,
         interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
+        limits: array(ebpf, "LIMITS", SERVICES)?,
+        sources: array(ebpf, "SOURCES", SOURCE_SETS)?,
     })
 }
 
@@ -321,6 +355,29 @@ where
     M::try_from(map).with_context(|| format!("map {name}"))
 }
 
+impl HashMaps {
+    /// What lies in them, by name and in the order of the keys.
+    fn dump(&self) -> Result<BTreeMap<&'static str, Vec<u64>>> {
+        fn sorted<K: Debug, V>(
+            entries: impl Iterator<Item = Result<(K, V), aya::maps::MapError>>,
+            words: impl Fn(V) -> Vec<u64>,
+        ) -> Result<Vec<u64>> {
+            let entries = entries.map(|entry| entry.map(|(key, value)| (format!("{key:?}"), words(value))));
+            let entries = entries.collect::<Result<BTreeMap<_, _>, _>>()?;
+            Ok(entries.into_values().flatten().collect())
+        }
+        let one = |value: u32| vec![u64::from(value)];
+        let ids = |sharers: Sharers| sharers.ids.map(u64::from).to_vec();
+        Ok(BTreeMap::from([
+            ("LISTENERS", sorted(self.listeners.iter(), one)?),
+            ("BACKENDS", sorted(self.backends.iter(), ids)?),
+            ("LOCALS", sorted(self.locals.iter(), one)?),
+            ("VLANS", sorted(self.vlans.iter(), one)?),
+            ("LISTS", sorted(self.lists.iter(), one)?),
+        ]))
+    }
+}
+
 impl Keyed for HashMaps {
     fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()> {
         self.listeners.insert(key, service, 0).context("cannot add a listener")
@@ -334,6 +391,16 @@ impl Keyed for HashMaps {
         self.locals.insert(addr, 1, 0).context("cannot add a local address")
     }
 
+    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()> {
+        self.devices.set(PortNumber::of_interface(index).index(), wire.device, None, 0)?;
+        self.vlans.insert(wire, index, 0).context("cannot add a VLAN interface")
+    }
+
+    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()> {
+        let key = Key::new(prefix.prefix_len(), prefix.data());
+        self.lists.insert(&key, rule as u32, 0).context("cannot add a prefix")
+    }
+
     fn clear(&mut self) -> Result<()> {
         for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
             self.listeners.remove(&key)?;
@@ -343,6 +410,12 @@ impl Keyed for HashMaps {
         }
         for key in self.locals.keys().collect::<Result<Vec<_>, _>>()? {
             self.locals.remove(&key)?;
+        }
+        for key in self.vlans.keys().collect::<Result<Vec<_>, _>>()? {
+            self.vlans.remove(&key)?;
+        }
+        for key in self.lists.keys().collect::<Result<Vec<_>, _>>()? {
+            self.lists.remove(&key)?;
         }
         Ok(())
     }
@@ -363,6 +436,7 @@ impl Engine for Program {
         self.agent_lives = world.agent_lives;
         self.arrays.install(world, &mut self.keyed, self.indices, machine_ns()?)?;
         self.names = world.servers.iter().map(|(_, server)| server.name.to_owned()).collect();
+        self.services = world.services.iter().map(|service| service.name.to_owned()).collect();
         let mut lines = String::new();
         for (address, hop) in &world.routes {
             let (device, mac) = (name_of(hop.side), hop.mac.map(|byte| format!("{byte:02x}")).join(":"));
@@ -398,6 +472,10 @@ impl Engine for Program {
             let (now, before) = (now.to_array(), before.to_array());
             let grown = Counters::from_array(std::array::from_fn(|i| now[i] - before[i]));
             counters.extend(named(name, grown));
+        }
+        for (name, (now, before)) in self.services.iter().zip(now.refusals.iter().zip(before.refusals)) {
+            let (now, before) = (now.to_array(), before.to_array());
+            counters.extend(refused(name, Refusals::from_array(std::array::from_fn(|i| now[i] - before[i]))));
         }
         observation.counters = counters;
         Ok(observation)

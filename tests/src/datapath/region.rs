@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 use anyhow::{Context, Result};
 use lb_common::clock::Clock;
-use lb_common::entry::{About, Caller, Interface, Path, Server, Service, Settings};
+use lb_common::entry::{About, Caller, Interface, Path, Server, Service, ServiceLimits, Settings};
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::word::Word;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
@@ -37,6 +37,8 @@ unsafe impl Value for Settings {}
 unsafe impl Value for Clock {}
 // SAFETY: as above.
 unsafe impl Value for Service {}
+// SAFETY: as above.
+unsafe impl Value for ServiceLimits {}
 // SAFETY: as above.
 unsafe impl Value for Server {}
 // SAFETY: as above.

@@ -222,7 +222,8 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     };
     let mut frame = Frame::new(mac_of(source), side.mac(), packet);
     if random.below(10) == 0 {
-        frame = frame.vlan(random.below(4096) as u16);
+        // A priority alone, or a VLAN that the director has not.
+        frame = frame.vlan([random.below(8) << 13, random.below(4096)][random.below(2) as usize] as u16);
     }
     let mut bytes = frame.bytes();
     if random.below(10) == 0 {
@@ -253,7 +254,7 @@ fn unusual(random: &mut Random, packet: Ipv4) -> Ipv4 {
     match random.below(12) {
         0 => packet.ttl(random.below(3) as u8),
         1 => packet.options(vec![1; 4 * (1 + random.below(10) as usize)]),
-        2 if random.below(3) == 0 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
+        2 => packet.fragment(random.below(3) as u16, random.below(2) == 0),
         _ => packet,
     }
 }

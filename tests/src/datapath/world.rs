@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use lb_common::wire::Tags;
+
 use crate::packet::Mac;
 
 /// The client's side or the servers'. A one-arm director has only the front.
@@ -54,12 +56,37 @@ pub struct Service {
     pub mode: Mode,
     /// Without a server, a SYN is answered with RST.
     pub reject: bool,
+    /// Whoever speaks to a server that is down is told by RST.
+    pub resets: bool,
+    /// Prefixes of clients: address, length, and whether they may come.
+    pub rules: Vec<(IpAddr, u32, bool)>,
+    pub limits: Limits,
+}
+
+/// How much a service takes in a second; 0 is as much as comes.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Limits {
+    pub connections: u32,
+    pub source_connections: u32,
+    pub source_packets: u32,
+    /// Addresses with so many common bits are one source; 0: each is one.
+    pub prefixes: [u32; 2],
 }
 
 impl Service {
     /// NAT over TCP; without a server, clients are told.
     pub fn tcp(name: &'static str, vip: impl Into<IpAddr>, port: u16) -> Self {
-        Self { name, vip: vip.into(), port, protocol: Protocol::Tcp, mode: Mode::Nat, reject: true }
+        Self {
+            name,
+            vip: vip.into(),
+            port,
+            protocol: Protocol::Tcp,
+            mode: Mode::Nat,
+            reject: true,
+            resets: false,
+            rules: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 
     #[must_use]
@@ -70,6 +97,32 @@ impl Service {
     #[must_use]
     pub fn direct(self) -> Self {
         Self { mode: Mode::Dr, ..self }
+    }
+
+    /// Connections of a server that is down are ended.
+    #[must_use]
+    pub fn resetting(self) -> Self {
+        Self { resets: true, ..self }
+    }
+
+    /// Clients in this prefix do not come in, unless a longer one says otherwise.
+    #[must_use]
+    pub fn deny(mut self, prefix: impl Into<IpAddr>, length: u32) -> Self {
+        self.rules.push((prefix.into(), length, false));
+        self
+    }
+
+    /// Clients in this prefix come in, unless a longer one says otherwise; those in none do not.
+    #[must_use]
+    pub fn allow(mut self, prefix: impl Into<IpAddr>, length: u32) -> Self {
+        self.rules.push((prefix.into(), length, true));
+        self
+    }
+
+    /// Takes no more than this.
+    #[must_use]
+    pub fn limit(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Without a server, packets are dropped in silence.
@@ -91,6 +144,8 @@ pub struct Server {
     /// In the miss table, if that still has an older one.
     pub miss_weight: Option<u32>,
     pub next_hop: Option<Hop>,
+    /// The VLAN in which the next hop is; one of the world's.
+    pub tags: Tags,
     pub down: bool,
     pub drained: bool,
     pub removed: bool,
@@ -110,6 +165,7 @@ impl Server {
             weight: 1,
             miss_weight: None,
             next_hop,
+            tags: Tags::NONE,
             down: false,
             drained: false,
             removed: false,
@@ -125,6 +181,12 @@ impl Server {
     #[must_use]
     pub fn by(self, next_hop: Option<Hop>) -> Self {
         Self { next_hop, ..self }
+    }
+
+    /// In a VLAN, which the world must have.
+    #[must_use]
+    pub fn in_vlan(self, tags: Tags) -> Self {
+        Self { tags, ..self }
     }
 
     /// In the same network as the clients.
@@ -165,6 +227,8 @@ pub struct World {
     pub locals: Vec<IpAddr>,
     /// Addresses the kernel's routing knows a neighbour for.
     pub routes: Vec<(IpAddr, Hop)>,
+    /// The director's VLAN interfaces: on which side, and with which tags.
+    pub vlans: Vec<(Side, Tags)>,
     pub flows: bool,
     pub serving: bool,
     pub derive_udp: bool,
@@ -182,6 +246,7 @@ impl Default for World {
             servers: Vec::new(),
             locals: Vec::new(),
             routes: Vec::new(),
+            vlans: Vec::new(),
             flows: true,
             serving: true,
             derive_udp: false,
@@ -227,6 +292,7 @@ impl World {
         self.servers.extend(servers);
         self.locals.extend(other.locals);
         self.routes.extend(other.routes);
+        self.vlans.extend(other.vlans);
         self
     }
 
@@ -238,6 +304,13 @@ impl World {
     /// The kernel's routing knows this neighbour for the address.
     pub fn route(&mut self, address: impl Into<IpAddr>, hop: Hop) {
         self.routes.push((address.into(), hop));
+    }
+
+    /// The director has VLAN interfaces with these tags on this side.
+    #[must_use]
+    pub fn with_vlans(mut self, side: Side, all: &[Tags]) -> Self {
+        self.vlans.extend(all.iter().map(|tags| (side, *tags)));
+        self
     }
 
     /// The same with something else.

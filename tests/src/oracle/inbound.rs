@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::life::{Connection, Sight, Stage};
+use super::parts::Heading;
 use super::reading::{Body, Message, Quote, Reading, Segment, Word, number};
 use super::rewriting::{End, Expected};
 use super::tables::{is_alive, takes_new};
@@ -13,8 +14,10 @@ use crate::packet::{Frame, Ipv4, Ipv6, Network, Tcp, TcpFlags};
 impl Oracle {
     pub(super) fn to_vip(&self, from: Side, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
         match &packet.body {
-            Body::Fragment => vec![Alternative::dropped("dropped_fragment")],
+            Body::Unreadable => vec![Alternative::dropped("dropped_fragment")],
+            Body::Later => self.later_to_vip(from, frame, packet),
             Body::Cut => vec![Alternative::passed("passed_malformed")],
+            Body::Sctp => vec![Alternative::passed("passed_sctp")],
             Body::Other => self.message_to_vip(from, frame, packet),
             Body::Segment(segment) => {
                 let arrival = Arrival { from, frame, packet, segment };
@@ -51,19 +54,26 @@ impl Oracle {
     /// Whether a stored connection stays at its server. A live one does, whatever is sent.
     fn stays(&self, connection: &Connection, segment: &Segment) -> Vec<bool> {
         let server = self.server(connection.server);
+        let ended = self.ends(connection.server);
         match (segment.protocol, segment.word) {
             _ if server.freed => vec![false],
             (Protocol::Udp, _) => vec![is_alive(server)],
             (Protocol::Tcp, Word::Syn) => {
                 let welcome = match connection.stage {
                     Stage::Asked | Stage::Answered => is_alive(server),
-                    Stage::Open | Stage::HalfClosed => true,
+                    Stage::Open | Stage::HalfClosed => !ended,
                     Stage::Closed => takes_new(server),
                 };
                 connection.is_over(self.now).into_iter().map(|over| !over && welcome).collect()
             }
-            (Protocol::Tcp, _) => vec![true],
+            (Protocol::Tcp, Word::Rst) => vec![true],
+            (Protocol::Tcp, _) => vec![!ended],
         }
+    }
+
+    /// Whether whoever speaks to this server is told that its connection has ended.
+    fn ends(&self, server: usize) -> bool {
+        self.server(server).down && self.service_of(server).resets
     }
 
     /// A packet without a server (any more): `old` still stands in the flow table.
@@ -84,7 +94,8 @@ impl Oracle {
                 }
                 Some(server) => self.deliver(arrival, server),
                 None => {
-                    let told = word == Word::Syn && self.world.services[service].reject;
+                    let whole = packet.datagram.is_none();
+                    let told = word == Word::Syn && whole && self.world.services[service].reject;
                     let reset = told.then(|| arrival.reset()).flatten();
                     unstored(match reset {
                         Some(reset) => Alternative::of("replied_reset", Fate::Sent(arrival.from, reset)),
@@ -98,6 +109,10 @@ impl Oracle {
     }
 
     fn deliver(&self, arrival: &Arrival<'_>, server: usize) -> Alternative {
+        self.send(arrival, server).leaving(arrival.packet, server, Heading::ToServer, self.now)
+    }
+
+    fn send(&self, arrival: &Arrival<'_>, server: usize) -> Alternative {
         let Arrival { from, frame, packet, segment } = *arrival;
         let hop = match Self::way_out(packet, self.way_to_server(server)) {
             Ok(hop) => hop,
@@ -257,8 +272,8 @@ impl Arrival<'_> {
         };
         let mac = |at: usize| std::array::from_fn(|i| frame[at + i]);
         let mut answer = Frame::new(mac(0), mac(6), network);
-        if packet.ip == 18 {
-            answer = answer.vlan(number(frame, 14)?);
+        for tag in (12..packet.ip - 2).step_by(4) {
+            answer.vlans.push((number(frame, tag)?, number(frame, tag + 2)?));
         }
         Some(Expected::same(&answer.bytes()))
     }

@@ -11,6 +11,7 @@
 mod inbound;
 mod life;
 mod outbound;
+mod parts;
 mod reading;
 mod rewriting;
 pub mod soundness;
@@ -26,6 +27,7 @@ use crate::datapath::FIRST_TICK;
 use crate::datapath::world::{Hop, Mode, Protocol, Server, Service, Side, World};
 use crate::fixture::Observation;
 use life::Connection;
+use parts::{Datagram, Trail};
 use reading::Reading;
 use rewriting::Expected;
 use tables::{Fact, Known};
@@ -54,6 +56,8 @@ struct Alternative {
     facts: Vec<Fact>,
     /// The neighbour by whom this client's packets come.
     heard: Option<(IpAddr, Hop)>,
+    /// Where the other parts of its datagram must go.
+    trail: Option<(Datagram, Trail)>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ enum Fate {
 
 impl Alternative {
     const fn of(verdict: &'static str, fate: Fate) -> Self {
-        Self { verdict, fate, stored: None, facts: Vec::new(), heard: None }
+        Self { verdict, fate, stored: None, facts: Vec::new(), heard: None, trail: None }
     }
 
     const fn passed(verdict: &'static str) -> Self {
@@ -114,6 +118,8 @@ pub struct Oracle {
     tables: Known,
     /// By whom clients were heard.
     paths: HashMap<IpAddr, Hop>,
+    /// Where first parts of datagrams may have gone.
+    trails: HashMap<Datagram, Vec<Option<Trail>>>,
 }
 
 impl Oracle {
@@ -126,6 +132,7 @@ impl Oracle {
             beliefs: HashMap::new(),
             tables: Known::default(),
             paths: HashMap::new(),
+            trails: HashMap::new(),
         }
     }
 
@@ -193,11 +200,23 @@ impl Oracle {
                 beliefs.push(belief);
             }
         }
+        // Switched off, the table keeps what it has for the time it is switched on again.
+        if !self.world.flows {
+            touched.clear();
+        }
         for (flow, mut beliefs) in touched {
             if !fitting.iter().all(|one| one.stored.is_some_and(|(other, _)| other == flow)) {
                 beliefs.extend(self.beliefs(&flow));
             }
             self.beliefs.insert(flow, beliefs);
+        }
+        if let Some((datagram, _)) = fitting.iter().find_map(|one| one.trail) {
+            let before = self.trails.get(&datagram).cloned().unwrap_or_else(|| vec![None]);
+            let after = fitting.iter().flat_map(|one| match one.trail {
+                Some((_, trail)) => vec![Some(trail)],
+                None => before.clone(),
+            });
+            self.trails.insert(datagram, after.collect());
         }
         if let Some((client, hop)) = fitting[0].heard {
             self.paths.insert(client, hop);

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::life::Connection;
+use super::parts::Heading;
 use super::reading::{Body, Message, Quote, Reading, Word};
 use super::rewriting::{End, Expected};
 use super::tables::Fact;
@@ -37,6 +38,9 @@ impl Oracle {
             }
             return all;
         }
+        if matches!(packet.body, Body::Later) {
+            return self.later_from_server(frame, packet);
+        }
         let Body::Segment(segment) = &packet.body else {
             return self.error_from_behind(frame, packet, "passed_unexplained");
         };
@@ -57,7 +61,9 @@ impl Oracle {
                 all.push(self.unexplained(packet).given(facts));
                 continue;
             };
-            let answer = self.answer(frame, packet, server, segment.at, segment.source, segment.protocol);
+            let answer = self
+                .answer(frame, packet, server, segment.at, segment.source, segment.protocol)
+                .leaving(packet, server, Heading::ToClient, self.now);
             let Some((flow, connection)) = stored else {
                 all.push(answer.given(facts));
                 continue;

@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+use super::parts::Datagram;
 use crate::datapath::world::Protocol;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
+const SCTP: u8 = 132;
 /// More extension headers than so many are left to the kernel.
 const EXTENSIONS: usize = 4;
 
@@ -28,13 +30,20 @@ pub(super) struct Reading {
     /// The protocol that the IP header itself names.
     pub next: u8,
     pub body: Body,
+    /// Whose part it is, if it is only one.
+    pub datagram: Option<Datagram>,
 }
 
 /// What the packet carries.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
+    /// Also of a first part, which has all the headers.
     Segment(Segment),
-    Fragment,
+    /// A part without ports, of a datagram that may have some.
+    Later,
+    /// A first part that ends before its headers do.
+    Unreadable,
+    Sctp,
     /// A protocol without ports, or one that we do not read.
     Other,
     /// It ends before its ports and checksum do.
@@ -87,8 +96,17 @@ pub(super) enum Message {
 /// The packet in this frame, or the verdict on one that has none.
 pub(super) fn read(frame: &[u8]) -> Result<Reading, &'static str> {
     const MALFORMED: &str = "passed_malformed";
-    let tagged = number(frame, 12).ok_or(MALFORMED)? == 0x8100;
-    let ip = if tagged { 18 } else { 14 };
+    let mut ip = 14;
+    let mut in_vlan = false;
+    while ip < 22 && matches!(number(frame, ip - 2).ok_or(MALFORMED)?, 0x8100 | 0x88a8) {
+        in_vlan |= number(frame, ip).ok_or(MALFORMED)? & 0x0fff != 0;
+        ip += 4;
+        number(frame, ip - 2).ok_or(MALFORMED)?;
+    }
+    // No world of the oracle's has VLANs.
+    if in_vlan {
+        return Err("passed_vlan");
+    }
     match number(frame, ip - 2).ok_or(MALFORMED)? {
         0x0800 => read_v4(frame, ip).ok_or(MALFORMED),
         0x86dd => {
@@ -110,11 +128,17 @@ fn read_v4(frame: &[u8], ip: usize) -> Option<Reading> {
     if fixed[0] >> 4 != 4 || header < 20 || length < header || length > packet.len() {
         return None;
     }
-    let is_fragment = number(packet, 6)? & 0x3fff != 0;
+    let part = number(packet, 6)? & 0x3fff;
     let end = ip + length;
-    let body = if is_fragment { Body::Fragment } else { body(frame, ip + header, end, fixed[9]) };
+    let body = match (part & 0x1fff, part & 0x2000) {
+        (0, 0) => body(frame, ip + header, end, fixed[9]),
+        (0, _) => body(frame, ip + header, end, fixed[9]).of_first(),
+        _ => later(fixed[9], matches!(fixed[9], TCP | UDP)),
+    };
     let (source, destination) = ends(frame, ip, false)?;
-    Some(Reading { ip, end, source, destination, hops: fixed[8], header, next: fixed[9], body })
+    let id = number(packet, 4)?.into();
+    let datagram = (part != 0).then_some(Datagram { source, destination, protocol: Some(fixed[9]), id });
+    Some(Reading { ip, end, source, destination, hops: fixed[8], header, next: fixed[9], body, datagram })
 }
 
 fn read_v6(frame: &[u8], ip: usize) -> Option<Reading> {
@@ -126,16 +150,19 @@ fn read_v6(frame: &[u8], ip: usize) -> Option<Reading> {
         return None;
     }
     let end = ip + 40 + payload;
-    let body = match upper(frame, ip + 40, fixed[6]) {
+    let mut id = None;
+    let body = match upper(frame, ip + 40, fixed[6], &mut id) {
         Ok((at, protocol)) => body(frame, at, end, protocol),
         Err(why) => why,
     };
+    let body = if id.is_some() { body.of_first() } else { body };
     let (source, destination) = ends(frame, ip, true)?;
-    Some(Reading { ip, end, source, destination, hops: fixed[7], header: 40, next: fixed[6], body })
+    let datagram = id.map(|id| Datagram { source, destination, protocol: None, id });
+    Some(Reading { ip, end, source, destination, hops: fixed[7], header: 40, next: fixed[6], body, datagram })
 }
 
-/// The header behind the extension headers that begin here (RFC 8200 section 4).
-fn upper(frame: &[u8], mut at: usize, mut protocol: u8) -> Result<(usize, u8), Body> {
+/// The header behind the extension headers that begin here (RFC 8200 section 4), and the id if this is a part of something.
+fn upper(frame: &[u8], mut at: usize, mut protocol: u8, id: &mut Option<u32>) -> Result<(usize, u8), Body> {
     for _ in 0..EXTENSIONS {
         if !matches!(protocol, 0 | 43 | 44 | 60) {
             return Ok((at, protocol));
@@ -143,7 +170,13 @@ fn upper(frame: &[u8], mut at: usize, mut protocol: u8) -> Result<(usize, u8), B
         let header = frame.get(at..at + 8).ok_or(Body::Cut)?;
         match protocol {
             // RFC 6946: neither an offset nor more to come is no fragment.
-            44 if header[2] != 0 || header[3] & 0xf9 != 0 => return Err(Body::Fragment),
+            44 if header[2] != 0 || header[3] & 0xf9 != 0 => {
+                *id = Some(u32::from_be_bytes([header[4], header[5], header[6], header[7]]));
+                if header[2] != 0 || header[3] & 0xf8 != 0 {
+                    let may_have_ports = matches!(header[0], 0 | TCP | UDP | 43 | 44 | 60);
+                    return Err(later(header[0], may_have_ports));
+                }
+            }
             43 if header[3] != 0 => return Err(Body::Other),
             _ => {}
         }
@@ -157,6 +190,7 @@ fn body(frame: &[u8], at: usize, end: usize, protocol: u8) -> Body {
     let (protocol, least) = match protocol {
         TCP => (Protocol::Tcp, 20),
         UDP => (Protocol::Udp, 8),
+        SCTP => return Body::Sctp,
         _ => return Body::Other,
     };
     match frame.get(at..end).filter(|bytes| bytes.len() >= least) {
@@ -183,6 +217,22 @@ fn word(flags: u8) -> Word {
     }
 }
 
+/// A later part.
+const fn later(protocol: u8, may_have_ports: bool) -> Body {
+    match protocol {
+        SCTP => Body::Sctp,
+        _ if may_have_ports => Body::Later,
+        _ => Body::Other,
+    }
+}
+
+impl Body {
+    /// That of a first part: what it lacks, the others have, where nobody looks.
+    fn of_first(self) -> Self {
+        if matches!(self, Self::Cut) { Self::Unreadable } else { self }
+    }
+}
+
 impl Reading {
     /// Where both addresses lie.
     pub fn addresses(&self) -> Range<usize> {
@@ -193,8 +243,7 @@ impl Reading {
     pub fn icmp(&self) -> Option<Range<usize>> {
         let own = if self.source.is_ipv6() { ICMPV6 } else { ICMP };
         let at = self.ip + self.header;
-        let is_whole = !matches!(self.body, Body::Fragment);
-        (self.next == own && is_whole && self.end >= at + 8).then_some(at..self.end)
+        (self.next == own && self.datagram.is_none() && self.end >= at + 8).then_some(at..self.end)
     }
 
     pub fn message(&self, frame: &[u8]) -> Message {
@@ -212,7 +261,7 @@ impl Reading {
         let v6 = self.source.is_ipv6();
         let (at, protocol) = if v6 {
             let fixed = frame.get(ip..ip + 40).filter(|fixed| fixed[0] >> 4 == 6)?;
-            upper(frame, ip + 40, fixed[6]).ok()?
+            upper(frame, ip + 40, fixed[6], &mut None).ok()?
         } else {
             let fixed = frame.get(ip..ip + 20)?;
             let header = usize::from(fixed[0] & 15) * 4;

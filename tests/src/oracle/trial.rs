@@ -12,7 +12,7 @@ use crate::datapath::script::{Act, busy_world_of_both_families, random_of_both_f
 use crate::datapath::world::{Protocol, Side};
 use crate::fixture::Observation;
 use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Mac, Network, Tcp, TcpFlags, Transport, Udp, difference};
-use crate::random::Random;
+use crate::random::{Random, fresh_seed};
 
 /// How many sequences a test runs if nobody asks for more by this variable.
 pub const SEQUENCES_VARIABLE: &str = "XLVS_SEQUENCES";
@@ -30,12 +30,21 @@ pub fn sequences(usual: u64) -> u64 {
     std::env::var(SEQUENCES_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
+/// Where a run's seeds begin: at the same place each time, so that a change is judged by what it changes, and at a fresh one
+/// where somebody explores, by asking for a number of sequences.
+#[must_use]
+pub fn first_seed() -> u64 {
+    let explores = [SEQUENCES_VARIABLE, "XLVS_SEED"].iter().any(|name| std::env::var_os(name).is_some());
+    if explores { fresh_seed() } else { 2026 }
+}
+
 /// One sequence of frames and changes through all engines, each of which must do the same as the others, and the oracle
-/// must have nothing against it.
+/// must have nothing against it. The answer is how many connections are stored in the end: few, if the world was one
+/// without a flow table.
 ///
 /// # Errors
 /// What was done wrong, and in which sequence.
-pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) -> Result<()> {
+pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) -> Result<usize> {
     let world = busy_world_of_both_families();
     for engine in engines.iter_mut() {
         engine.reset()?;
@@ -69,8 +78,7 @@ pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) ->
             }
         }
     }
-    ensure!(oracle.connections() > 0, "sequence {seed}: no connection was ever stored");
-    Ok(())
+    Ok(oracle.connections())
 }
 
 /// Everything that happens in such a sequence of so many acts, answers included, if nobody changes the world.

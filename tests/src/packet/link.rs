@@ -104,6 +104,13 @@ impl Frame {
         self
     }
 
+    /// The same with an 802.1ad service tag.
+    #[must_use]
+    pub fn service_vlan(mut self, control: u16) -> Self {
+        self.vlans.push((0x88a8, control));
+        self
+    }
+
     /// Filled up to the 60 bytes every Ethernet frame has.
     #[must_use]
     pub fn padded(self) -> Self {

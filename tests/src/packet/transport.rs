@@ -23,7 +23,7 @@ impl Transport {
         Self::Raw { protocol: 59, bytes: Vec::new() }
     }
 
-    pub(super) fn protocol(&self) -> u8 {
+    pub fn protocol(&self) -> u8 {
         match self {
             Self::Tcp(_) => 6,
             Self::Udp(_) => 17,

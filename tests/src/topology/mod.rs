@@ -39,7 +39,7 @@ pub use addresses::{
     client_address6, server_address, server_address6, server_name, vip,
 };
 use addresses::{Pair, vip_on};
-pub use plan::{Delivery, Layout, Plan};
+pub use plan::{Delivery, Layout, Plan, Wiring};
 
 /// A real server's namespace and what a configuration needs to know of it.
 pub struct Server {
@@ -59,6 +59,8 @@ impl Server {
 /// The built network; dropping it removes every namespace.
 pub struct Topology {
     layout: Layout,
+    wiring: Wiring,
+    mtu: u32,
     group: Group,
     // Dropped in this order: first the stubs' links, then the machines, the switch last.
     _stubs: Vec<Attached>,
@@ -74,6 +76,8 @@ impl Topology {
         let group = Group::next();
         let mut topology = Self {
             layout: plan.layout,
+            wiring: plan.wiring,
+            mtu: plan.mtu,
             group,
             _stubs: Vec::new(),
             servers: Vec::new(),
@@ -119,6 +123,14 @@ impl Topology {
         match self.layout {
             Layout::OneArm => &["eth0"],
             Layout::TwoArm => &["eth0", "eth1"],
+        }
+    }
+
+    /// The devices below them, which the program is attached to.
+    pub fn director_devices(&self) -> &'static [&'static str] {
+        match self.wiring {
+            Wiring::Plain => self.director_interfaces(),
+            Wiring::Vlan | Wiring::VlanInVlan => &[WIRE],
         }
     }
 
@@ -199,26 +211,25 @@ impl Topology {
     }
 
     fn outside_bridge(&self) -> &'static str {
-        match self.layout {
-            Layout::OneArm => "br-a",
-            Layout::TwoArm => "br-c",
-        }
+        if self.is_one_wire() { "br-a" } else { "br-c" }
     }
 
     fn inside_bridge(&self) -> &'static str {
-        match self.layout {
-            Layout::OneArm => "br-a",
-            Layout::TwoArm => "br-s",
-        }
+        if self.is_one_wire() { "br-a" } else { "br-s" }
+    }
+
+    fn is_one_wire(&self) -> bool {
+        self.layout == Layout::OneArm || self.wiring != Wiring::Plain
     }
 
     fn set_up_switch(&self) -> Result<()> {
         let switch = &self.switch;
-        let bridges: &[(&str, Option<Pair>)] = match self.layout {
-            Layout::OneArm => &[("br-a", None)],
-            Layout::TwoArm => &[("br-c", Some(Pair::ROUTER_OUTSIDE)), ("br-s", Some(Pair::ROUTER_INSIDE))],
+        let bridges: &[(&str, Option<Pair>)] = if self.is_one_wire() {
+            &[("br-a", None)]
+        } else {
+            &[("br-c", Some(Pair::ROUTER_OUTSIDE)), ("br-s", Some(Pair::ROUTER_INSIDE))]
         };
-        if self.layout == Layout::TwoArm {
+        if !self.is_one_wire() {
             switch.speak_ipv6()?;
         }
         for (bridge, own) in bridges {
@@ -226,7 +237,7 @@ impl Topology {
             let up = own.map_or_else(|| format!("link set {bridge} up\n"), |own| own.owned_by(bridge));
             switch.ip(&(add + &up))?;
         }
-        if self.layout == Layout::TwoArm {
+        if !self.is_one_wire() {
             switch.ip(&Pair::client(0).as_router())?;
             switch.sysctl(&[
                 ("net/ipv4/ip_forward", "1"),
@@ -259,7 +270,14 @@ impl Topology {
         match self.layout {
             Layout::OneArm => director.ip(&Pair::INSIDE.owned_by("eth0"))?,
             Layout::TwoArm => {
-                self.plug_in(director, "eth1", "dir1", self.inside_bridge(), Pair::INSIDE)?;
+                match self.wiring {
+                    Wiring::Plain => {
+                        self.plug_in(director, "eth1", "dir1", self.inside_bridge(), Pair::INSIDE)?;
+                    }
+                    Wiring::Vlan | Wiring::VlanInVlan => {
+                        director.ip(&vlan_interface(self.wiring, "eth1", Pair::INSIDE))?;
+                    }
+                }
                 director.ip(&Pair::INSIDE.owned_by("eth1"))?;
             }
         }
@@ -268,8 +286,11 @@ impl Topology {
             director.ip(&both_vips_on("eth0"))?;
         }
         if plan.ready_for_xdp {
-            for port in ["dir0", "dir1"].iter().take(self.director_interfaces().len()) {
+            for port in ["dir0", "dir1"].iter().take(self.director_devices().len()) {
                 offload::set(&self.switch, port, Offload::TxChecksum, false)?;
+                if self.wiring != Wiring::Plain {
+                    offload::write_tags_into_frames(&self.switch, port)?;
+                }
                 self._stubs.push(stub::attach(&self.switch, port)?);
             }
         }
@@ -285,12 +306,39 @@ impl Topology {
         bridge: &str,
         own: Pair,
     ) -> Result<()> {
+        let (mac, name) = (own.mac(), namespace.name());
+        let device = if self.wiring == Wiring::Plain { interface } else { WIRE };
+        let mtu = self.mtu + ROOM_FOR_TAGS;
         self.switch.ip(&format!(
-            "link add {port} type veth peer name {interface} address {} netns {}\n\
-             link set {port} master {bridge} up",
-            own.mac(),
-            namespace.name()
-        ))
+            "link add {port} mtu {mtu} type veth peer name {device} mtu {mtu} address {mac} netns {name}\n\
+             link set {port} master {bridge} up"
+        ))?;
+        if self.wiring != Wiring::Plain {
+            namespace.ip(&vlan_interface(self.wiring, interface, own))?;
+        }
+        namespace.ip(&format!("link set {interface} mtu {}", self.mtu))
+    }
+}
+
+/// A machine's cable, where its interfaces are VLANs.
+const WIRE: &str = "wire";
+/// Two tags.
+const ROOM_FOR_TAGS: u32 = 8;
+
+/// What `ip` is told to make an interface of a wire's VLAN: that of the clients' network is 10, or 10 within 100, that of
+/// the servers' 20.
+fn vlan_interface(wiring: Wiring, interface: &str, own: Pair) -> String {
+    let network = u32::from(own.v4.octets()[2]);
+    let (inner, outer) = (10 * network, 100 * network);
+    let wire = format!("link set {WIRE} up\n");
+    if wiring == Wiring::VlanInVlan {
+        let around = format!("{WIRE}.{outer}");
+        format!(
+            "{wire}link add link {WIRE} name {around} type vlan protocol 802.1ad id {outer}\nlink set {around} up\n\
+             link add link {around} name {interface} type vlan id {inner}\n"
+        )
+    } else {
+        format!("{wire}link add link {WIRE} name {interface} type vlan id {inner}\n")
     }
 }
 

@@ -18,6 +18,17 @@ pub enum Delivery {
     DirectRouting,
 }
 
+/// What is between a machine and the switch. Whatever it is, the machine's interface is called `eth0` (and `eth1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// A cable for each interface.
+    Plain,
+    /// Clients and servers each in a VLAN of one wire; a two-arm director's interfaces are both on its end of that wire.
+    Vlan,
+    /// The same with a service tag (802.1ad) around each.
+    VlanInVlan,
+}
+
 /// What to build. Start from [`Plan::new`] and change what differs.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -25,6 +36,9 @@ pub struct Plan {
     pub delivery: Delivery,
     pub servers: usize,
     pub clients: usize,
+    pub wiring: Wiring,
+    /// Of the machines' interfaces; the wires below have room for tags.
+    pub mtu: u32,
     /// Whether the VIPs are put on the director's eth0 (the agent's `vip_owner = "external"`).
     pub vip_on_director: bool,
     /// Whether the director's kernel forwards, either family. Only the rig's own tests want this: with it off, nothing but xlvs can
@@ -42,6 +56,8 @@ impl Plan {
             delivery,
             servers,
             clients: 1,
+            wiring: Wiring::Plain,
+            mtu: 1500,
             vip_on_director: true,
             kernel_forwards: false,
             ready_for_xdp: true,

@@ -14,6 +14,9 @@ use super::wire::numbered_payload;
 use crate::family::Family;
 use crate::namespace::Namespace;
 
+/// No datagram is larger, whatever it is cut into on its way.
+const LARGEST: usize = 65_535;
+
 /// A UDP echo server; gone when dropped.
 pub struct UdpEchoServer {
     _runner: Runner,
@@ -29,7 +32,7 @@ impl UdpEchoServer {
             .with_context(|| format!("{name} cannot listen on UDP {address}"))?;
         let name = name.to_owned();
         runner.spawn(async move {
-            let mut datagram = [0; 2048];
+            let mut datagram = vec![0; LARGEST];
             // A receive error is an ICMP error to an earlier answer: the next datagram is as good as ever.
             loop {
                 let Ok((length, peer)) = socket.recv_from(&mut datagram).await else { continue };
@@ -94,7 +97,7 @@ pub fn udp_flows(
                 if socket.send(&sent).await.is_err() {
                     continue;
                 }
-                let mut answer = [0; 4096];
+                let mut answer = vec![0; LARGEST];
                 let Ok(Ok(length)) = timeout(limit, socket.recv(&mut answer)).await else { continue };
                 report.answered += 1;
                 let Some((server, echoed)) = split(&answer[..length]) else {

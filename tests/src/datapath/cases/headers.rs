@@ -22,29 +22,6 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(name, one_server()).front(&frame, verdict, Passed).counting(&[("stored", 0)])
     };
     vec![
-        Case::new("one VLAN tag is looked through, and kept", one_server())
-            .front(
-                &tagged(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80))),
-                "forwarded_nat",
-                Through(tagged(Side::Back.mac(), mac_of(RS1), Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63))),
-            )
-            .back(
-                &tagged(mac_of(RS1), Side::Back.mac(), Ipv4::new(RS1, CLIENT, syn_ack(8080))),
-                "forwarded_nat_reply",
-                Through(tagged(
-                    Side::Front.mac(),
-                    mac_of(CLIENT),
-                    Ipv4::new(VIP, CLIENT, syn_ack(80)).ttl(63),
-                )),
-            ),
-        passed(
-            "two VLAN tags are the kernel's",
-            Frame::new(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80)))
-                .vlan(1)
-                .vlan(2)
-                .bytes(),
-            "passed_not_ip",
-        ),
         Case::new("IP options are looked through, and kept", one_server())
             .front(
                 &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).options([1, 1, 1, 0])),
@@ -64,7 +41,9 @@ pub(super) fn cases() -> Vec<Case> {
                 Through(at_client(Ipv4::new(VIP, CLIENT, syn_ack(80)).options(options()).ttl(63))),
             ),
         Case::new("options, a tag and UDP together", {
-            World::of(Service::tcp("dns", VIP, 53).udp(), [Server::at("rs1", RS1, 5353)])
+            World::of(Service::tcp("dns", VIP, 53).udp(), [Server::at("rs1", RS1, 5353).in_vlan(vlan(5))])
+                .with_vlans(Side::Front, &[vlan(5)])
+                .with_vlans(Side::Back, &[vlan(5)])
         })
         .front(
             &tagged(
@@ -113,11 +92,6 @@ pub(super) fn cases() -> Vec<Case> {
                 Ipv4 { traffic_class: 0xb9, ..Ipv4::new(CLIENT, RS1, syn(8080)).ttl(63) },
             )),
         ),
-        Case::new("a first fragment to a VIP is dropped by name", one_server()).front(
-            &client_frame(Ipv4::new(CLIENT, VIP, data(80)).fragment(0, true)),
-            "dropped_fragment",
-            Dropped,
-        ),
         Case::new("a later fragment to a VIP is dropped by name", one_server()).front(
             &client_frame(Ipv4::new(CLIENT, VIP, data(80)).fragment(3, false)),
             "dropped_fragment",
@@ -130,8 +104,23 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         passed(
             "a protocol nobody knows is the kernel's",
-            from_client(VIP, Transport::Raw { protocol: 132, bytes: vec![0; 40] }),
+            from_client(VIP, Transport::Raw { protocol: 254, bytes: vec![0; 40] }),
             "passed_not_balanced",
+        ),
+        passed(
+            "SCTP to a VIP is the kernel's",
+            from_client(VIP, Transport::Raw { protocol: 132, bytes: vec![0; 40] }),
+            "passed_sctp",
+        ),
+        passed(
+            "SCTP to somebody else is none of ours",
+            from_client(DIRECTOR, Transport::Raw { protocol: 132, bytes: vec![0; 40] }),
+            "passed_not_ours",
+        ),
+        Case::new("SCTP over IPv6, too", one_server6()).front(
+            &from_client6(VIP6, Transport::Raw { protocol: 132, bytes: vec![0; 40] }),
+            "passed_sctp",
+            Passed,
         ),
         passed(
             "a TCP header that does not fit the packet is the kernel's to judge",

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::Case;
 use super::people::*;
 use crate::datapath::world::{Server, Service, Side, World};
-use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Mac, Network, Transport};
+use crate::packet::{Frame, Icmp, Mac, Network, Transport};
 
 /// All cases about ICMP. Their names differ from all others.
 #[must_use]
@@ -110,19 +110,6 @@ impl People {
     fn opening(&self) -> (Vec<u8>, Vec<u8>) {
         let at = at_server(self.rs1, ip(self.client, self.rs1, 63, syn(8080)));
         (client_frame(ip(self.client, self.vip, 64, syn(80))), at)
-    }
-}
-
-/// An IP packet of either family.
-fn ip(source: IpAddr, destination: IpAddr, hops: u8, transport: impl Into<Transport>) -> Network {
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            Ipv4::new(source, destination, transport).ttl(hops).into()
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            Ipv6::new(source, destination, transport).hop_limit(hops).into()
-        }
-        _ => unreachable!("both ends are of one family"),
     }
 }
 

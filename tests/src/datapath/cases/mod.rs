@@ -1,16 +1,22 @@
 //! The cases: what comes in and everything that must be true afterwards, as data for both engines.
 
 mod direct;
+mod fragments;
 mod headers;
 mod icmp;
 pub mod ipv6;
+mod limits;
+mod lists;
+mod lost;
 mod martians;
 mod nat;
 pub mod people;
 mod refusals;
 mod replies;
 mod strangers;
+pub mod tagged;
 mod udp;
+mod vlan;
 
 use anyhow::{Context as _, Result};
 
@@ -114,7 +120,7 @@ impl Case {
 /// All cases. Their names differ.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [
+    let mut all = [
         nat::cases(),
         direct::cases(),
         udp::cases(),
@@ -122,18 +128,29 @@ pub fn all() -> Vec<Case> {
         headers::cases(),
         strangers::cases(),
         refusals::cases(),
+        lost::cases(),
         ipv6::cases(),
         icmp::cases(),
+        fragments::cases(),
         martians::cases(),
+        vlan::cases(),
+        lists::cases(),
+        limits::cases(),
     ]
-    .concat()
+    .concat();
+    all.extend(tagged::representatives(&all));
+    all
 }
 
 /// Runs all cases; the error tells every one that failed.
 pub fn run_all(engine: &mut impl Engine) -> Result<()> {
-    let cases = all();
+    run(&all(), engine)
+}
+
+/// The same for these cases.
+pub fn run(cases: &[Case], engine: &mut impl Engine) -> Result<()> {
     let mut failures = Vec::new();
-    for case in &cases {
+    for case in cases {
         failures.extend(case.run(engine)?);
     }
     println!("{} cases, {} frames", cases.len(), cases.iter().map(Case::frames).sum::<usize>());

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use lb_common::wire::{Tag, Tags};
+
 use crate::datapath::world::{Server, Service, Side, World, mac_of};
 use crate::packet::{Frame, Ipv4, Ipv6, Mac, Network, Tcp, TcpFlags, Transport};
 
@@ -28,6 +30,20 @@ pub fn one_server() -> World {
 /// The same over IPv6.
 pub fn one_server6() -> World {
     World::of(Service::tcp("web", VIP6, 80), [Server::at("rs1", RS1_6, 8080)])
+}
+
+/// One customer tag.
+pub fn vlan(id: u16) -> Tags {
+    Tags::of(tag(id, false), Tag::NONE)
+}
+
+/// A service tag, and a customer tag within.
+pub fn vlan_in(outer: u16, inner: u16) -> Tags {
+    Tags::of(tag(outer, true), tag(inner, false))
+}
+
+fn tag(id: u16, service: bool) -> Tag {
+    Tag::new(id, service).unwrap_or_else(|| panic!("{id} is no VLAN"))
 }
 
 /// A frame from the client to the director.
@@ -91,4 +107,17 @@ pub fn answer(from: u16) -> Tcp {
 
 pub fn flagged(from: u16, to: u16, flags: TcpFlags) -> Tcp {
     Tcp { sequence: 1019, acknowledgement: 5020, ..Tcp::new(from, to, flags) }
+}
+
+/// An IP packet of either family.
+pub fn ip(source: IpAddr, destination: IpAddr, hops: u8, transport: impl Into<Transport>) -> Network {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            Ipv4::new(source, destination, transport).ttl(hops).into()
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            Ipv6::new(source, destination, transport).hop_limit(hops).into()
+        }
+        _ => unreachable!("both ends are of one family"),
+    }
 }

@@ -46,13 +46,6 @@ pub(super) fn cases() -> Vec<Case> {
             "replied_reset",
             Back(returned(reset(0)).bytes()),
         ),
-        Case::new("the RST keeps the VLAN tag", dead()).front(
-            &Frame::new(mac_of(CLIENT), Side::Front.mac(), Ipv4::new(CLIENT, VIP, syn(80)))
-                .vlan(0x6007)
-                .bytes(),
-            "replied_reset",
-            Back(returned(reset(1001)).vlan(0x6007).bytes()),
-        ),
         Case::new("the RST to a padded SYN has no padding of ours", dead()).front(
             &Frame::new(
                 mac_of(CLIENT),

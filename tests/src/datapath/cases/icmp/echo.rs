@@ -2,7 +2,7 @@
 
 use super::super::Case;
 use super::super::people::*;
-use super::{People, V4, from_router, ip};
+use super::{People, V4, from_router};
 use crate::datapath::world::{Server, Service, Side, World, mac_of};
 use crate::fixture::Output::{Back, Passed};
 use crate::packet::{Frame, Icmp, Ipv4};
@@ -47,17 +47,19 @@ pub(super) fn cases(people: &People) -> Vec<Case> {
                     .bytes(),
                 ),
             ),
-        people.case("a ping through a VLAN is answered there", people.web()).front(
-            &Frame::new(mac_of(router), Side::Front.mac(), ip(router, vip, 64, people.ping(b"x")))
-                .vlan(9)
-                .bytes(),
-            "replied_echo",
-            Back(
-                Frame::new(Side::Front.mac(), mac_of(router), ip(vip, router, 64, reply(people, b"x")))
+        people
+            .case("a ping through a VLAN is answered there", people.web().with_vlans(Side::Front, &[vlan(9)]))
+            .front(
+                &Frame::new(mac_of(router), Side::Front.mac(), ip(router, vip, 64, people.ping(b"x")))
                     .vlan(9)
                     .bytes(),
+                "replied_echo",
+                Back(
+                    Frame::new(Side::Front.mac(), mac_of(router), ip(vip, router, 64, reply(people, b"x")))
+                        .vlan(9)
+                        .bytes(),
+                ),
             ),
-        ),
         people.case("direct routing answers pings, too", direct).front(
             &asked(64),
             "replied_echo",

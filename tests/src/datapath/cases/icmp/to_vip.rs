@@ -1,8 +1,10 @@
 //! Errors about what a server sent to a client in the VIP's name.
 
+use std::net::Ipv6Addr;
+
 use super::super::Case;
 use super::super::people::*;
-use super::{People, V4, V6, about, cut_off, from_router, ip, quoted};
+use super::{People, V4, V6, about, cut_off, from_router, quoted};
 use crate::datapath::world::{Number, Server, Service, Side, World, mac_of};
 use crate::fixture::Output::{Back, Dropped, Passed, Through};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Tcp, Transport, Udp};
@@ -128,20 +130,11 @@ pub(super) fn cases(people: &People) -> Vec<Case> {
             .front(&from_router(ip(router, vip, 64, error(&sent))), "forwarded_icmp", Back(at_direct(63)))
             .counting(NOTHING_STORED)
             .front(&from_router(ip(router, vip, 1, error(&sent))), "dropped_ttl", Dropped),
-        people
-            .case("through a VLAN, and with its last hop", people.web())
-            .front(
-                &Frame::new(mac_of(client), Side::Front.mac(), ip(client, vip, 64, error(&sent)))
-                    .vlan(9)
-                    .bytes(),
-                "forwarded_icmp",
-                Through(
-                    Frame::new(Side::Back.mac(), mac_of(rs1), ip(client, rs1, 63, error(&held)))
-                        .vlan(9)
-                        .bytes(),
-                ),
-            )
-            .front(&client_frame(ip(client, vip, 1, error(&sent))), "dropped_ttl", Dropped),
+        people.case("its last hop is spent", people.web()).front(
+            &client_frame(ip(client, vip, 1, error(&sent))),
+            "dropped_ttl",
+            Dropped,
+        ),
         people
             .case("without a way to the server the error is dropped by name", {
                 people.web().with(|world| world.named("rs1").next_hop = None)
@@ -232,9 +225,27 @@ pub(super) fn cases_of_ipv4() -> Vec<Case> {
 pub(super) fn cases_of_ipv6() -> Vec<Case> {
     let people = &V6;
     let quote = quoted(people.vip, CLIENT.to_ipv6_mapped().into(), answer(80));
-    vec![people.case("a quoted mapped IPv4 address is no client", people.web()).front(
-        &client_frame(ip(people.client, people.vip, 64, people.unreachable(&quote))),
-        "passed_icmp_unmatched",
-        Passed,
-    )]
+    // A server's large answer in parts, as a router on the way to the client saw it.
+    let part = |from: Ipv6Addr, port, offset| {
+        let bytes = quoted(from.into(), people.client, Udp::new(port, PORT, *b"it is me"))[40..].to_vec();
+        let header = Extension::Fragment { offset, more: true, identification: 7 };
+        Ipv6::new(from, CLIENT6, Transport::Raw { protocol: 17, bytes }).extension(header).bytes()
+    };
+    let too_big = |packet: Vec<u8>| Icmp::new(2, 0, [0, 0, 5, 120], packet).version_6();
+    let to_vip = |icmp: Icmp| client_frame(ip(people.client, people.vip, 64, icmp));
+    vec![
+        people.case("a quoted mapped IPv4 address is no client", people.web()).front(
+            &to_vip(people.unreachable(&quote)),
+            "passed_icmp_unmatched",
+            Passed,
+        ),
+        people
+            .case("the first of several fragments has the ports, a later one has not", people.dns())
+            .front(
+                &to_vip(too_big(part(VIP6, 53, 0))),
+                "forwarded_icmp",
+                Through(at_server(RS1_6, ip(people.client, people.rs1, 63, too_big(part(RS1_6, 5353, 0))))),
+            )
+            .front(&to_vip(too_big(part(VIP6, 53, 3))), "passed_icmp_unmatched", Passed),
+    ]
 }

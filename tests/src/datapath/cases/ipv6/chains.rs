@@ -136,7 +136,13 @@ pub(super) fn cases() -> Vec<Case> {
             to_vip(Transport::Raw { protocol: 6, bytes: vec![0x9c; 19] }, &[options()]),
             "passed_malformed",
         ),
-        fragment("IPv6: a first fragment to a VIP is dropped by name", &[Extension::fragment(0, true)]),
+        fragment(
+            "IPv6: a first fragment that ends before its headers do is dropped by name",
+            &[
+                Extension::fragment(0, true),
+                Extension::Raw { protocol: 60, bytes: vec![99, 1, 4, 0, 0, 0, 0] },
+            ],
+        ),
         fragment("IPv6: a later fragment to a VIP is dropped by name", &[Extension::fragment(3, false)]),
         fragment(
             "a fragment behind other headers is dropped by name",

@@ -47,11 +47,6 @@ pub(super) fn cases() -> Vec<Case> {
             "replied_reset",
             Back(reset(1002).bytes()),
         ),
-        Case::new("IPv6: the RST keeps the VLAN tag", dead()).front(
-            &Frame::new(mac_of(CLIENT6), Side::Front.mac(), to_vip(syn(80))).vlan(0x6007).bytes(),
-            "replied_reset",
-            Back(reset(1001).vlan(0x6007).bytes()),
-        ),
         Case::new("IPv6: a SYN with its last hop is answered: it was meant for the VIP", dead()).front(
             &client_frame(to_vip(syn(80)).hop_limit(1)),
             "replied_reset",

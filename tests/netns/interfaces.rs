@@ -1,0 +1,94 @@
+//! What a director may be attached to: VLANs of one wire, jumbo frames.
+//!
+//! The VLAN tests need 802.1Q devices, which not every kernel has; `cargo xtask guest netns -- interfaces --include-ignored` runs them
+//! on one that does.
+
+use std::time::Duration;
+
+use xlvs_tests::family::Family;
+use xlvs_tests::topology::{Delivery, Layout, Plan, Wiring};
+use xlvs_tests::traffic::Download;
+
+use crate::run::Run;
+use crate::site::{Site, server};
+use crate::smoke::{tcp, udp};
+
+const NAT: [&str; 2] = ["forwarded_nat", "forwarded_nat_reply"];
+
+fn wired(wiring: Wiring, family: Family) -> Site {
+    let plan = Plan { wiring, ..Plan::new(Layout::TwoArm, Delivery::Nat, 2) };
+    Site { family, ..Site::of_plan(&plan, "") }
+}
+
+#[test]
+#[ignore = "needs 802.1Q devices"]
+fn tcp_from_vlan_to_vlan_of_one_wire() {
+    for family in Family::BOTH {
+        tcp(&wired(Wiring::Vlan, family), &NAT);
+    }
+}
+
+#[test]
+#[ignore = "needs 802.1Q devices"]
+fn udp_from_vlan_to_vlan_of_one_wire() {
+    udp(&wired(Wiring::Vlan, Family::V4));
+}
+
+#[test]
+#[ignore = "needs 802.1Q devices"]
+fn tcp_behind_two_tags() {
+    for family in Family::BOTH {
+        tcp(&wired(Wiring::VlanInVlan, family), &NAT);
+    }
+}
+
+/// The control: a VLAN that is not named is the kernel's, which does not forward.
+#[test]
+#[ignore = "needs 802.1Q devices"]
+fn a_vlan_that_is_not_named_is_passed() {
+    let site = wired(Wiring::Vlan, Family::V4);
+    let _servers = site.serve_all();
+    site.configure(site.web_of(&[0]));
+    let mut up = site.installation.up_command().unwrap();
+    up.args(["--iface", "eth1", "--detach"]);
+    xlvs_tests::tools::output(&mut up).unwrap();
+    let download = Download::start(site.client(), site.target(), 1000, 0).unwrap();
+    assert!(download.finish(Duration::from_secs(2)).is_err());
+    let status = site.installation.status().unwrap();
+    println!("{}", status["verdicts"]);
+    assert!(status["verdicts"]["passed_vlan"].as_u64() > Some(0), "{status}");
+    assert_eq!(status["verdicts"]["forwarded_nat"], 0, "{status}");
+    assert_eq!(status["interfaces"][0]["device"], "wire", "{status}");
+}
+
+/// Frames of 9,000 bytes, which do not fit one page with what veth adds.
+fn jumbo(layout: Layout, family: Family) {
+    const BYTES: u64 = 20_000_000;
+    let plan = Plan { mtu: 9000, ..Plan::new(layout, Delivery::Nat, 1) };
+    let site = Site { family, ..Site::of_plan(&plan, "") };
+    let _server = site.serve(0);
+    site.configure(site.web_of(&[0]));
+    let run = Run::start(&site);
+    let download = Download::start(site.client(), site.target(), BYTES, 0).unwrap();
+    println!("{}", download.finish(Duration::from_secs(30)).unwrap());
+    let status = run.status();
+    let rs1 = server(&status, "rs1");
+    let (packets, bytes) = (rs1["reply_packets"].as_u64().unwrap(), rs1["reply_bytes"].as_u64().unwrap());
+    println!("{packets} packets of {} bytes", bytes / packets);
+    assert!(bytes > BYTES && bytes / packets > 6000, "{rs1}");
+    for machine in [site.client(), &site.servers()[0].namespace] {
+        assert_eq!(machine.counter("Tcp", "InCsumErrors").unwrap(), 0, "{}", machine.name());
+    }
+}
+
+#[test]
+fn jumbo_frames_through_two_interfaces() {
+    for family in Family::BOTH {
+        jumbo(Layout::TwoArm, family);
+    }
+}
+
+#[test]
+fn jumbo_frames_through_one_interface() {
+    jumbo(Layout::OneArm, Family::V4);
+}
