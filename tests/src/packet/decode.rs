@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         let wrong = |covered: &[u8]| internet_checksum(&[covered, segment]) != 0;
         let read = match protocol {
             6 => self.tcp(pseudo.is_some_and(|pseudo| wrong(&pseudo))),
-            17 => self.udp(version_6, pseudo.is_some_and(|pseudo| wrong(&pseudo))),
+            17 => self.udp(version_6, pseudo.is_some(), pseudo.is_some_and(|pseudo| wrong(&pseudo))),
             1 => self.icmp(pseudo.is_some_and(|_| wrong(&[]))),
             58 => self.icmp(pseudo.is_some_and(|pseudo| wrong(&pseudo))),
             _ => self.payload(),
@@ -171,12 +171,14 @@ impl<'a> Reader<'a> {
         self.payload()
     }
 
-    fn udp(&mut self, version_6: bool, wrong: bool) -> Step {
+    /// Not `whole`: the first part of a datagram, whose length tells of the others too.
+    fn udp(&mut self, version_6: bool, whole: bool, wrong: bool) -> Step {
         self.layer = "udp";
         let follow = self.rest.len();
         self.ports()?;
         let length = self.take_u16()?;
-        let lies = (usize::from(length) != follow).then(|| format!("{follow} bytes follow"));
+        let fits = if whole { usize::from(length) == follow } else { usize::from(length) >= follow };
+        let lies = (!fits).then(|| format!("{follow} bytes follow"));
         self.judged("length", format!("{length}"), lies);
         let absent = self.rest.first_chunk() == Some(&[0, 0]) && !version_6;
         self.checksum(wrong && !absent)?;
