@@ -367,13 +367,15 @@ impl HashMaps {
             Ok(entries.into_values().flatten().collect())
         }
         let one = |value: u32| vec![u64::from(value)];
+        let lists =
+            self.lists.iter().map(|entry| entry.map(|(key, rule)| ((key.prefix_len(), key.data()), rule)));
         let ids = |sharers: Sharers| sharers.ids.map(u64::from).to_vec();
         Ok(BTreeMap::from([
             ("LISTENERS", sorted(self.listeners.iter(), one)?),
             ("BACKENDS", sorted(self.backends.iter(), ids)?),
             ("LOCALS", sorted(self.locals.iter(), one)?),
             ("VLANS", sorted(self.vlans.iter(), one)?),
-            ("LISTS", sorted(self.lists.iter(), one)?),
+            ("LISTS", sorted(lists, one)?),
         ]))
     }
 }
