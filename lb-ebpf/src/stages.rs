@@ -80,20 +80,22 @@ pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// What came to a VIP and belongs to no connection that is stored.
 #[inline(always)]
 pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame, tables) {
+    let parsed = parse::network_apart(frame, tables);
+    // Where it lies: a copy would not fit the stack.
+    let packet = match &parsed {
         Ok(packet) => packet,
-        Err(outcome) => return outcome,
+        Err(outcome) => return *outcome,
     };
-    let given = arrival::admit(frame, &packet, tables);
+    let given = arrival::admit(frame, packet, tables);
     if given == Given::RESET {
-        return reset::answer(frame, &packet, tables);
+        return reset::answer(frame, packet, tables);
     }
     match given.server() {
-        Ok(id) => inbound::forward_to(frame, &packet, tables, id),
+        Ok(id) => inbound::forward_to(frame, packet, tables, id),
         Err(outcome) if outcome == Verdict::PassedNotBalanced.into() => Outcome::TO_ICMP,
         Err(outcome) if outcome == Verdict::DroppedFragment.into() => Outcome::TO_FRAGMENT,
         // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
-        Err(outcome) if outcome == Verdict::PassedNotOurs.into() => not_to_a_vip(&packet, tables),
+        Err(outcome) if outcome == Verdict::PassedNotOurs.into() => not_to_a_vip(packet, tables),
         Err(outcome) => outcome,
     }
 }
@@ -102,7 +104,6 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 #[inline(always)]
 pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     let parsed = parse::network_apart(frame, tables);
-    // Where it lies: a copy would not fit the stack.
     let packet = match &parsed {
         Ok(packet) => packet,
         Err(outcome) => return *outcome,
@@ -122,14 +123,15 @@ pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 /// Parts of datagrams, to a VIP or from a NAT server.
 #[inline(always)]
 pub fn fragment<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let mut packet = match parse::network(frame, tables) {
+    let mut parsed = parse::network_apart(frame, tables);
+    let packet = match &mut parsed {
         Ok(packet) => packet,
-        Err(outcome) => return outcome,
+        Err(outcome) => return *outcome,
     };
     if arrival::is_vip(tables, packet.destination) {
-        fragments::to_vip(frame, &mut packet, tables)
+        fragments::to_vip(frame, packet, tables)
     } else if may_be(tables, packet.source, Role::NatServer) {
-        fragments::from_server(frame, &mut packet, tables)
+        fragments::from_server(frame, packet, tables)
     } else {
         Verdict::PassedNotOurs.into()
     }
