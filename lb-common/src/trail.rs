@@ -1,5 +1,4 @@
-//! What one run of the explaining copy of the program notes instead of counting: its own memory, which no other loading
-//! shares.
+//! What one run of a copy of the program notes about a frame: its own memory, which no other loading shares.
 
 use crate::{
     slot::ServerId,
@@ -8,7 +7,7 @@ use crate::{
     word::Word,
 };
 
-/// The map value: written by the explaining program, cleared and read by the agent, one run at a time.
+/// The map value, one for each CPU.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Trail {
@@ -28,6 +27,24 @@ impl Trail {
         Self { ending: Word::new(0), events: Word::new(0), server: Word::new(0), service: Word::new(0) }
     }
 
+    /// Its size.
+    pub const WORDS: usize = 4;
+
+    /// As it travels.
+    #[must_use]
+    #[inline(always)]
+    pub fn words(&self) -> [u64; Self::WORDS] {
+        [self.ending.load(), self.events.load(), self.server.load(), self.service.load()]
+    }
+
+    /// What [`words`](Self::words) gave.
+    #[must_use]
+    pub const fn of([ending, events, server, service]: [u64; Self::WORDS]) -> Self {
+        let [ending, events] = [Word::new(ending), Word::new(events)];
+        Self { ending, events, server: Word::new(server), service: Word::new(service) }
+    }
+
+    #[inline(always)]
     pub fn clear(&self) {
         for word in [&self.ending, &self.events, &self.server, &self.service] {
             word.store(0);
@@ -58,6 +75,13 @@ impl Trail {
         }
     }
 
+    /// The number of the verdict; 63 if there is none yet.
+    #[must_use]
+    #[inline(always)]
+    pub fn verdict_number(&self) -> u64 {
+        (self.ending.load().wrapping_sub(1) & 0xff).min(63)
+    }
+
     /// `None`: the run came to no end.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
@@ -78,11 +102,13 @@ impl Trail {
     }
 
     #[must_use]
+    #[inline(always)]
     pub fn server(&self) -> Option<ServerId> {
         ServerId::new(self.server.load() as u16)
     }
 
     #[must_use]
+    #[inline(always)]
     pub fn service(&self) -> Option<u32> {
         (self.service.load() as u32).checked_sub(1)
     }
@@ -121,6 +147,8 @@ mod tests {
         trail.note_service(0);
         trail.note_service(3);
         assert_eq!((trail.server().map(ServerId::get), trail.service()), (Some(7), Some(0)));
+        let copy = Trail::of(trail.words());
+        assert_eq!((copy.server(), copy.service()), (trail.server(), trail.service()));
         trail.clear();
         assert_eq!((trail.verdict(), trail.events().count(), trail.server()), (None, 0, None));
     }

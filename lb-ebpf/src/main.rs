@@ -6,8 +6,9 @@
 #![expect(unsafe_code, reason = "program entry, licence and panic handler of a BPF object")]
 #![expect(clippy::needless_pass_by_value, reason = "the entry's signature is aya's")]
 
-mod explaining;
+mod capturing;
 mod maps;
+mod purpose;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::warn;
@@ -17,6 +18,7 @@ use lb_common::{
 };
 use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tags};
 use maps::{DEVICES, KernelTables, jump};
+use purpose::is_capturing;
 
 #[xdp(frags)]
 pub fn xlvs(context: XdpContext) -> u32 {
@@ -65,6 +67,9 @@ fn run(
     let outcome = hand_over(context, stage(&frame, &tables));
     let (action, verdict) = execute(tags::finish(outcome, &tables));
     tables.conclude(verdict, length, name);
+    if is_capturing() {
+        capturing::pass_on(context, action);
+    }
     if verdict == Verdict::Aborted as u32 && tables.may_log() {
         complain(context);
     }

@@ -40,7 +40,7 @@ use lb_ebpf::{
     tags::{self, Head},
 };
 
-use crate::explaining::{is_explaining, trail};
+use crate::purpose::{counts, is_explaining};
 
 /// No driver has smaller first buffers of frames that go on in others; no frame of the ordinary MTU is so long.
 const LEAST_FULL_BUFFER: u64 = 1_536;
@@ -149,8 +149,8 @@ impl KernelTables {
     /// Counts the frame's verdict: the only place that does. `stage` came to it, or the entry.
     #[inline(always)]
     pub(crate) fn conclude(&self, verdict: u32, bytes: u64, stage: Option<Stage>) {
-        if is_explaining() {
-            return trail(|trail| trail.end(verdict, stage));
+        if !counts(|trail| trail.end(verdict, stage)) {
+            return;
         }
         if let Some(tally) = VERDICTS.get_ptr_mut(verdict) {
             // SAFETY: this CPU's own entry, and XDP is not preempted by itself.
@@ -199,9 +199,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn service(&self, number: u32) -> Option<&Service> {
-        if is_explaining() {
-            trail(|trail| trail.note_service(number));
-        }
+        counts(|trail| trail.note_service(number));
         SERVICES.get(number)
     }
 
@@ -366,8 +364,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count(&self, event: Event) {
-        if is_explaining() {
-            return trail(|trail| trail.note_event(event));
+        if !counts(|trail| trail.note_event(event)) {
+            return;
         }
         if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: this CPU's own entry.
@@ -377,8 +375,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_refusal(&self, service: u32, why: Refusal) {
-        if is_explaining() {
-            return trail(|trail| trail.note_service(service));
+        if !counts(|trail| trail.note_service(service)) {
+            return;
         }
         if let Some(refusals) = REFUSALS.get_ptr_mut(service) {
             // SAFETY: this CPU's own entry.
@@ -388,8 +386,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_connection(&self, server: ServerId) {
-        if is_explaining() {
-            return trail(|trail| trail.note_server(server));
+        if !counts(|trail| trail.note_server(server)) {
+            return;
         }
         if let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) {
             // SAFETY: this CPU's own entry.
@@ -399,8 +397,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16) {
-        if is_explaining() {
-            return trail(|trail| trail.note_server(server));
+        if !counts(|trail| trail.note_server(server)) {
+            return;
         }
         let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) else { return };
         // SAFETY: this CPU's own entry.
@@ -420,9 +418,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn fell_short(&self, server: ServerId) {
-        if is_explaining() {
-            trail(|trail| trail.note_server(server));
-        }
+        counts(|trail| trail.note_server(server));
     }
 
     #[inline(always)]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
+use lb_common::purpose::Purpose;
 use xlvs_tests::datapath::Engine as _;
-use xlvs_tests::datapath::program::{Program, Purpose};
+use xlvs_tests::datapath::program::Program;
 use xlvs_tests::datapath::script::{Act, busy_world_of_both_families, crowd, random_of_both_families};
 use xlvs_tests::datapath::world::{Limits, Side, World};
 use xlvs_tests::random::fresh_seed;

@@ -8,6 +8,12 @@ use crate::{net::Addr, word::Word};
 pub struct SharedAddr([Word; 2]);
 
 impl SharedAddr {
+    /// Nobody's (`::`).
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([const { Word::new(0) }; 2])
+    }
+
     #[must_use]
     #[inline(always)]
     pub fn load(&self) -> Addr {

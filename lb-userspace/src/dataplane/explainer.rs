@@ -1,17 +1,18 @@
 //! The second loading of the object, which answers what the first would do and leaves nothing behind.
 //!
-//! It stands over the same pinned maps, with the constant `EXPLAINING` set, which takes every write to them out of the
-//! program (`lb-ebpf`, `explaining`). It is attached nowhere: frames reach it by `BPF_PROG_TEST_RUN` alone.
+//! It stands over the same pinned maps, with the constant of [`Purpose::Explain`], which takes every write to them
+//! out of the program (`lb-ebpf`, `purpose`). It is attached nowhere: frames reach it by `BPF_PROG_TEST_RUN` alone.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::Ebpf;
 use aya::programs::{TestRun as _, TestRunOptions};
+use lb_common::purpose::Purpose;
 use lb_common::slot::ServerId;
-use lb_common::stage::Stage;
+use lb_common::stage::{ENTRY, Stage};
 use lb_common::trail::Trail;
 use lb_common::verdict::{Event, Verdict};
 
-use super::attach::{Purpose, open, xdp};
+use super::attach::{open, xdp};
 use super::{MapSizes, Mapped, Object, Pins, maps};
 
 /// Frames that can be explained, bytes: from an Ethernet header to what a driver hands over in one piece (a page less
@@ -69,8 +70,7 @@ impl Explainer {
             FRAME_LENGTHS.start(),
             FRAME_LENGTHS.end()
         );
-        let trail = self.trail.only();
-        trail.clear();
+        self.trail.all().iter().for_each(Trail::clear);
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, ingress, 0, 0];
         let context: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
@@ -81,11 +81,15 @@ impl Explainer {
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        let result =
-            xdp(&mut self.ebpf)?.test_run(options).context("running the explaining copy of the program")?;
+        let result = xdp(&mut self.ebpf, ENTRY)?
+            .test_run(options)
+            .context("running the explaining copy of the program")?;
         output.truncate(result.data_size_out as usize);
+        // It ran on one of the CPUs.
+        let ran = self.trail.all().iter().find_map(|trail| Some((trail, trail.verdict()?)));
+        let (trail, verdict) = ran.ok_or_else(|| anyhow!("the explaining copy came to no verdict"))?;
         Ok(Course {
-            verdict: trail.verdict().ok_or_else(|| anyhow!("the explaining copy came to no verdict"))?,
+            verdict,
             stage: trail.stage(),
             events: trail.events().collect(),
             server: trail.server(),

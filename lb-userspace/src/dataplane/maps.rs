@@ -238,7 +238,7 @@ pub fn pinned_vips(dir: &std::path::Path) -> BTreeSet<IpAddr> {
     used.map(|service| service.vip.load().into()).collect()
 }
 
-fn cpus() -> Result<usize> {
+pub(super) fn cpus() -> Result<usize> {
     aya::util::nr_cpus().map_err(|(_, error)| error).context("counting CPUs")
 }
 

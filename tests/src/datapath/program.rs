@@ -19,6 +19,7 @@ use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, Refusals, Rule, S
 use lb_common::fragments;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
+use lb_common::purpose::Purpose;
 use lb_common::stage::{ENTRY, Stage};
 use lb_common::verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict};
 use lb_common::wire::Wire;
@@ -79,14 +80,6 @@ pub fn object() -> Result<Vec<u8>> {
     fs::read(&path).with_context(|| format!("cannot read {OBJECT_VARIABLE}={}", path.display()))
 }
 
-/// What a loading of the object is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose {
-    Serve,
-    /// To say what would happen to a frame, and change nothing.
-    Explain,
-}
-
 /// The object, its maps made and its programs not yet loaded. Maps whose size the agent sets are small.
 pub fn open() -> Result<Ebpf> {
     open_to(Purpose::Serve)
@@ -106,9 +99,13 @@ fn open_to(purpose: Purpose) -> Result<Ebpf> {
         ("LISTENERS", SERVICES * 2),
         ("TABLES", TABLE_WORDS),
     ];
-    let explaining = u8::from(purpose == Purpose::Explain);
+    let constant = purpose as u8;
     let mut loader = EbpfLoader::new();
-    loader.override_global("EXPLAINING", &explaining, true);
+    loader.override_global(Purpose::CONSTANT, &constant, true);
+    if purpose != Purpose::Serve {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error).context("cannot count CPUs")?;
+        loader.map_max_entries("TRAIL", cpus as u32);
+    }
     for (map, entries) in sizes {
         loader.map_max_entries(map, entries);
     }
