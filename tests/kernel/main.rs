@@ -2,6 +2,7 @@
 
 mod abi;
 mod budget;
+mod capturing;
 mod cases;
 mod differential;
 mod explaining;

@@ -11,15 +11,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use lb_common::capture::Filter;
 use lb_common::clock::TICK_NS;
 use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, Refusals, Rule, Sharers, Tally};
 use lb_common::fragments;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
-use lb_common::purpose::Purpose;
+use lb_common::purpose::{ENTRY_INDEX, Purpose, SEEN, SEEN_INDEX, WATCH};
 use lb_common::stage::{ENTRY, Stage};
 use lb_common::verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict};
 use lb_common::wire::Wire;
@@ -46,6 +47,7 @@ pub struct Program {
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     refusals: PerCpuArray<MapData, Refusals>,
+    purpose: Purpose,
     /// What the counters showed after the last run.
     seen: Seen,
     names: Vec<String>,
@@ -106,6 +108,9 @@ fn open_to(purpose: Purpose) -> Result<Ebpf> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| error).context("cannot count CPUs")?;
         loader.map_max_entries("TRAIL", cpus as u32);
     }
+    if purpose == Purpose::Capture {
+        loader.map_max_entries("RING", 1 << 20);
+    }
     for (map, entries) in sizes {
         loader.map_max_entries(map, entries);
     }
@@ -123,14 +128,25 @@ pub fn load(ebpf: &mut Ebpf) -> Result<()> {
     xdp(ebpf, ENTRY)?.load().with_context(|| format!("the kernel refuses {ENTRY}"))?;
     for stage in Stage::ALL {
         let name = stage.program();
-        let program = xdp(ebpf, name)?;
-        program.load().with_context(|| format!("the kernel refuses {name}"))?;
-        let program = program.fd()?.try_clone()?;
-        let mut stages =
-            ProgramArray::try_from(ebpf.map_mut("STAGES").context("the object has no map STAGES")?)?;
-        stages.set(*stage as u32, &program, 0).with_context(|| format!("cannot enter {name}"))?;
+        xdp(ebpf, name)?.load().with_context(|| format!("the kernel refuses {name}"))?;
+        enter(ebpf, name, *stage as u32)?;
     }
     Ok(())
+}
+
+/// Likewise the programs around the others, for a copy that captures.
+fn surround(ebpf: &mut Ebpf) -> Result<()> {
+    for name in [WATCH, SEEN] {
+        xdp(ebpf, name)?.load().with_context(|| format!("the kernel refuses {name}"))?;
+    }
+    enter(ebpf, ENTRY, ENTRY_INDEX)?;
+    enter(ebpf, SEEN, SEEN_INDEX)
+}
+
+fn enter(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<()> {
+    let program = xdp(ebpf, name)?.fd()?.try_clone()?;
+    let mut stages = ProgramArray::try_from(ebpf.map_mut("STAGES").context("the object has no map STAGES")?)?;
+    stages.set(index, &program, 0).with_context(|| format!("cannot enter {name}"))
 }
 
 impl Program {
@@ -139,7 +155,7 @@ impl Program {
         Self::load_to(Purpose::Serve)
     }
 
-    /// The same, for either purpose.
+    /// The same, for any purpose.
     pub fn load_to(purpose: Purpose) -> Result<Self> {
         let namespace = Namespace::create(Group::next(), "program")?;
         namespace.speak_ipv6()?;
@@ -162,6 +178,9 @@ impl Program {
 
         let mut ebpf = open_to(purpose)?;
         load(&mut ebpf)?;
+        if purpose == Purpose::Capture {
+            surround(&mut ebpf)?;
+        }
         let mut devices: DevMap<_> = take(&mut ebpf, "DEVICES")?;
         for index in indices {
             devices.set(PortNumber::of_interface(index).index(), index, None, 0)?;
@@ -180,6 +199,7 @@ impl Program {
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
             refusals: take(&mut ebpf, "REFUSALS")?,
+            purpose,
             seen: Seen::default(),
             names: Vec::new(),
             services: Vec::new(),
@@ -245,6 +265,22 @@ impl Program {
         Ok(dump)
     }
 
+    /// What a capturing copy has written since the last call.
+    pub fn captured(&mut self) -> Result<Vec<Vec<u8>>> {
+        let map = self.ebpf.map_mut("RING").context("the object has no map RING")?;
+        let mut ring = RingBuf::try_from(map)?;
+        let mut records = Vec::new();
+        while let Some(record) = ring.next() {
+            records.push(record.to_vec());
+        }
+        Ok(records)
+    }
+
+    /// What a capturing copy goes by.
+    pub fn filter(&mut self) -> Result<Region<Filter>> {
+        array(&mut self.ebpf, "FILTER", 1)
+    }
+
     fn counted(&self) -> Result<Seen> {
         let events = 0..Event::ALL.len() as u32;
         let servers = 1..=self.names.len() as u32;
@@ -281,8 +317,9 @@ impl Program {
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        let result =
-            xdp(&mut self.ebpf, ENTRY)?.test_run(options).context("BPF_PROG_TEST_RUN refuses the frame")?;
+        let result = xdp(&mut self.ebpf, self.purpose.first())?
+            .test_run(options)
+            .context("BPF_PROG_TEST_RUN refuses the frame")?;
         output.truncate(result.data_size_out as usize);
         Ok((result.return_value, output))
     }
