@@ -34,13 +34,12 @@ impl End {
         self.rest.load() & Self::OFF == 0
     }
 
-    /// Whether this is the end. `port`: as it lies on the wire; `None` where a packet has none.
+    /// Whether this is the end. `port`: see [`Filter::ends_at`].
     #[inline(always)]
-    pub fn is(&self, address: &Addr, port: Option<Port>) -> bool {
+    fn is(&self, address: &Addr, port: u64) -> bool {
         let rest = self.rest.load();
-        let port_agrees =
-            rest & Self::PORT == 0 || port.is_some_and(|port| u64::from(port.raw()) == rest & 0xffff);
-        port_agrees && self.address.load() == *address
+        let port_agrees = rest & Self::PORT == 0 || port == rest & 0xffff;
+        port_agrees && self.is_asked_for() && self.address.load() == *address
     }
 }
 
@@ -74,9 +73,10 @@ impl Filter {
         u64::from(self.client.is_asked_for()) * Self::CLIENT | u64::from(self.vip.is_asked_for()) * Self::VIP
     }
 
-    /// Which of them is this.
+    /// Which of them is this. `port`: as it lies on the wire, or [`PORTLESS`]; no `Option`, whose two words the verifier would not
+    /// find both.
     #[inline(always)]
-    pub fn ends_at(&self, address: &Addr, port: Option<Port>) -> u64 {
+    pub fn ends_at(&self, address: &Addr, port: u64) -> u64 {
         u64::from(self.client.is(address, port)) * Self::CLIENT
             | u64::from(self.vip.is(address, port)) * Self::VIP
     }
@@ -94,6 +94,9 @@ impl Filter {
         by_verdict && by_service && ends & wanted == wanted
     }
 }
+
+/// The port of a packet that has none.
+pub const PORTLESS: u64 = u64::MAX;
 
 /// No service's number.
 pub const NOBODYS: u64 = u64::MAX;
@@ -204,7 +207,9 @@ mod tests {
         let (http, other) = (Port::from_host(80), Port::from_host(81));
         filter.client.set(Some((client, None)));
         filter.vip.set(Some((vip, Some(http))));
-        let at = |address: &Addr, port| filter.ends_at(address, port);
+        let at = |address: &Addr, port: Option<Port>| {
+            filter.ends_at(address, port.map_or(PORTLESS, |port| u64::from(port.raw())))
+        };
         assert_eq!((at(&client, Some(http)), at(&client, None)), (Filter::CLIENT, Filter::CLIENT));
         assert_eq!((at(&vip, Some(http)), at(&vip, Some(other)), at(&vip, None)), (Filter::VIP, 0, 0));
         assert!(filter.wants(0, Filter::CLIENT | Filter::VIP, 0));

@@ -1,6 +1,6 @@
 //! Whether a frame has the ends that a capture asks for.
 
-use lb_common::capture::Filter;
+use lb_common::capture::{Filter, PORTLESS};
 
 use crate::{frame::Frame, parse, tables::Tables};
 
@@ -13,8 +13,8 @@ pub fn found<T: Tables>(frame: &Frame<'_>, tables: &T, filter: &Filter) -> u64 {
     }
     let Ok(packet) = parse::network(frame, tables) else { return 0 };
     let (source, destination) = match parse::transport(frame, &packet, tables) {
-        Ok(transport) => (Some(transport.source), Some(transport.destination)),
-        Err(_) => (None, None),
+        Ok(transport) => (u64::from(transport.source.raw()), u64::from(transport.destination.raw())),
+        Err(_) => (PORTLESS, PORTLESS),
     };
     filter.ends_at(&packet.source, source) | filter.ends_at(&packet.destination, destination)
 }
