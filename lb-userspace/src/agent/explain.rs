@@ -105,7 +105,7 @@ impl Agent {
         Some(said)
     }
 
-    fn service_name(&self, number: u32) -> Option<String> {
+    pub(super) fn service_name(&self, number: u32) -> Option<String> {
         let (_, identity) =
             self.installation.ledger.services().find(|(held, _)| u32::from(*held) == number)?;
         self.wanted().into_iter().find(|service| service.identity == *identity).map(|service| service.name)
@@ -120,7 +120,7 @@ fn is_reply(course: &Course) -> bool {
     course.stage == Some(Stage::Reply)
 }
 
-fn stage_name(stage: Option<Stage>) -> &'static str {
+pub(super) fn stage_name(stage: Option<Stage>) -> &'static str {
     match stage {
         None => "entry",
         Some(Stage::Reply) => "reply",

@@ -1,7 +1,8 @@
 //! What the command line offers. The doc comments are its help text: a line a verb, then the details.
 
 use super::verb_args::{
-    Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord, Stats, Status, Up, Weight,
+    Capture, Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord, Stats, Status, Up,
+    Weight,
 };
 use crate::output::Format;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -130,6 +131,12 @@ pub enum Verb {
     /// same tables. The packet is named by its ends (a SYN, or a datagram), or is a frame of a capture file.
     Explain(Explain),
 
+    /// Capture frames as they came and as they left, with what was decided about them
+    ///
+    /// While it runs, a capturing copy of the program forwards in the serving one's place; afterwards nothing is left of it. Ends
+    /// by --count, --for or Ctrl-C. The file is for tcpdump, tshark and wireshark; the decision is each frame's comment.
+    Capture(Capture),
+
     /// Give a server no new connections
     ///
     /// Its connections stay until they end. Outlives reloads and restarts; 'xlvs enable' undoes it.
@@ -169,6 +176,7 @@ impl Verb {
             | Self::Connections(Connections { output, .. })
             | Self::Stats(Stats { output, .. })
             | Self::Explain(Explain { output, .. })
+            | Self::Capture(Capture { output, .. })
             | Self::Drain(OrderFor { output, .. })
             | Self::Enable(OrderFor { output, .. })
             | Self::Disable(OrderFor { output, .. })

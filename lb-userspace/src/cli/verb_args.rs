@@ -1,8 +1,8 @@
 //! The arguments of each verb. The doc comments are their help text.
 
-use super::values::{Patience, ServiceChoice, endpoint, frame_number};
+use super::values::{Patience, ServiceChoice, end, endpoint, frame_number};
 use crate::api::{Hex, Protocol};
-use crate::control::WeightOrder;
+use crate::control::{EndQuery, WeightOrder};
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 use std::net::{IpAddr, SocketAddr};
@@ -148,6 +148,42 @@ pub struct Explain {
     pub iface: Option<String>,
 
     /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `xlvs capture`.
+#[derive(Debug, Args)]
+pub struct Capture {
+    /// Only frames of this service
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
+
+    /// Only frames from or to this client
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = end)]
+    pub client: Option<EndQuery>,
+
+    /// Only frames from or to this VIP
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = end)]
+    pub vip: Option<EndQuery>,
+
+    /// Only frames with this verdict, such as dropped_no_server
+    #[arg(long, value_name = "VERDICT")]
+    pub verdict: Option<String>,
+
+    /// End after so many frames
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+
+    /// End after so long
+    #[arg(long = "for", value_name = "DURATION")]
+    pub time: Option<Patience>,
+
+    /// Write a pcapng file instead of lines
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+
+    /// Form of what is printed: with json, an object a line.
     #[command(flatten)]
     pub output: Output,
 }

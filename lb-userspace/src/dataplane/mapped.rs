@@ -7,6 +7,7 @@
 use std::os::fd::AsRawFd;
 use std::{io, marker::PhantomData};
 
+use lb_common::capture::Filter;
 use lb_common::clock::Clock;
 use lb_common::entry::{About, Caller, Interface, Path, Server, Service, ServiceLimits, Settings};
 use lb_common::flow_table::BUCKET_SLOTS;
@@ -44,6 +45,8 @@ unsafe impl Shared for Server {}
 unsafe impl Shared for Interface {}
 // SAFETY: as above.
 unsafe impl Shared for Trail {}
+// SAFETY: as above.
+unsafe impl Shared for Filter {}
 
 /// The entries of a mapped array. Stays valid as long as this lives, whatever becomes of the map's other holders.
 #[derive(Debug)]

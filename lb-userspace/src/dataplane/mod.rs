@@ -12,6 +12,7 @@
 //! and sizes of our object. The program behind a link changes atomically; maps are never replaced under a program.
 
 mod attach;
+mod capturer;
 mod driver_counters;
 mod ethtool;
 mod explainer;
@@ -22,6 +23,7 @@ mod pins;
 mod stages;
 
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
+pub use capturer::{Capturer, Wanted, monotonic_ns};
 pub use driver_counters::driver_losses;
 pub use ethtool::offloads;
 pub use explainer::{Course, Explainer, FRAME_LENGTHS};

@@ -288,6 +288,37 @@ pub(crate) fn explain() -> ExplainReport {
     }
 }
 
+/// Two frames, of which the second is not sent.
+pub(crate) fn capture() -> CaptureReport {
+    let bytes = |text: &str, bytes: &[u8]| CapturedBytes {
+        text: text.to_owned(),
+        length: bytes.len() as u64,
+        bytes: Hex(bytes.to_vec()),
+    };
+    let frame = CapturedFrame {
+        schema: Schema,
+        at: "2026-09-21T14:13:20.123456789Z".parse().expect("a time"),
+        interface: Some("eth0".to_owned()),
+        verdict: "forwarded_nat".to_owned(),
+        stage: "arrival".to_owned(),
+        events: vec!["stored".to_owned()],
+        service: Some("web".to_owned()),
+        server: Some("rs1".to_owned()),
+        before: bytes("10.77.1.7:40001 > 10.77.1.100:80", &[1; 60]),
+        after: Some(bytes("10.77.1.7:40001 > 10.77.2.21:80", &[2; 60])),
+    };
+    let dropped = CapturedFrame {
+        verdict: "dropped_ttl".to_owned(),
+        stage: "entry".to_owned(),
+        events: Vec::new(),
+        service: None,
+        server: None,
+        after: None,
+        ..frame.clone()
+    };
+    CaptureReport { schema: Schema, capture: 1, frames: vec![frame, dropped], lost: 0 }
+}
+
 pub(crate) fn changes() -> Vec<Change> {
     vec![
         Change {
