@@ -3,6 +3,7 @@
 use crate::api::Protocol as Word;
 use crate::control::PacketQuery;
 use lb_common::net::Protocol;
+use lb_common::wire::Tags;
 use std::net::IpAddr;
 
 mod reading;
@@ -59,6 +60,16 @@ pub fn of_query(query: &PacketQuery, flags: u8) -> Result<Vec<u8>, String> {
     Ok([&[0; 6], &NOBODYS_MAC[..], &ethertype, &header, &segment].concat())
 }
 
+/// The frame with these VLAN tags.
+#[must_use]
+pub fn dressed(frame: &[u8], tags: Tags) -> Vec<u8> {
+    const MACS: usize = 12;
+    let (macs, rest) = frame.split_at(MACS);
+    let worn = [tags.outer(), tags.inner()].into_iter().filter(|tag| !tag.is_none());
+    let worn = worn.flat_map(|tag| [tag.ethertype().to_ne_bytes(), tag.id().to_be_bytes()].concat());
+    [macs, &worn.collect::<Vec<u8>>(), rest].concat()
+}
+
 /// RFC 1071; each part but the last has an even length.
 fn checksum(parts: &[&[u8]]) -> [u8; 2] {
     let pairs = parts.iter().flat_map(|part| part.chunks(2));
@@ -98,6 +109,16 @@ mod tests {
             assert!(told(&frame).ends_with(words), "{}", told(&frame));
         }
         assert!(of_query(&query(Word::Tcp, "192.0.2.7:1", "[2001:db8::1]:2"), SYN).is_err());
+    }
+
+    #[test]
+    fn tags_stand_between_the_addresses_and_what_they_announce() {
+        use lb_common::wire::Tag;
+        let frame = of_query(&query(Word::Udp, "192.0.2.7:1", "10.77.1.100:53"), SYN).expect("a frame");
+        assert_eq!(dressed(&frame, Tags::NONE), frame);
+        let tags = Tags::of(Tag::new(7, true).expect("a VLAN"), Tag::new(100, false).expect("a VLAN"));
+        let said = told(&dressed(&frame, tags));
+        assert!(said.contains("vlan 7, vlan 100, udp 192.0.2.7:1 > 10.77.1.100:53, 50 bytes"), "{said}");
     }
 
     /// Summed once more with the checksum in it, every part gives all ones.

@@ -10,6 +10,7 @@
 
 mod admission;
 mod callers;
+mod capturing;
 mod controls;
 mod crowd;
 mod dead_server;

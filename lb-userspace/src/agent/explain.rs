@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 
 use lb_common::entry::{Rule, ServerState};
-use lb_common::net::Protocol;
+use lb_common::net::{PortNumber, Protocol};
 use lb_common::slot::ServerId;
 use lb_common::stage::Stage;
 use lb_common::verdict::{Action, Verdict};
+use lb_common::wire::Wire;
 
 use super::actor::{Agent, refused};
 use crate::api::{self, Decision, ExplainReport, ExplainedFrame, Failure, FailureKind, Hex, Schema};
@@ -19,8 +20,12 @@ impl Agent {
     /// # Errors
     /// For a packet that cannot be, or if the kernel did not take the copy.
     pub(super) fn explain(&mut self, query: &PacketQuery) -> Result<ExplainReport, Failure> {
-        let frame =
-            |flags| packet::of_query(query, flags).map_err(|what| Failure::new(FailureKind::Usage, what));
+        let (_, way_in) = self.ingress(query.interface.as_deref())?;
+        let frame = |flags| {
+            let frame =
+                packet::of_query(query, flags).map_err(|what| Failure::new(FailureKind::Usage, what))?;
+            Ok::<_, Failure>(packet::dressed(&frame, way_in.tags))
+        };
         let report = self.course_of(frame(packet::SYN)?, query.interface.as_deref())?;
         // What a server sends amid a client's connection is no bare SYN, which would be a connection of its own.
         if report.stage == stage_name(Some(Stage::Reply)) {
@@ -36,23 +41,26 @@ impl Agent {
     }
 
     fn course_of(&mut self, frame: Vec<u8>, interface: Option<&str>) -> Result<ExplainReport, Failure> {
-        let (name, index) = self.ingress(interface)?;
+        let (name, way_in) = self.ingress(interface)?;
         let explainer = self.explainer.as_mut().ok_or_else(|| {
             let what = "the kernel did not take the explaining copy of the program; the agent's log says why";
             Failure::new(FailureKind::Refused, what)
         })?;
-        let course = explainer.run(index, &frame).map_err(refused)?;
+        let course = explainer.run(way_in.device, &frame).map_err(refused)?;
         Ok(self.report(name, frame, course))
     }
 
-    /// The interface that the packet is to come in through.
-    fn ingress(&self, wanted: Option<&str>) -> Result<(String, u32), Failure> {
+    /// The interface that the packet is to come in through: its name, and where its frames are on the wire.
+    fn ingress(&self, wanted: Option<&str>) -> Result<(String, Wire), Failure> {
         let mut attached = self.interfaces.iter();
         let found = match wanted {
             Some(wanted) => attached.find(|interface| interface.name == wanted),
             None => attached.next(),
         };
-        let known = found.and_then(|interface| Some((interface.name.clone(), interface.index?)));
+        let known = found.and_then(|interface| {
+            let port = PortNumber::of_interface(interface.index?);
+            Some((interface.name.clone(), self.installation.maps.interfaces.get(port.index())?.wire()))
+        });
         known.ok_or_else(|| {
             let names: Vec<&str> = self.interfaces.iter().map(|interface| interface.name.as_str()).collect();
             let what = format!(
