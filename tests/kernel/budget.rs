@@ -1,29 +1,35 @@
-//! How much the verifier has to look at: each instruction it follows counts against the kernel's limit of a million, and
-//! a small change can multiply them.
+//! How much the verifier has to look at, and how much stack there is left: each instruction it follows counts against the
+//! kernel's limit of a million, and a small change can multiply them.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::Xdp;
-use xlvs_tests::datapath::program::open;
+use xlvs_tests::datapath::program::{object, open};
+
+use crate::stack;
 
 /// Set to write what is measured into the file.
 const BLESS: &str = "XLVS_BLESS";
 /// Growth that needs no blessing, per cent.
 const TOLERANCE: u64 = 10;
 
-/// Verified instructions by kernel ("6.18") and program: another kernel's verifier follows other ways.
+/// In the place of a kernel: the bytes of stack, which no kernel of ours counts otherwise.
+const STACK: &str = "stack";
+
+/// Verified instructions by kernel ("6.18") and program: another kernel's verifier follows other ways. And the stack.
 type Counts = BTreeMap<(String, String), u64>;
 
 #[test]
-fn no_program_costs_the_verifier_more_than_recorded() -> Result<()> {
+fn no_program_costs_more_instructions_or_stack_than_recorded() -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/verifier.toml");
     let recorded = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut recorded = parse(&recorded).with_context(|| format!("{} cannot be read", path.display()))?;
-    let counted = verified_instructions()?;
-    println!("verified instructions: {counted:?}");
+    let mut counted = verified_instructions()?;
+    counted.extend(stack()?);
+    println!("verified instructions and stack: {counted:?}");
     if std::env::var_os(BLESS).is_some() {
         recorded.extend(counted);
         return fs::write(&path, text(&recorded)).with_context(|| format!("cannot write {}", path.display()));
@@ -39,7 +45,8 @@ fn no_program_costs_the_verifier_more_than_recorded() -> Result<()> {
 /// What is wrong with a count. On a kernel that is not recorded, the most that any other counts is the bound.
 fn complaint(recorded: &Counts, key: &(String, String), now: u64) -> Option<String> {
     let (kernel, program) = key;
-    let on_others = recorded.iter().filter(|((_, other), _)| other == program).map(|(_, count)| *count).max();
+    let of_program = recorded.iter().filter(|((at, other), _)| at != STACK && other == program);
+    let on_others = of_program.map(|(_, count)| *count).max().filter(|_| kernel != STACK);
     let here = recorded.get(key).copied();
     let Some(was) = here.or(on_others) else { return Some(format!("{program} is not recorded ({now})")) };
     let slack = was * TOLERANCE / 100;
@@ -76,9 +83,23 @@ fn verified_instructions() -> Result<Counts> {
     Ok(counted)
 }
 
+/// One that the oldest kernel would refuse is an error, whatever is recorded.
+fn stack() -> Result<Counts> {
+    let mut counted = BTreeMap::new();
+    for (program, bytes) in stack::deepest(&object()?)? {
+        ensure!(
+            bytes <= stack::LIMIT,
+            "{program} takes {bytes} bytes of stack, Linux 6.1 allows {}",
+            stack::LIMIT
+        );
+        counted.insert((STACK.to_owned(), program), bytes);
+    }
+    Ok(counted)
+}
+
 fn text(counts: &Counts) -> String {
     let lines = counts.iter().map(|((kernel, program), count)| format!("\"{kernel}\".{program} = {count}\n"));
-    let head = "# Instructions the verifier followed, by kernel and program. Written by XLVS_BLESS=1; compared by tests/kernel/budget.rs.\n";
+    let head = "# Instructions the verifier followed, by kernel and program, and bytes of stack (of 512). Written by XLVS_BLESS=1; compared by tests/kernel/budget.rs.\n";
     std::iter::once(head.to_owned()).chain(lines).collect()
 }
 

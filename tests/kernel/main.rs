@@ -6,3 +6,4 @@ mod capturing;
 mod cases;
 mod differential;
 mod explaining;
+mod stack;

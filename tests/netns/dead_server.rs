@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use xlvs_tests::family::Family;
+use xlvs_tests::topology::Delivery;
 use xlvs_tests::traffic::{Activity, Fate, HandshakePlan, HandshakeReport, Swarm, SwarmPlan, handshakes};
 
 use crate::run::Run;
@@ -88,6 +89,7 @@ fn without_any_server_the_client_is_told_at_once_or_not_at_all_as_configured() {
 /// found out, with this line in the service's table.
 fn lost_with(site: &Site, policy: &str) -> [usize; 3] {
     let _servers = site.serve_all();
+    let _checked = if site.delivery == Delivery::DirectRouting { site.serve_checks() } else { Vec::new() };
     site.configure(site.web_of(&[0, 1]).health(HEALTH).lines(policy));
     let run = Run::start(site);
     let every = Duration::from_millis(50);

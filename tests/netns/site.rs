@@ -74,8 +74,20 @@ impl Site {
 
     /// An echo server on server `index`; gone when dropped, as with the end of its process.
     pub fn serve(&self, index: usize) -> EchoServer {
+        self.serve_at(index, self.listen(index))
+    }
+
+    /// Likewise on each server's own address: there, checks are answered by direct routing.
+    pub fn serve_checks(&self) -> Vec<EchoServer> {
+        let own = |index: usize| {
+            SocketAddr::new(self.servers()[index].address_in(self.family), self.target().port())
+        };
+        (0..self.servers().len()).map(|index| self.serve_at(index, own(index))).collect()
+    }
+
+    fn serve_at(&self, index: usize, listen: SocketAddr) -> EchoServer {
         let server = &self.servers()[index];
-        EchoServer::start(&server.namespace, &server.name, self.listen(index), Greeting::OnRequest).unwrap()
+        EchoServer::start(&server.namespace, &server.name, listen, Greeting::OnRequest).unwrap()
     }
 
     /// An echo server on each server.

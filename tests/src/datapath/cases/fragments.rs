@@ -280,15 +280,15 @@ pub(super) fn cases() -> Vec<Case> {
         })
         .front(&start(syn(80), 20), "dropped_no_server", Dropped),
     ];
-    cases.extend(of_either_family(v4(), dns(), 20));
-    cases.extend(of_either_family(v6(), dns6(), 40));
+    cases.extend(of_either_family(v4(), &dns(), 20));
+    cases.extend(of_either_family(v6(), &dns6(), 40));
     cases
 }
 
 /// What the family makes no difference to.
 fn of_either_family<A: Into<IpAddr> + Copy>(
     [client, vip, rs1]: [A; 3],
-    dns: World,
+    dns: &World,
     header: usize,
 ) -> Vec<Case> {
     let family = if header == 20 { "IPv4" } else { "IPv6" };
@@ -298,7 +298,7 @@ fn of_either_family<A: Into<IpAddr> + Copy>(
     let input = |index: usize| client_frame(asks(53, 64).swap_remove(index));
     let output = |index: usize| Through(at_server(rs1, at_rs1[index].clone()));
     let opened = |name| case(name, dns.clone()).front(&input(0), "forwarded_nat", output(0));
-    let ping = if header == 20 { Icmp::ping(7, 1, &[1; 80]) } else { Icmp::ping_v6(7, 1, &[1; 80]) };
+    let ping = if header == 20 { Icmp::ping(7, 1, [1; 80]) } else { Icmp::ping_v6(7, 1, [1; 80]) };
     let own = |index: usize| from_server(cut(rs1, client, query(5353, PORT), 64, 5).swap_remove(index));
     let dead = dns.clone().with(|world| (world.named("rs1").down, world.named("rs1").weight) = (true, 0));
     let mut pinged = case("a large ping of a VIP is the kernel's, every part of it", dns.clone());

@@ -17,6 +17,11 @@ fn options() -> Vec<u8> {
     options
 }
 
+/// More than a page of payload: BPF_PROG_TEST_RUN puts what does not fit the first buffer into others, as drivers do.
+fn jumbo(segment: Tcp) -> Tcp {
+    segment.payload((0..8500).map(|at| at as u8).collect::<Vec<_>>())
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let passed = |name, frame: Vec<u8>, verdict: &str| {
         Case::new(name, one_server()).front(&frame, verdict, Passed).counting(&[("stored", 0)])
@@ -71,6 +76,30 @@ pub(super) fn cases() -> Vec<Case> {
                 ),
             )
             .counting(&[("rs1.bytes_in", 40)]),
+        Case::new("a jumbo frame is one, wherever the driver puts its payload", one_server())
+            .front(
+                &client_frame(Ipv4::new(CLIENT, VIP, jumbo(Tcp::ack(PORT, 80, 1001, 5001)))),
+                "forwarded_nat",
+                Through(at_server(
+                    RS1,
+                    Ipv4::new(CLIENT, RS1, jumbo(Tcp::ack(PORT, 8080, 1001, 5001))).ttl(63),
+                )),
+            )
+            .counting(&[("rs1.bytes_in", 8540), ("stored", 1)])
+            .front(
+                &client_frame(Ipv4::new(CLIENT, VIP, jumbo(Tcp::ack(PORT, 80, 1001, 5001)))),
+                "forwarded_nat",
+                Through(at_server(
+                    RS1,
+                    Ipv4::new(CLIENT, RS1, jumbo(Tcp::ack(PORT, 8080, 1001, 5001))).ttl(63),
+                )),
+            )
+            .counting(&[("rs1.bytes_in", 8540), ("stored", 0)])
+            .back(
+                &from_server(Ipv4::new(RS1, CLIENT, jumbo(Tcp::ack(8080, PORT, 5001, 1001)))),
+                "forwarded_nat_reply",
+                Through(at_client(Ipv4::new(VIP, CLIENT, jumbo(Tcp::ack(80, PORT, 5001, 1001))).ttl(63))),
+            ),
         Case::new("TTL 1 ends at the director", one_server())
             .front(&client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)), "dropped_ttl", Dropped)
             .counting(&[("rs1.packets_in", 0)]),
