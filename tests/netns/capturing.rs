@@ -162,7 +162,11 @@ fn situations(site: &Site) -> Vec<(&'static str, Vec<u8>, &'static [&'static str
         ("a part of another", denied.fragment(datagram(), 9, false), &["dropped_fragment"]),
         ("a ping", stranger.plain(ping), &["replied_echo"]),
         ("an error about nothing", stranger.plain(error), &["passed_icmp_unmatched"]),
-        ("what is none of ours", stranger.plain(Transport::nothing()), &["passed_not_balanced"]),
+        (
+            "what is none of ours",
+            stranger.plain(Transport::nothing()),
+            &["passed_not_balanced", "passed_malformed"],
+        ),
     ]
 }
 
