@@ -155,6 +155,13 @@ fn refresh<T: Tables, C: Cell>(
     entry.refresh(after_client(entry.slot().class(), signal.segment(), later, sight), director.now);
 }
 
+/// A new connection takes the place of one that was closed: the first SYN does, the next one finds it new.
+#[inline(always)]
+fn begins_anew<T: Tables>(director: &Director<'_, T>, server: Chosen<'_>) -> bool {
+    director.tables.count_connection(server.id);
+    true
+}
+
 /// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961), unless its server is
 /// lost and the policy is to end what it had: then only a RST still goes there. UDP has no connection to lose and leaves a
 /// dead server.
@@ -170,7 +177,7 @@ fn keeps<T: Tables, C: Cell>(
         Segment::Syn if entry.slot().expired(director.now, director.settings.limits()) => false,
         Segment::Syn => match entry.slot().class() {
             Class::New | Class::Answered => server.state.alive(),
-            Class::Closing => server.state.takes_new(),
+            Class::Closing => server.state.takes_new() && begins_anew(director, server),
             Class::Established | Class::HalfClosed => !server.state.has(ServerState::RESETS),
         },
         Segment::Rst => true,

@@ -155,6 +155,34 @@ pub(super) fn cases() -> Vec<Case> {
             Through(at_server(RS2, Ipv4::new(CLIENT, RS2, syn(8080)).ttl(63))),
         )
         .counting(&[("rs2.connections", 1)]),
+        Case::new(
+            "a client port that is used again after the connection closed is a connection more",
+            one_server(),
+        )
+        .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
+        .counting(&[("rs1.connections", 1)])
+        .back(
+            &from_server(Ipv4::new(RS1, CLIENT, answer(8080))),
+            "forwarded_nat_reply",
+            Through(at_client(Ipv4::new(VIP, CLIENT, answer(80)).ttl(63))),
+        )
+        .front(
+            &from_client(VIP, data(80)),
+            "forwarded_nat",
+            Through(at_server(RS1, Ipv4::new(CLIENT, RS1, data(8080)).ttl(63))),
+        )
+        .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
+        .counting(&[("rs1.connections", 0)])
+        .front(
+            &from_client(VIP, flagged(PORT, 80, TcpFlags::RST)),
+            "forwarded_nat",
+            Through(at_server(RS1, Ipv4::new(CLIENT, RS1, flagged(PORT, 8080, TcpFlags::RST)).ttl(63))),
+        )
+        .counting(&[("rs1.connections", 0)])
+        .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
+        .counting(&[("rs1.connections", 1), ("stored", 0)])
+        .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
+        .counting(&[("rs1.connections", 0)]),
         Case::new("a RST and a FIN of the client are forwarded like any segment", one_server())
             .front(&from_client(VIP, syn(80)), "forwarded_nat", Through(nat_syn()))
             .front(
