@@ -303,17 +303,20 @@ fn nothing_is_left_of_a_capture_that_is_killed() {
     let serving = program(&site);
     let opened = || handshakes(site.client(), &HandshakePlan::new(site.target(), 10)).unwrap().opened();
 
-    let mut capture = Capture::start(&mut run, &site, &[]);
+    // Into files: nobody reads its output.
+    let file = |name: &str| site.installation.folder().join(name).to_str().unwrap().to_owned();
+    let mut capture = Capture::start(&mut run, &site, &["-w", &file("killed.pcapng")]);
     assert_eq!(opened(), 10);
     // The control: as long as somebody asks, it goes on.
     std::thread::sleep(Duration::from_secs(4));
     assert_ne!(program(&site), serving);
     capture.process.kill().unwrap();
     capture.process.wait().unwrap();
+    assert!(std::fs::metadata(file("killed.pcapng")).unwrap().len() > 1_000, "what came until then is there");
     wait_until("the serving program is back", || program(&site) == serving);
     assert_eq!((opened(), run.stages().len()), (10, 1));
 
-    let mut capture = Capture::start(&mut run, &site, &[]);
+    let mut capture = Capture::start(&mut run, &site, &["-w", &file("orphaned.pcapng")]);
     let capturing = program(&site);
     run.kill();
     capture.process.wait().unwrap();
