@@ -143,6 +143,7 @@ impl Agent {
             Request::Diff { path } => self.diff(path).map(Report::Diff),
             Request::Override(order) => self.order(&order).map(Report::Override),
             Request::Down => {
+                self.end_capture();
                 let outcome = self.take_down().await.map(|()| Report::Down { pid: std::process::id() });
                 let end = outcome.is_ok().then_some(End::Down);
                 let _ = answer.send(outcome.into());
