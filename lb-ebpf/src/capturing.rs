@@ -14,7 +14,7 @@ use lb_common::{
     entry::ServerState,
     purpose::{ENTRY_INDEX, SEEN_INDEX},
 };
-use lb_ebpf::{ends, tables::Tables as _};
+use lb_ebpf::{ends, headers::Ethernet, tables::Tables as _};
 
 use crate::{
     maps::{KernelTables, jump},
@@ -70,10 +70,9 @@ fn hold(context: &XdpContext) {
     }
     let tables = KernelTables::new(context.ctx);
     let length = tables.frame_length();
-    let kept = length.min(SNAP as u64);
+    let kept = kept_of(length);
     // SAFETY: valid context; there is room for as much as is kept.
-    if kept == 0 || unsafe { bpf_xdp_load_bytes(context.ctx, 0, bytes.as_mut_ptr().cast(), kept as u32) } != 0
-    {
+    if unsafe { bpf_xdp_load_bytes(context.ctx, 0, bytes.as_mut_ptr().cast(), kept as u32) } != 0 {
         return;
     }
     head.at = now;
@@ -108,16 +107,18 @@ fn tell(context: &XdpContext) -> u32 {
     if !filter.wants(trail.verdict_number(), ends, service) {
         return action;
     }
-    let (before, after) = (head.kept.min(SNAP as u64), head.length_after.min(SNAP as u64));
-    // SAFETY: valid context; behind what was kept before there is room for as much again.
-    if after != 0
-        && unsafe {
-            bpf_xdp_load_bytes(context.ctx, 0, bytes.as_mut_ptr().add(before as usize).cast(), after as u32)
-        } == 0
-    {
-        head.kept_after = after;
+    let before = head.kept.min(SNAP as u64);
+    let mut size = Head::SIZE as u64 + before;
+    if is_sent {
+        let after = kept_of(head.length_after);
+        // SAFETY: behind what was kept before there is room for as much again.
+        let place = unsafe { bytes.as_mut_ptr().add(before as usize) };
+        // SAFETY: valid context; see above.
+        if unsafe { bpf_xdp_load_bytes(context.ctx, 0, place.cast(), after as u32) } == 0 {
+            head.kept_after = after;
+            size += after;
+        }
     }
-    let size = Head::SIZE as u64 + before + after;
     // SAFETY: so much of the entry is initialized, as map memory always is.
     if unsafe { bpf_ringbuf_output((&raw const RING).cast_mut().cast(), held.cast(), size, 0) } != 0 {
         let lost = filter.lost.load();
@@ -125,6 +126,13 @@ fn tell(context: &XdpContext) -> u32 {
         let _ = filter.lost.replace(lost, lost + 1);
     }
     action
+}
+
+/// How much is kept of a frame of this length. None is shorter than its link header, and the verifier of 6.1 would not learn
+/// from a comparison with zero that there is anything to copy.
+#[inline(always)]
+fn kept_of(length: u64) -> u64 {
+    length.clamp(size_of::<Ethernet>() as u64, SNAP as u64)
 }
 
 /// A global function, which gives the frame anew and is verified once.
