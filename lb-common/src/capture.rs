@@ -70,15 +70,16 @@ impl Filter {
     /// The ends that are asked for.
     #[inline(always)]
     pub fn ends(&self) -> u64 {
-        u64::from(self.client.is_asked_for()) * Self::CLIENT | u64::from(self.vip.is_asked_for()) * Self::VIP
+        (u64::from(self.client.is_asked_for()) * Self::CLIENT)
+            | (u64::from(self.vip.is_asked_for()) * Self::VIP)
     }
 
     /// Which of them is this. `port`: as it lies on the wire, or [`PORTLESS`]; no `Option`, whose two words the verifier would not
     /// find both.
     #[inline(always)]
     pub fn ends_at(&self, address: &Addr, port: u64) -> u64 {
-        u64::from(self.client.is(address, port)) * Self::CLIENT
-            | u64::from(self.vip.is(address, port)) * Self::VIP
+        (u64::from(self.client.is(address, port)) * Self::CLIENT)
+            | (u64::from(self.vip.is(address, port)) * Self::VIP)
     }
 
     /// Whether a frame with this verdict's number is wanted that has these ends, and belongs to this service (`NOBODYS`: to none).
@@ -175,7 +176,7 @@ mod tests {
 
     fn filter() -> std::boxed::Box<Filter> {
         let word = || Word::new(0);
-        let end = || End { address: SharedAddr::new(), rest: Word::new(End::OFF) };
+        let end = || End { address: SharedAddr::default(), rest: Word::new(End::OFF) };
         std::boxed::Box::new(Filter {
             until: word(),
             verdicts: Word::new(u64::MAX),

@@ -112,7 +112,7 @@ fn is_plain(frame: &[u8]) -> bool {
         field.fault.is_some() || field.name.contains("fragment") && !field.value.contains("offset 0, last")
     };
     let tagged = [[0x81, 0], [0x88, 0xa8]].contains(&[frame[12], frame[13]]);
-    !tagged && !packet::decode(frame).iter().any(|field| odd(field))
+    !tagged && !packet::decode(frame).iter().any(odd)
 }
 
 /// Whether the outer packet comes from or goes to this address and port.

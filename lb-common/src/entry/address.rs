@@ -4,16 +4,10 @@ use crate::{net::Addr, word::Word};
 
 /// An address in mapped memory. Two words, so it is written only while nothing points to its entry.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SharedAddr([Word; 2]);
 
 impl SharedAddr {
-    /// Nobody's (`::`).
-    #[must_use]
-    pub const fn new() -> Self {
-        Self([const { Word::new(0) }; 2])
-    }
-
     #[must_use]
     #[inline(always)]
     pub fn load(&self) -> Addr {
