@@ -63,7 +63,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Bits of what [`ends`](Record::ends) says.
+    /// Bits of what [`ends`](Head::ends) says.
     pub const CLIENT: u64 = 1;
     pub const VIP: u64 = 2;
 
@@ -117,7 +117,7 @@ pub struct Head {
     /// As it left; 0 if it did not.
     pub length_after: u64,
     pub kept_after: u64,
-    /// What was noted on the way: the words of a [`Trail`](crate::trail::Trail).
+    /// What was noted on the way: the words of a [`Trail`].
     pub trail: [u64; Trail::WORDS],
     /// Bits of [`Filter`]: those that were found so far.
     pub ends: u64,
