@@ -152,7 +152,8 @@ fn place<T: Tables>(
 /// For people who ask whose connection it is. Looks it up once more, because it is rarely wanted by anything else.
 #[inline(always)]
 fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowId) {
-    if director.is(Settings::ADDRESSES)
+    if director.tables.leaves_traces()
+        && director.is(Settings::ADDRESSES)
         && let Some(place) = director.tables.locate(flow)
         && let Some(caller) = director.tables.caller(place)
     {

@@ -106,7 +106,8 @@ fn ask<T: Tables>(shape: Shape, from: &Addr, to: &Addr, tables: &T) -> u64 {
 #[inline(always)]
 pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
     let next_hop = NextHop { mac: packet.link.source.mac(), port: tags::port(packet, director.tables) };
-    if let Some(set) = director.tables.paths(Path::set_of(packet.source))
+    if director.tables.leaves_traces()
+        && let Some(set) = director.tables.paths(Path::set_of(packet.source))
         && Path::learn(set, packet.source, next_hop.to_word())
     {
         director.tables.count(Event::PathLearned);

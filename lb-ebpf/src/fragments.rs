@@ -211,10 +211,12 @@ fn noted<T: Tables>(packet: &Packet<'_>, tables: &T, part: Part) -> Note {
 #[inline(never)]
 fn note<T: Tables>(packet: &Packet<'_>, tables: &T, part: Part, note: Note) {
     let Some(director) = Director::again(tables) else { return };
-    director.clock.advance(tables.monotonic_ns());
+    director.keep_time();
     let hash = hash(packet, &director, part);
     if let Some(set) = tables.notes(fragments::set_of(hash)) {
-        fragments::write(set, hash, note, director.clock.now());
+        if tables.leaves_traces() {
+            fragments::write(set, hash, note, director.clock.now());
+        }
         tables.count(Event::FragmentNoted);
     }
 }

@@ -138,7 +138,10 @@ fn send<T: Tables>(
             director.tables.count_packet(server.id, Direction::In, packet.shape.length());
             outcome
         }
-        Err(outcome) => outcome,
+        Err(outcome) => {
+            director.tables.fell_short(server.id);
+            outcome
+        }
     }
 }
 

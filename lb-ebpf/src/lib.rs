@@ -27,6 +27,7 @@ pub mod admission;
 pub mod arrival;
 pub mod director;
 pub mod egress;
+pub mod ends;
 pub mod extensions;
 pub mod fragments;
 pub mod frame;

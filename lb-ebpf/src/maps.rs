@@ -19,14 +19,14 @@ use lb_common::{
         About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pulse, Refusal, Refusals, Server,
         Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
     },
-    flow_table::{BUCKET_SLOTS, Memory, Place},
+    flow_table::{BUCKET_SLOTS, Cell, Memory, Place},
     fragments::{self, SET_NOTES},
     gate,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     rate,
     slot::ServerId,
-    stage::STAGE_LIMIT,
+    stage::{STAGE_LIMIT, Stage},
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
     wire::Wire,
     word::{Word, opaque},
@@ -43,10 +43,12 @@ use lb_ebpf::{
     tunnel::{self, Parcel},
 };
 
+use crate::purpose::{counts, is_explaining};
+
 /// No driver has smaller first buffers of frames that go on in others; no frame of the ordinary MTU is so long.
 const LEAST_FULL_BUFFER: u64 = 1_536;
 
-const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+pub(crate) const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
 #[btf_map]
 static ABOUT: Array<About, 1, MMAPABLE> = Array::new();
@@ -57,7 +59,7 @@ static CLOCK: Array<Clock, 1, MMAPABLE> = Array::new();
 #[btf_map]
 static GATE: Array<Word, { gate::WORDS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
-static FLOWS: Array<[Word; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+static FLOWS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static ADDRESSES: Array<Caller, 1, MMAPABLE> = Array::new();
 #[btf_map]
@@ -104,6 +106,22 @@ static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
 #[btf_map]
 static REFUSALS: PerCpuArray<Refusals, 1024> = PerCpuArray::new();
 
+/// A word of the connection table. Explaining goes through all the motions, and every exchange seems to succeed.
+#[repr(transparent)]
+pub(crate) struct SlotCell(Word);
+
+impl Cell for SlotCell {
+    #[inline(always)]
+    fn load(&self) -> u64 {
+        self.0.load()
+    }
+
+    #[inline(always)]
+    fn replace(&self, seen: u64, new: u64) -> bool {
+        is_explaining() || self.0.replace(seen, new)
+    }
+}
+
 /// The kernel's maps, seen from one run of the program on one frame.
 pub(crate) struct KernelTables {
     context: *mut xdp_md,
@@ -135,9 +153,12 @@ impl KernelTables {
         if first < LEAST_FULL_BUFFER { first } else { self.frame_length() }
     }
 
-    /// Counts the frame's verdict: the only place that does.
+    /// Counts the frame's verdict: the only place that does. `stage` came to it, or the entry.
     #[inline(always)]
-    pub(crate) fn conclude(&self, verdict: u32, bytes: u64) {
+    pub(crate) fn conclude(&self, verdict: u32, bytes: u64, stage: Option<Stage>) {
+        if !counts(|trail| trail.end(verdict, stage)) {
+            return;
+        }
         if let Some(tally) = VERDICTS.get_ptr_mut(verdict) {
             // SAFETY: this CPU's own entry, and XDP is not preempted by itself.
             unsafe {
@@ -149,14 +170,14 @@ impl KernelTables {
 
     #[inline(always)]
     pub(crate) fn may_log(&self) -> bool {
-        CLOCK.get(0).is_some_and(Clock::may_log)
+        !is_explaining() && CLOCK.get(0).is_some_and(Clock::may_log)
     }
 }
 
 impl Memory for KernelTables {
-    type Cell = Word;
+    type Cell = SlotCell;
     #[inline(always)]
-    fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+    fn bucket(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
         FLOWS.get(number)
     }
 }
@@ -185,6 +206,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn service(&self, number: u32) -> Option<&Service> {
+        counts(|trail| trail.note_service(number));
         SERVICES.get(number)
     }
 
@@ -273,7 +295,7 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn may_answer(&self, now: Now) -> bool {
         // SAFETY: this CPU's own entry.
-        PULSE.get_ptr_mut(0).is_some_and(|pulse| unsafe { (*pulse).may_answer(now) })
+        is_explaining() || PULSE.get_ptr_mut(0).is_some_and(|pulse| unsafe { (*pulse).may_answer(now) })
     }
 
     #[inline(always)]
@@ -362,6 +384,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count(&self, event: Event) {
+        if !counts(|trail| trail.note_event(event)) {
+            return;
+        }
         if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: this CPU's own entry.
             unsafe { *count += 1 }
@@ -370,6 +395,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_refusal(&self, service: u32, why: Refusal) {
+        if !counts(|trail| trail.note_service(service)) {
+            return;
+        }
         if let Some(refusals) = REFUSALS.get_ptr_mut(service) {
             // SAFETY: this CPU's own entry.
             unsafe { (*refusals).add(why) }
@@ -378,6 +406,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_connection(&self, server: ServerId) {
+        if !counts(|trail| trail.note_server(server)) {
+            return;
+        }
         if let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) {
             // SAFETY: this CPU's own entry.
             unsafe { (*counters).connections += 1 }
@@ -386,6 +417,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16) {
+        if !counts(|trail| trail.note_server(server)) {
+            return;
+        }
         let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) else { return };
         // SAFETY: this CPU's own entry.
         unsafe {
@@ -400,6 +434,16 @@ impl Tables for KernelTables {
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    fn fell_short(&self, server: ServerId) {
+        counts(|trail| trail.note_server(server));
+    }
+
+    #[inline(always)]
+    fn leaves_traces(&self) -> bool {
+        !is_explaining()
     }
 }
 
@@ -522,7 +566,8 @@ extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u64 {
 #[inline(never)]
 extern "C" fn xlvs_take(set: u32, tag: u64, interval: u64, now: u64) -> u64 {
     let Some(set) = SOURCES.get(set) else { return 1 };
-    u64::from(rate::take(&set[rate::place(set, tag, now) % rate::WAYS], tag, interval, now))
+    let cell = &set[rate::place(set, tag, now) % rate::WAYS];
+    u64::from(KernelTables::new(core::ptr::null_mut()).draw(cell, tag, interval, now))
 }
 
 /// Likewise; the context may be handed over, too, and gives the frame anew.

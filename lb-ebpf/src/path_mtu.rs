@@ -65,7 +65,13 @@ fn heard<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Optio
     let way = TunnelWay::from_word(tunnel.way.load())?;
     let went_there =
         server.state.has(ServerState::TUNNEL) && server.server.address.load() == outer.destination;
-    (went_there && tunnel.learn(mtu, way, director.now)).then_some(())
+    if !went_there || !tunnel.is_news(mtu, way, director.now) {
+        return None;
+    }
+    if tables.leaves_traces() {
+        tunnel.learn(mtu, way, director.now);
+    }
+    Some(())
 }
 
 #[inline(always)]

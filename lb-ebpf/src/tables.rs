@@ -57,7 +57,16 @@ pub trait Tables: Memory {
     fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]>;
     /// Takes one of a source's share, by its seat, interval and the machine's clock; likewise in a subprogram.
     fn take(&self, set: u32, tag: u64, interval: u64, now: u64) -> bool {
-        self.sources(set).is_none_or(|set| rate::take(&set[rate::place(set, tag, now)], tag, interval, now))
+        self.sources(set).is_none_or(|set| self.draw(&set[rate::place(set, tag, now)], tag, interval, now))
+    }
+    /// [`rate::take`], or only whether it would be given.
+    #[inline(always)]
+    fn draw(&self, cell: &Word, tag: u64, interval: u64, now: u64) -> bool {
+        if self.leaves_traces() {
+            rate::take(cell, tag, interval, now)
+        } else {
+            rate::has_left(cell, tag, interval, now)
+        }
     }
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]>;
     /// A set of notes about datagrams under way.
@@ -135,4 +144,10 @@ pub trait Tables: Memory {
     fn count_refusal(&self, service: u32, why: Refusal);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
+    /// A packet was for this server, but could not be sent to it.
+    fn fell_short(&self, _: ServerId) {}
+    /// Whether this run may leave anything behind: not where a packet is only explained.
+    fn leaves_traces(&self) -> bool {
+        true
+    }
 }

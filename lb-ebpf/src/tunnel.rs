@@ -67,7 +67,11 @@ pub fn leads_to<T: Tables>(tables: &T, id: ServerId) -> bool {
 #[inline(always)]
 pub fn encapsulate<T: Tables>(frame: &Frame<'_>, tables: &T, parcel: Parcel) -> Outcome {
     match try_to(frame, tables, parcel) {
-        Ok(outcome) | Err(outcome) => outcome,
+        Ok(outcome) => outcome,
+        Err(outcome) => {
+            tables.fell_short(parcel.server);
+            outcome
+        }
     }
 }
 

@@ -10,9 +10,11 @@
 
 mod admission;
 mod callers;
+mod capturing;
 mod controls;
 mod crowd;
 mod dead_server;
+mod explaining;
 mod flood;
 mod fragments;
 mod icmp;

@@ -4,7 +4,7 @@ use crate::{net::Addr, word::Word};
 
 /// An address in mapped memory. Two words, so it is written only while nothing points to its entry.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SharedAddr([Word; 2]);
 
 impl SharedAddr {

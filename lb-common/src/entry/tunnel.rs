@@ -103,21 +103,32 @@ impl Tunnel {
         if is_old || room > way.room { way.room } else { room }
     }
 
-    /// Takes a router's word for the MTU of the way. Says whether it is less than was known and may be true.
+    /// Whether a router's word for the MTU of the way is less than was known, and may be true.
+    #[inline(always)]
+    pub fn is_news(&self, mtu: u32, way: TunnelWay, now: Now) -> bool {
+        (Self::LEAST_ROOM..u32::from(self.room(way, now))).contains(&room_of(mtu, way))
+    }
+
+    /// Takes a router's word for the MTU of the way, if it is news. Says whether it was.
     #[inline(always)]
     pub fn learn(&self, mtu: u32, way: TunnelWay, now: Now) -> bool {
-        let room = mtu.saturating_sub(u32::from(way.overhead()));
-        if room < Self::LEAST_ROOM || room >= u32::from(self.room(way, now)) {
-            return false;
+        let is_news = self.is_news(mtu, way, now);
+        if is_news {
+            self.learned.store(u64::from(room_of(mtu, way)) | now.ticks() << 32);
         }
-        self.learned.store(u64::from(room) | now.ticks() << 32);
-        true
+        is_news
     }
 
     /// Nothing has been heard.
     pub fn forget(&self) {
         self.learned.store(0);
     }
+}
+
+/// What is left of an MTU for the packet inside.
+#[inline(always)]
+const fn room_of(mtu: u32, way: TunnelWay) -> u32 {
+    mtu.saturating_sub(way.overhead() as u32)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod actor;
 mod arena;
 mod attachment;
 mod backends;
+mod capture;
 mod connections;
 mod desired;
 mod detach;

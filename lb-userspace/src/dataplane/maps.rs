@@ -241,7 +241,7 @@ pub fn pinned_vips(dir: &std::path::Path) -> BTreeSet<IpAddr> {
     used.map(|service| service.vip.load().into()).collect()
 }
 
-fn cpus() -> Result<usize> {
+pub(super) fn cpus() -> Result<usize> {
     aya::util::nr_cpus().map_err(|(_, error)| error).context("counting CPUs")
 }
 
@@ -254,14 +254,14 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).ok_or_else(|| anyhow!("the eBPF object has no map {name}"))
 }
 
-fn typed<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+pub(super) fn typed<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
 where
     M::Error: std::error::Error + Send + Sync + 'static,
 {
     M::try_from(take(ebpf, name)?).with_context(|| format!("map {name}"))
 }
 
-fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
+pub(super) fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
     let Map::Array(data) = take(ebpf, name)? else { return Err(anyhow!("map {name} is not an array")) };
     shared(&data, name)
 }

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd as _};
 
 use anyhow::{Context, Result};
+use lb_common::capture::Filter;
 use lb_common::clock::Clock;
 use lb_common::entry::{About, Caller, Interface, Path, Server, Service, ServiceLimits, Settings, Tunnel};
 use lb_common::flow_table::BUCKET_SLOTS;
@@ -35,6 +36,8 @@ unsafe impl Value for Caller {}
 unsafe impl Value for Settings {}
 // SAFETY: as above.
 unsafe impl Value for Clock {}
+// SAFETY: as above.
+unsafe impl Value for Filter {}
 // SAFETY: as above.
 unsafe impl Value for Service {}
 // SAFETY: as above.
