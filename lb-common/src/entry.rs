@@ -13,11 +13,13 @@ mod interface;
 mod limits;
 mod memo;
 mod path;
+mod pulse;
 mod quic;
 mod refusals;
 mod server;
 mod service;
 mod settings;
+mod tunnel;
 
 pub use about::About;
 pub use access::{AccessKey, Rule};
@@ -29,11 +31,13 @@ pub use interface::Interface;
 pub use limits::ServiceLimits;
 pub use memo::{Admin, HealthMemo, Memo};
 pub use path::Path;
+pub use pulse::Pulse;
 pub use quic::{QuicFormat, QuicKey};
 pub use refusals::{Refusal, Refusals};
 pub use server::{Server, ServerState};
 pub use service::Service;
 pub use settings::Settings;
+pub use tunnel::{Encapsulation, Tunnel, TunnelWay};
 
 const _: () = {
     assert!(size_of::<Settings>() == 128);
@@ -49,6 +53,8 @@ const _: () = {
     assert!(size_of::<Counters>() == 40);
     assert!(size_of::<Interface>() == 24);
     assert!(size_of::<Path>() == 16);
+    assert!(size_of::<Pulse>() == 24);
+    assert!(size_of::<Tunnel>() == 32);
     assert!(size_of::<About>() == 64);
     assert!(core::mem::offset_of!(Server, address) == 16);
     assert!(core::mem::offset_of!(Server, vip) == 32);

@@ -22,6 +22,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod capture;
 pub mod checksum;
 pub mod clock;
 pub mod entry;
@@ -36,9 +37,11 @@ pub mod net;
 pub mod pick;
 #[cfg(feature = "user")]
 mod pod;
+pub mod purpose;
 pub mod rate;
 pub mod slot;
 pub mod stage;
+pub mod trail;
 pub mod verdict;
 pub mod wire;
 pub mod word;

@@ -7,7 +7,7 @@
 /// The program at the interface's hook: packets to a VIP that belong to a stored connection.
 pub const ENTRY: &str = "xlvs";
 
-/// What the entry may hand over to. The number is the index in the array of programs.
+/// What a stage may hand over to. The number is the index in the array of programs.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
@@ -21,13 +21,15 @@ pub enum Stage {
     Fragment = 3,
     /// Packets of stored connections of services that limit the packets of each source.
     Meter = 4,
+    /// Packets that go no further, and whose sender is told.
+    Notice = 5,
     /// Packets to services that route by connection id.
-    Quic = 5,
+    Quic = 6,
 }
 
 impl Stage {
     pub const ALL: &'static [Self] =
-        &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter, Self::Quic];
+        &[Self::Reply, Self::Arrival, Self::Icmp, Self::Fragment, Self::Meter, Self::Notice, Self::Quic];
 
     /// The name of its program in the object.
     #[must_use]
@@ -38,6 +40,7 @@ impl Stage {
             Self::Icmp => "xlvs_icmp",
             Self::Fragment => "xlvs_fragment",
             Self::Meter => "xlvs_meter",
+            Self::Notice => "xlvs_notice",
             Self::Quic => "xlvs_quic",
         }
     }

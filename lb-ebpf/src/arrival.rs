@@ -18,38 +18,52 @@ use crate::{
     parse::{self, NoTransport, Packet, Signal},
     select::Pick,
     tables::Tables,
+    tunnel,
 };
 
 /// What an arrival gets, in one word, as a subprogram may return it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Given(u32);
+pub struct Given(u64);
 
 impl Given {
-    const ENDS: u32 = 1 << 31;
+    const ENDS: u64 = 1 << 31;
     /// Nobody has decided.
     pub const NOTHING: Self = Self(0);
     /// Nobody has read yet whom the packet itself names; said in return, where that matters.
     pub const UNREAD: Self = Self(1 << 30);
-    /// No server, and the client is to be told.
+    /// No server, and the client is to be told: a segment's,
     pub const RESET: Self = Self::ended(Verdict::RepliedReset);
+    /// and a datagram's.
+    pub const UNREACHABLE: Self = Self::ended(Verdict::RepliedUnreachable);
 
     #[inline(always)]
     pub const fn to(server: ServerId) -> Self {
-        Self(server.index())
+        Self(server.index() as u64)
+    }
+
+    /// The same with the [entropy](crate::tunnel::Parcel::entropy) of this flow.
+    #[inline(always)]
+    pub const fn of(self, flow: FlowId) -> Self {
+        Self(self.0 | (tunnel::entropy(flow) as u64) << 32)
     }
 
     #[inline(always)]
     pub const fn ended(verdict: Verdict) -> Self {
-        Self(verdict as u32 | Self::ENDS)
+        Self(verdict as u64 | Self::ENDS)
     }
 
     /// The server, or the outcome of a packet that gets none.
     #[inline(always)]
     pub fn server(self) -> Result<ServerId, Outcome> {
         if self.0 & Self::ENDS != 0 {
-            return Err(Outcome::ended(self.0));
+            return Err(Outcome::ended(self.0 as u32));
         }
         ServerId::new(self.0 as u16).ok_or(Verdict::Aborted.into())
+    }
+
+    #[inline(always)]
+    pub const fn entropy(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 }
 
@@ -63,24 +77,24 @@ pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, name
         Err(why) => Err(without_ports(packet, &director, why)),
     };
     match given {
-        Ok(number) => Given(number),
+        Ok(given) => given,
         Err(verdict) => Given::ended(verdict),
     }
 }
 
-/// The number of a server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be
-/// told so.
+/// A server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be told
+/// so.
 #[inline(always)]
 fn give<T: Tables>(
     director: &Director<'_, T>,
     tuple: &Tuple,
     signal: Signal,
     named: Given,
-) -> Result<u32, Verdict> {
+) -> Result<Given, Verdict> {
     let number = listening(director, tuple)?;
     let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
     let named = match named {
-        Given::UNREAD if service.quic.load() != 0 => return Ok(Given::UNREAD.0),
+        Given::UNREAD if service.quic.load() != 0 => return Ok(Given::UNREAD),
         Given::UNREAD => None,
         named => ServerId::new(named.0 as u16),
     };
@@ -96,8 +110,12 @@ fn give<T: Tables>(
         None => director.pick(service, tuple, flow, segment),
     };
     let Some(pick) = pick else {
-        let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
-        return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });
+        return Err(match segment {
+            _ if service.flags.load() & Service::REJECT == 0 => Verdict::DroppedNoServer,
+            Segment::Syn => Verdict::RepliedReset,
+            Segment::Datagram => Verdict::RepliedUnreachable,
+            _ => Verdict::DroppedNoServer,
+        });
     };
     if matches!(segment, Segment::Syn | Segment::Datagram) {
         director.tables.count_connection(pick.server);
@@ -105,9 +123,9 @@ fn give<T: Tables>(
         director.tables.count(Event::MissNotSyn);
     }
     if !director.is(Settings::FLOWS) {
-        return Ok(pick.server.index());
+        return Ok(Given::to(pick.server).of(flow));
     }
-    Ok(place(director, tuple, flow, pick))
+    Ok(Given(place(director, tuple, flow, pick).into()).of(flow))
 }
 
 /// Whether the connection's server is lost, and the policy is to end what it had. Its entry says so from then on: a SYN begins
@@ -151,7 +169,8 @@ fn place<T: Tables>(
 /// For people who ask whose connection it is. Looks it up once more, because it is rarely wanted by anything else.
 #[inline(always)]
 fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowId) {
-    if director.is(Settings::ADDRESSES)
+    if director.tables.leaves_traces()
+        && director.is(Settings::ADDRESSES)
         && let Some(place) = director.tables.locate(flow)
         && let Some(caller) = director.tables.caller(place)
     {
@@ -170,6 +189,24 @@ fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result<u32
         return Err(Verdict::DroppedMartian);
     }
     Ok(number as u32)
+}
+
+/// Whose a connection is, by its entry or else by the miss table, for what must leave no trace.
+#[inline(always)]
+pub fn owner<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Option<ServerId> {
+    let flow = director.settings.flow_id(tuple);
+    if director.is(Settings::FLOWS)
+        && let Some(place) = director.tables.locate(flow)
+        && let Some(entry) = director.flows().at(place)
+        && let Some(server) = director.server_for(entry.slot().server(), tuple)
+    {
+        return Some(server.id);
+    }
+    let number = service_of(director, tuple);
+    if number == NOBODY {
+        return None;
+    }
+    director.derived(director.tables.service(number as u32)?, flow)
 }
 
 /// The number of the service on the tuple's VIP and port, or [`NOBODY`].

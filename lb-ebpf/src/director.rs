@@ -43,7 +43,7 @@ impl<'t, T: Tables> Director<'t, T> {
     #[inline(always)]
     pub fn consult(tables: &'t T) -> Option<Self> {
         let clock = tables.clock()?;
-        if tables.is_time_to_look() {
+        if tables.leaves_traces() && tables.is_time_to_look() {
             clock.advance(tables.monotonic_ns());
         }
         let settings = tables.settings()?;
@@ -93,10 +93,18 @@ impl<'t, T: Tables> Director<'t, T> {
         None
     }
 
+    /// Sees to it that the time moves on, where that is worth a look at the machine's clock.
+    #[inline(always)]
+    pub fn keep_time(&self) {
+        if self.tables.leaves_traces() {
+            self.clock.advance(self.tables.monotonic_ns());
+        }
+    }
+
     /// Stores a connection; says whether there was a place.
     #[inline(always)]
     pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
-        self.clock.advance(self.tables.monotonic_ns());
+        self.keep_time();
         let admission =
             self.flows().admit(flow, server, diverged, self.now, self.settings.limits(), |victim, whose| {
                 victim.server().is_none_or(|server| self.tables.derives(server, whose))

@@ -230,6 +230,8 @@ unsafe impl Header for crate::headers::Udp {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Icmp {}
 // SAFETY: as above.
+unsafe impl<const WORDS: usize> Header for crate::headers::Start<WORDS> {}
+// SAFETY: as above.
 unsafe impl Header for crate::headers::Ports {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Checksum {}

@@ -158,6 +158,13 @@ pub struct Ports {
     pub destination: Field<2>,
 }
 
+/// The beginning of a packet, as far as an error about it quotes.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Start<const WORDS: usize> {
+    pub words: [Field<4>; WORDS],
+}
+
 /// The checksum of TCP or UDP, seen by itself.
 #[repr(C)]
 #[derive(Debug)]

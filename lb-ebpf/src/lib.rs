@@ -11,6 +11,7 @@
 //! quic:     the server that the packet names, else as entry and arrival
 //! icmp:     errors by the packet they quote, pings of a VIP
 //! fragment: the first as a whole packet, the others after it
+//! notice:   what goes no further, and whose sender is told
 //! ```
 //! Everything here is plain Rust over [`frame::Frame`] and the questions of [`tables::Tables`]: no aya, no I/O. The same
 //! source is tested natively and compiled into the XDP programs by `main.rs`, one for each [stage](stages).
@@ -27,6 +28,7 @@ pub mod admission;
 pub mod arrival;
 pub mod director;
 pub mod egress;
+pub mod ends;
 pub mod extensions;
 pub mod fragments;
 pub mod frame;
@@ -34,9 +36,12 @@ pub mod headers;
 pub mod icmp;
 pub mod inbound;
 pub mod ip;
+pub mod link;
+pub mod notice;
 pub mod outbound;
 pub mod outcome;
 pub mod parse;
+pub mod path_mtu;
 pub mod quic;
 pub mod quote;
 pub mod reset;
@@ -46,6 +51,7 @@ pub mod sharing;
 pub mod stages;
 pub mod tables;
 pub mod tags;
+pub mod tunnel;
 
 pub use outcome::{Door, Exit, Outcome};
 pub use stages::process;

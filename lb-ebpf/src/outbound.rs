@@ -120,7 +120,10 @@ pub fn deliver<T: Tables>(
             director.tables.count_packet(server.id, Direction::Out, packet.shape.length());
             outcome
         }
-        Err(outcome) => outcome,
+        Err(outcome) => {
+            director.tables.fell_short(server.id);
+            outcome
+        }
     }
 }
 

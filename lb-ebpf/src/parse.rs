@@ -89,6 +89,19 @@ impl Shape {
         PortNumber::of_interface((self.0 >> 48) as u32)
     }
 
+    /// This shape as a word, for a subprogram.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`word`](Self::word) gave.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     #[inline(always)]
     pub const fn family(self) -> Family {
         if self.0 & Self::IPV6 == 0 { Family::V4 } else { Family::V6 }

@@ -12,9 +12,9 @@ use crate::{
     arrival::{self, Given},
     fragments,
     frame::Frame,
-    icmp, inbound, outbound,
+    icmp, inbound, notice, outbound,
     parse::{self, Packet},
-    quic, reset,
+    path_mtu, quic, reset,
     tables::Tables,
     tags,
 };
@@ -29,6 +29,7 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Icmp => icmp(frame, tables),
             Stage::Fragment => fragment(frame, tables),
             Stage::Meter => meter(frame, tables),
+            Stage::Notice => notice(frame, tables),
             Stage::Quic => quic(frame, tables),
         };
     }
@@ -45,7 +46,7 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     if !may_be(tables, packet.destination, Role::Vip) {
         return not_to_a_vip(&packet, tables);
     }
-    match inbound::forward::<T, false>(frame, &packet, tables) {
+    match inbound::forward(frame, &packet, tables) {
         Outcome::OPEN => Outcome::TO_ARRIVAL,
         outcome => outcome,
     }
@@ -58,9 +59,13 @@ pub fn meter<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };
-    match inbound::forward::<T, true>(frame, &packet, tables) {
-        Outcome::OPEN => Outcome::TO_ARRIVAL,
-        outcome => outcome,
+    let given = inbound::holder(frame, &packet, tables, Given::NOTHING);
+    if given == Given::NOTHING {
+        return Outcome::TO_ARRIVAL;
+    }
+    match given.server() {
+        Ok(id) => inbound::forward_to(frame, &packet, tables, id, given.entropy()),
+        Err(outcome) => outcome,
     }
 }
 
@@ -72,7 +77,7 @@ pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) => return outcome,
     };
     match outbound::translate(frame, &packet, tables) {
-        Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_ICMP,
+        Outcome::OPEN if icmp::is_carried_by(packet.shape) => Outcome::TO_ICMP,
         Outcome::OPEN => Verdict::PassedUnexplained.into(),
         outcome => outcome,
     }
@@ -91,11 +96,14 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     if given == Given::RESET {
         return reset::answer(frame, packet, tables);
     }
+    if given == Given::UNREACHABLE {
+        return Outcome::TO_NOTICE;
+    }
     if given == Given::UNREAD {
         return Outcome::TO_QUIC;
     }
     match given.server() {
-        Ok(id) => inbound::forward_to(frame, packet, tables, id),
+        Ok(id) => inbound::forward_to(frame, packet, tables, id, given.entropy()),
         Err(outcome) if outcome == Verdict::PassedNotBalanced.into() => Outcome::TO_ICMP,
         Err(outcome) if outcome == Verdict::DroppedFragment.into() => Outcome::TO_FRAGMENT,
         // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
@@ -117,8 +125,11 @@ pub fn quic<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     if given == Given::NOTHING {
         given = arrival::admit(frame, packet, tables, named);
     }
+    if given == Given::UNREACHABLE {
+        return Outcome::TO_NOTICE;
+    }
     match given.server() {
-        Ok(id) => inbound::forward_to(frame, packet, tables, id),
+        Ok(id) => inbound::forward_to(frame, packet, tables, id, given.entropy()),
         Err(outcome) => outcome,
     }
 }
@@ -137,6 +148,7 @@ pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     // Also from a router between director and servers, which no gate knows.
     match icmp::from_behind(frame, packet, tables) {
         // Whoever it may be from: the kernel's.
+        Outcome::OPEN if path_mtu::learn(frame, packet, tables) => Verdict::PassedPathMtu.into(),
         Outcome::OPEN if may_be(tables, packet.source, Role::NatServer) => Verdict::PassedUnexplained.into(),
         Outcome::OPEN => Verdict::PassedNotOurs.into(),
         outcome => outcome,
@@ -160,12 +172,21 @@ pub fn fragment<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     }
 }
 
+/// What goes no further, and whose sender is told.
+#[inline(always)]
+pub fn notice<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    match parse::network(frame, tables) {
+        Ok(packet) => notice::answer(frame, &packet, tables),
+        Err(outcome) => outcome,
+    }
+}
+
 /// Perhaps a reply of a NAT server, or about one.
 #[inline(always)]
 fn not_to_a_vip<T: Tables>(packet: &Packet<'_>, tables: &T) -> Outcome {
     if may_be(tables, packet.source, Role::NatServer) {
         Outcome::TO_REPLY
-    } else if icmp::is_carried_by(packet) {
+    } else if icmp::is_carried_by(packet.shape) {
         Outcome::TO_ICMP
     } else {
         Verdict::PassedNotOurs.into()

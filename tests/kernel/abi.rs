@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, QuicKey, Refusals, Server, Service,
-    ServiceLimits, Settings, Sharers, Tally,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pulse, QuicKey, Refusals, Server,
+    Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::{self, SET_NOTES};
@@ -34,6 +34,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("ADDRESSES", (Array, INDEX, size_of::<Caller>())),
         ("SERVICES", (Array, INDEX, size_of::<Service>())),
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
+        ("TUNNELS", (Array, INDEX, size_of::<Tunnel>())),
         ("LIMITS", (Array, INDEX, size_of::<ServiceLimits>())),
         ("SOURCES", (Array, INDEX, size_of::<[Word; rate::WAYS]>())),
         ("TABLES", (Array, INDEX, size_of::<Word>())),
@@ -47,6 +48,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("LOCALS", (Hash, size_of::<Addr>(), size_of::<u32>())),
         // `struct bpf_devmap_val`: interface index and program.
         ("DEVICES", (DevMap, INDEX, 8)),
+        ("PULSE", (PerCpuArray, INDEX, size_of::<Pulse>())),
         ("VERDICTS", (PerCpuArray, INDEX, size_of::<Tally>())),
         ("EVENTS", (PerCpuArray, INDEX, size_of::<u64>())),
         ("REFUSALS", (PerCpuArray, INDEX, size_of::<Refusals>())),
@@ -99,6 +101,7 @@ fn maps_of_fixed_size_have_it() -> Result<()> {
         ("FRAGMENTS", fragments::SETS),
         ("INTERFACES", PortNumber::LIMIT),
         ("DEVICES", PortNumber::LIMIT),
+        ("PULSE", 1),
         ("VERDICTS", VERDICT_LIMIT),
         ("EVENTS", EVENT_LIMIT),
     ];

@@ -10,9 +10,11 @@
 
 mod admission;
 mod callers;
+mod capturing;
 mod controls;
 mod crowd;
 mod dead_server;
+mod explaining;
 mod flood;
 mod fragments;
 mod icmp;
@@ -21,6 +23,7 @@ mod length;
 mod lists;
 mod load;
 mod neighbours;
+mod notices;
 mod orders;
 mod pinned;
 mod quic;
@@ -31,5 +34,6 @@ mod site;
 mod smoke;
 mod smoke6;
 mod survival;
+mod tunnel;
 mod vips;
 mod weights;

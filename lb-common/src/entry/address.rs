@@ -4,10 +4,15 @@ use crate::{net::Addr, word::Word};
 
 /// An address in mapped memory. Two words, so it is written only while nothing points to its entry.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SharedAddr([Word; 2]);
 
 impl SharedAddr {
+    #[cfg(test)]
+    pub const fn nobody() -> Self {
+        Self([const { Word::new(0) }; 2])
+    }
+
     #[must_use]
     #[inline(always)]
     pub fn load(&self) -> Addr {

@@ -14,4 +14,5 @@ mod one_server;
 mod oracle;
 mod quic;
 mod seen;
+mod too_big;
 mod translation;

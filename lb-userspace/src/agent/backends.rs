@@ -9,6 +9,7 @@ use lb_common::slot::ServerId;
 
 use super::install::Installation;
 use super::ledger::{Ledger, PairIdentity};
+use crate::config::Mode;
 
 impl Installation {
     /// Whether the pairs that lead to one place are few enough; those still leaving count.
@@ -78,7 +79,7 @@ impl Installation {
 fn sharers(ledger: &Ledger) -> HashMap<EndpointKey, Vec<ServerId>> {
     let mut by_endpoint: HashMap<EndpointKey, Vec<ServerId>> = HashMap::new();
     let mut to_every_port = Vec::new();
-    for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.identity.nat) {
+    for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.identity.mode == Mode::Nat) {
         let PairIdentity { address, port, protocol, .. } = pair.identity;
         by_endpoint.entry(EndpointKey::new(address, port, protocol)).or_default().push(id);
         if port.is_any() {
@@ -112,8 +113,9 @@ mod tests {
                 vip: Addr::v4([192, 0, 2, 1]),
                 port: Port::from_host(vip_port),
                 protocol: Protocol::Tcp,
-                nat: true,
+                mode: Mode::Nat,
             },
+            tunnel: None,
             ports: vec![Port::from_host(vip_port)],
             reject: true,
             access: std::sync::Arc::default(),

@@ -27,6 +27,8 @@ pub struct DesiredService {
     /// The ports of the VIP that lead here.
     pub ports: Vec<Port>,
     pub reject: bool,
+    /// In tunnel mode alone. Another tunnel is no other lane: connections go on through it.
+    pub tunnel: Option<config::Tunnel>,
     /// Whom the service admits.
     pub access: Arc<Access>,
     /// How much the service takes in a second.
@@ -47,7 +49,7 @@ pub struct ServiceIdentity {
     /// [`Port::ANY`] if the port that was hit is kept, whichever ports these are: so a range that grows stays the same.
     pub port: Port,
     pub protocol: Protocol,
-    pub nat: bool,
+    pub mode: Mode,
 }
 
 /// A server as it ought to be.
@@ -83,7 +85,8 @@ impl DesiredServer {
         set(ServerState::DOWN, down);
         set(ServerState::RESETS, down && self.resets);
         set(ServerState::DRAINED, self.standing.admin != Admin::Enabled || self.weight == 0);
-        set(ServerState::NAT, service.nat);
+        set(ServerState::NAT, service.mode == Mode::Nat);
+        set(ServerState::TUNNEL, service.mode == Mode::Tunnel);
         set(ServerState::UDP, service.protocol == Protocol::Udp);
         flags
     }
@@ -106,8 +109,8 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
     let service_hash = name_hash(0, service.name.as_str().as_bytes());
     let family = lane.vip.family();
     let of_lane = |server: &config::Server| {
-        let address = server.address(family)?;
-        let name = AddressName { pair: PairName::of(service, server), family };
+        let address = service.address(server, family)?;
+        let name = AddressName { pair: PairName::of(service, server), family: address.family() };
         let standing = standings.get(&name).copied().unwrap_or_default();
         Some(DesiredServer {
             name: name.pair.server,
@@ -130,8 +133,9 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
             vip: lane.vip.ip().into(),
             port: lane.port.map_or(Port::ANY, |port| Port::from_host(port.get())),
             protocol: protocol(lane.protocol),
-            nat: service.mode == Mode::Nat,
+            mode: service.mode,
         },
+        tunnel: service.tunnel.clone(),
         ports: service.listening.ports_of(lane).map(Port::from_host).collect(),
         reject: service.on_no_server == OnNoServer::Reject,
         access: service.access.clone(),

@@ -18,6 +18,7 @@ use super::desired::{DesiredServer, DesiredService};
 use super::ledger::{Ledger, Numbered, listener_word};
 use super::lists::Lists;
 use super::tables::MISS_DELAY;
+use super::tunnels::Tunnels;
 use crate::config;
 use crate::dataplane::Maps;
 
@@ -32,6 +33,7 @@ pub struct Installation {
     pub(super) following: HashMap<u16, Instant>,
     pub(super) locals: BTreeSet<IpAddr>,
     pub(super) lists: Lists,
+    pub(super) tunnels: Tunnels,
 }
 
 /// A wanted configuration for which there is room, not yet in force.
@@ -61,7 +63,8 @@ impl Installation {
             .map(|(number, _)| (number, now + MISS_DELAY))
             .collect();
         let locals = maps.locals.keys().filter_map(Result::ok).map(IpAddr::from).collect();
-        Self { maps, ledger, arena, built: HashMap::new(), following, locals, lists: Lists::found(now) }
+        let (lists, tunnels) = (Lists::found(now), Tunnels::new());
+        Self { maps, ledger, arena, built: HashMap::new(), following, locals, lists, tunnels }
     }
 
     /// Whether there is room for this; changes nothing.
@@ -101,6 +104,7 @@ impl Installation {
                 self.write_server(service, numbers.service, server, *id);
             }
         }
+        self.want_tunnels(wanted, &numbered);
         self.write_limits(wanted, &numbered);
         self.write_quic(wanted, &numbered)?;
         self.note_lists(wanted, &numbered, now);
@@ -151,6 +155,10 @@ impl Installation {
             entry.address.store(server.address);
             entry.vip.store(service.identity.vip);
             entry.name_hash.store(server.name_hash);
+            if let Some(tunnel) = self.maps.tunnels.get(id.index()) {
+                tunnel.way.store(0);
+                tunnel.forget();
+            }
         }
         entry.memo.store(server.memo().to_word());
         let metered = if service.limits.source_packets.is_some() { ServerState::METERED } else { 0 };

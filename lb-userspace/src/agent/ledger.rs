@@ -10,6 +10,7 @@ use lb_common::net::{Addr, Port, Protocol};
 use lb_common::slot::ServerId;
 
 use super::desired::{DesiredServer, DesiredService, ServiceIdentity};
+use crate::config::Mode;
 use crate::dataplane::Mapped;
 
 /// What makes a pair the same: change any of it and it is another one.
@@ -22,7 +23,7 @@ pub struct PairIdentity {
     pub vip: Addr,
     pub vip_port: Port,
     pub protocol: Protocol,
-    pub nat: bool,
+    pub mode: Mode,
 }
 
 /// The numbers in use.
@@ -65,7 +66,7 @@ impl Ledger {
                 vip: service.vip.load(),
                 port: Port::from_raw((listener >> 16) as u16),
                 protocol: Protocol::from_number(listener as u8).unwrap_or(Protocol::Tcp),
-                nat: listener >> 8 & 1 == 1,
+                mode: mode_of((listener >> 8) as u8),
             })
         };
         let read_pair = |server: &Server| {
@@ -79,7 +80,13 @@ impl Ledger {
                     vip: server.vip.load(),
                     vip_port: state.vip_port,
                     protocol: state.protocol(),
-                    nat: state.has(ServerState::NAT),
+                    mode: if state.has(ServerState::NAT) {
+                        Mode::Nat
+                    } else if state.has(ServerState::TUNNEL) {
+                        Mode::Tunnel
+                    } else {
+                        Mode::Dr
+                    },
                 },
                 leaving: state.has(ServerState::REMOVED),
             })
@@ -225,7 +232,7 @@ impl PairIdentity {
             vip: wanted.identity.vip,
             vip_port: wanted.identity.port,
             protocol: wanted.identity.protocol,
-            nat: wanted.identity.nat,
+            mode: wanted.identity.mode,
         }
     }
 }
@@ -233,7 +240,21 @@ impl PairIdentity {
 /// The `listener` word of a service entry.
 #[must_use]
 pub fn listener_word(identity: &ServiceIdentity) -> u64 {
-    u64::from(identity.port.raw()) << 16 | u64::from(identity.nat) << 8 | identity.protocol as u64
+    let mode: u64 = match identity.mode {
+        Mode::Dr => 0,
+        Mode::Nat => 1,
+        Mode::Tunnel => 2,
+    };
+    u64::from(identity.port.raw()) << 16 | mode << 8 | identity.protocol as u64
+}
+
+/// The mode of this number in a `listener` word.
+const fn mode_of(number: u8) -> Mode {
+    match number {
+        1 => Mode::Nat,
+        2 => Mode::Tunnel,
+        _ => Mode::Dr,
+    }
 }
 
 impl std::fmt::Display for Full {
@@ -278,8 +299,9 @@ mod tests {
                 vip: Addr::v4([192, 0, 2, 1]),
                 port: Port::from_host(80),
                 protocol: Protocol::Tcp,
-                nat: true,
+                mode: Mode::Nat,
             },
+            tunnel: None,
             ports: vec![Port::from_host(80)],
             reject: true,
             access: std::sync::Arc::default(),

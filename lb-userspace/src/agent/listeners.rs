@@ -11,6 +11,7 @@ use lb_common::net::Port;
 use super::desired::{DesiredService, ServiceIdentity};
 use super::install::Installation;
 use super::ledger::Numbered;
+use crate::config::Mode;
 
 impl Installation {
     pub(super) fn write_gate(&self) {
@@ -25,7 +26,7 @@ impl Installation {
         }
         for (_, pair) in self.ledger.pairs() {
             admit(pair.identity.vip, Role::Vip);
-            if pair.identity.nat {
+            if pair.identity.mode == Mode::Nat {
                 admit(pair.identity.address, Role::NatServer);
             }
         }

@@ -9,6 +9,7 @@ mod actor;
 mod arena;
 mod attachment;
 mod backends;
+mod capture;
 mod connections;
 mod desired;
 mod detach;
@@ -37,6 +38,7 @@ mod status;
 mod surroundings;
 mod sweep;
 mod tables;
+mod tunnels;
 mod up;
 mod vips;
 

@@ -119,6 +119,7 @@ impl Agent {
         ServiceStatus {
             name: service.name.as_str().to_owned(),
             mode: service.mode.into(),
+            encapsulation: service.tunnel.as_ref().map(|tunnel| tunnel.encapsulation.to_string()),
             scheduler: service.scheduler.to_string(),
             quic_lb: service.quic_lb.map(Into::into),
             listeners: service.listening.listeners().map(Into::into).collect(),

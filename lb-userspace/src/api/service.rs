@@ -12,6 +12,9 @@ pub struct ServiceStatus {
     pub name: String,
     /// How packets reach its servers.
     pub mode: ForwardMode,
+    /// What is put around packets in tunnel mode (`ipip`, `gue port 6080`); null in the others.
+    #[serde(default)]
+    pub encapsulation: Option<String>,
     /// What picks a server, as in the file (`maglev`).
     pub scheduler: String,
     /// How connection ids of QUIC name its servers; null: they do not.
@@ -74,6 +77,15 @@ impl From<lb_common::entry::Refusals> for Refused {
 }
 
 impl ServiceStatus {
+    /// How packets reach its servers, in words for people.
+    #[must_use]
+    pub fn way(&self) -> String {
+        match &self.encapsulation {
+            Some(encapsulation) => format!("{} {encapsulation}", self.mode),
+            None => self.mode.to_string(),
+        }
+    }
+
     /// How many servers it has, whatever the number of their addresses.
     #[must_use]
     pub fn servers_configured(&self) -> usize {

@@ -53,8 +53,9 @@ pub(super) fn read<T: Choice>(entry: &Entry<'_>) -> Result<T, Reported> {
 }
 
 impl Choice for Mode {
-    const OFFERED: &'static [(&'static str, Self)] = &[("nat", Self::Nat), ("dr", Self::Dr)];
-    const LATER: &'static [&'static str] = &["tunnel", "fullnat"];
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("nat", Self::Nat), ("dr", Self::Dr), ("tunnel", Self::Tunnel)];
+    const LATER: &'static [&'static str] = &["fullnat"];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
         ("LVS calls", "masq", "nat"),
         ("LVS calls", "masquerade", "nat"),

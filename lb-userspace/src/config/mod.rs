@@ -36,6 +36,7 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod vocabulary;
 
 pub use diff::{Change, Effect, Field, diff};

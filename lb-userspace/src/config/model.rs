@@ -135,6 +135,8 @@ pub struct Service {
     pub listening: Listening,
     /// How packets reach a server.
     pub mode: Mode,
+    /// The tunnel to each server, in tunnel mode and no other.
+    pub tunnel: Option<Tunnel>,
     /// How a new connection finds its server.
     pub scheduler: Scheduler,
     /// What a client is told when no server can take it.
@@ -150,7 +152,7 @@ pub struct Service {
     /// How the servers are checked.
     pub health: Health,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
-    /// and none has an address of another.
+    /// and none has an address of another; but in a tunnel any address serves either.
     pub servers: Vec<Server>,
 }
 
@@ -161,6 +163,8 @@ pub enum Mode {
     Nat,
     /// Direct routing: only the MAC is rewritten, the server answers the client itself.
     Dr,
+    /// The packet goes whole into one of the director's own; the server takes it out and answers the client itself.
+    Tunnel,
 }
 
 /// How a new connection finds its server.
@@ -193,9 +197,9 @@ pub enum OnServerDown {
 pub struct Server {
     /// Its identity within the service.
     pub name: ServerName,
-    /// Its addresses, at most one of a family, IPv4 first; never one of the VIPs. A listener uses that of its own family.
+    /// Its addresses, at most one of a family, IPv4 first; never one of the VIPs. A listener uses that of its own family, or in a tunnel the other.
     pub addresses: Vec<ServerAddress>,
-    /// The port that NAT rewrites to; `None`: the port that was hit. Always `None` in DR and in a
+    /// The port that NAT rewrites to; `None`: the port that was hit. Always `None` in DR, in a tunnel and in a
     /// service of any port or of a range.
     pub port: Option<NonZeroU16>,
     /// Its share of new connections.
@@ -251,6 +255,12 @@ pub struct HttpProbe {
 }
 
 impl Service {
+    /// The address by which listeners of this family lead to a server of this service.
+    pub fn address(&self, server: &Server, family: Family) -> Option<ServerAddress> {
+        let any = || server.addresses.first().copied().filter(|_| self.mode == Mode::Tunnel);
+        server.address(family).or_else(any)
+    }
+
     /// Where this server is checked under one of its addresses; `None` if checks are off.
     pub fn check_target(&self, server: &Server, address: ServerAddress) -> Option<SocketAddr> {
         let Health::Checked(check) = &self.health else { return None };
@@ -286,3 +296,4 @@ pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
 pub use super::prefix::Prefix;
 pub use super::quic::QuicId;
 pub use super::server::Weight;
+pub use super::tunnel::{Encapsulation, Tunnel};

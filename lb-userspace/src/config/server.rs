@@ -89,8 +89,8 @@ fn read_port(
     listen: Option<&[ListenPort]>,
 ) -> Result<Option<NonZeroU16>, Reported> {
     let listen = listen.unwrap_or_default();
-    let why = if mode == Some(Mode::Dr) {
-        "in dr a server gets packets as they were sent, with the port of the service"
+    let why = if matches!(mode, Some(Mode::Dr | Mode::Tunnel)) {
+        "in dr and in a tunnel a server gets packets as they were sent, with the port of the service"
     } else if listen.contains(&ListenPort::Any) {
         "a service of any port keeps the port that was hit, or its replies could not be told apart"
     } else if listen.iter().any(|port| port.fixed().is_none()) {

@@ -19,6 +19,7 @@ use super::quic;
 use super::server;
 use super::source::{Placed, Reported, Spot};
 use super::table::{Entry, Layered, Table};
+use super::tunnel::{self, Tunnel};
 use super::vocabulary::{DEFAULTS, HEALTH, HEALTH_DEFAULTS, SERVER, SERVER_DEFAULTS};
 
 /// What services, their checks and their servers inherit.
@@ -38,6 +39,7 @@ pub(super) struct Draft<'a> {
     pub(super) ports: Result<Vec<Placed<'a, ListenPort>>, Reported>,
     pub(super) protocols: Result<Vec<Placed<'a, Protocol>>, Reported>,
     pub(super) mode: Result<Mode, Reported>,
+    pub(super) tunnel: Result<Option<Tunnel>, Reported>,
     scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
     on_server_down: Result<OnServerDown, Reported>,
@@ -65,6 +67,7 @@ impl<'a> Defaults<'a> {
         let port = table.read("port", port::read_listen);
         let protocol = table.read("protocol", read_protocols);
         let mode = table.read("mode", choice::read::<Mode>);
+        let tunnel = table.read("tunnel", tunnel::read_table);
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
         let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
@@ -74,7 +77,7 @@ impl<'a> Defaults<'a> {
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
-        on_server_down?;
+        tunnel.map(drop).and(on_server_down)?;
         access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
     }
 }
@@ -90,6 +93,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         None => Ok(vec![Placed { value: Protocol::Tcp, spot: table.spot }]),
     };
     let mode = table.read_or("mode", Mode::Nat, choice::read);
+    let tunnel = tunnel::read(&table, mode.ok());
     let scheduler = table.read_or("scheduler", Scheduler::Maglev, choice::read);
     let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
     let on_server_down = table.read_or("on_server_down", OnServerDown::Keep, choice::read);
@@ -106,6 +110,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         ports,
         protocols,
         mode,
+        tunnel,
         scheduler,
         on_no_server,
         on_server_down,
@@ -153,6 +158,7 @@ impl<'a> Draft<'a> {
             name: self.name?.value,
             listening,
             mode: self.mode?,
+            tunnel: self.tunnel?,
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
             on_server_down: self.on_server_down?,

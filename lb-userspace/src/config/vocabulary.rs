@@ -15,8 +15,11 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
-        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &LIMITS, &QUIC_LB, &HEALTH, &SERVER, &DEFAULTS]
-            .into_iter()
+        [
+            &ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &SERVICE, &TUNNEL, &LIMITS, &QUIC_LB, &HEALTH, &SERVER,
+            &DEFAULTS,
+        ]
+        .into_iter()
     }
 }
 
@@ -109,6 +112,7 @@ pub(super) const DEFAULTS: Vocabulary = Vocabulary {
         "port",
         "protocol",
         "mode",
+        "tunnel",
         "scheduler",
         "on_no_server",
         "on_server_down",
@@ -130,6 +134,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "port",
         "protocol",
         "mode",
+        "tunnel",
         "scheduler",
         "on_no_server",
         "on_server_down",
@@ -140,14 +145,11 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "health",
         "server",
     ],
-    later: &[
-        ("affinity", "remove it, a client's connections are spread one by one in this version"),
-        ("tunnel", "remove it, the modes of this version are nat and dr"),
-    ],
+    later: &[("affinity", "remove it, a client's connections are spread one by one in this version")],
     foreign: &[
-        ("lvs_method", "write mode = \"nat\" or mode = \"dr\""),
-        ("lb_kind", "write mode = \"nat\" or mode = \"dr\""),
-        ("forwarding", "write mode = \"nat\" or mode = \"dr\""),
+        ("lvs_method", "write mode = \"nat\", \"dr\" or \"tunnel\""),
+        ("lb_kind", "write mode = \"nat\", \"dr\" or \"tunnel\""),
+        ("forwarding", "write mode = \"nat\", \"dr\" or \"tunnel\""),
         ("lvs_sched", "write scheduler = \"maglev\""),
         ("lb_algo", "write scheduler = \"maglev\""),
         ("balance", "write scheduler = \"maglev\""),
@@ -174,6 +176,20 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("rate_limit", "write limits = { source_connections_per_second = 20 }"),
         ("quic", "write quic_lb = { config_id = 0, server_id_length = 2 }"),
         ("quorum", "remove it, on_no_server says what happens when no server is left"),
+    ],
+};
+
+pub(super) const TUNNEL: Vocabulary = Vocabulary {
+    table: "[[service]] tunnel",
+    keys: &["kind", "port", "source"],
+    later: &[],
+    foreign: &[
+        ("type", "write kind = \"gue\""),
+        ("local", "write source = \"192.0.2.2\""),
+        ("remote", "remove it, a tunnel leads to each server's address"),
+        ("encap", "write kind = \"gue\""),
+        ("dport", "write port = 6080"),
+        ("mtu", "remove it, the MTU is that of the route to the server"),
     ],
 };
 

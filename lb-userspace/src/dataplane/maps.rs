@@ -7,7 +7,7 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
     About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, QuicKey, Refusals, Server, Service,
-    ServiceLimits, Settings, Sharers, Tally,
+    ServiceLimits, Settings, Sharers, Tally, Tunnel,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory};
 use lb_common::net::Addr;
@@ -52,6 +52,7 @@ pub struct Maps {
     pub addresses: Mapped<Caller>,
     pub services: Mapped<Service>,
     pub servers: Mapped<Server>,
+    pub tunnels: Mapped<Tunnel>,
     pub tables: Mapped<Word>,
     pub paths: Mapped<[Path; Path::WAYS]>,
     pub interfaces: Mapped<Interface>,
@@ -81,12 +82,13 @@ pub struct Maps {
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 13] {
+    pub fn by_name(&self) -> [(&'static str, u32); 14] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
             ("SERVERS", self.servers),
             ("SERVER_COUNTERS", self.servers),
+            ("TUNNELS", self.servers),
             ("BACKENDS", self.servers),
             // Old and new ones, while they are exchanged.
             ("QUIC_SERVERS", self.servers * 2),
@@ -122,6 +124,7 @@ impl Maps {
             addresses: mapped(ebpf, "ADDRESSES")?,
             services: mapped(ebpf, "SERVICES")?,
             servers: mapped(ebpf, "SERVERS")?,
+            tunnels: mapped(ebpf, "TUNNELS")?,
             tables: mapped(ebpf, "TABLES")?,
             paths: mapped(ebpf, "PATHS")?,
             interfaces: mapped(ebpf, "INTERFACES")?,
@@ -243,7 +246,7 @@ pub fn pinned_vips(dir: &std::path::Path) -> BTreeSet<IpAddr> {
     used.map(|service| service.vip.load().into()).collect()
 }
 
-fn cpus() -> Result<usize> {
+pub(super) fn cpus() -> Result<usize> {
     aya::util::nr_cpus().map_err(|(_, error)| error).context("counting CPUs")
 }
 
@@ -256,14 +259,14 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).ok_or_else(|| anyhow!("the eBPF object has no map {name}"))
 }
 
-fn typed<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+pub(super) fn typed<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
 where
     M::Error: std::error::Error + Send + Sync + 'static,
 {
     M::try_from(take(ebpf, name)?).with_context(|| format!("map {name}"))
 }
 
-fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
+pub(super) fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
     let Map::Array(data) = take(ebpf, name)? else { return Err(anyhow!("map {name} is not an array")) };
     shared(&data, name)
 }

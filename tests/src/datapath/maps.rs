@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, EndpointKey, Interface, Path, QuicFormat, QuicKey, Rule, Server, ServerState, Service,
-    ServiceLimits, Settings, Sharers,
+    AccessKey, Caller, Encapsulation, EndpointKey, Interface, Path, QuicFormat, QuicKey, Rule, Server,
+    ServerState, Service, ServiceLimits, Settings, Sharers, Tunnel, TunnelWay,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::SET_NOTES;
@@ -47,6 +47,7 @@ pub struct Arrays {
     pub addresses: Region<Caller>,
     pub services: Region<Service>,
     pub servers: Region<Server>,
+    pub tunnels: Region<Tunnel>,
     pub tables: Region<Word>,
     pub paths: Region<[Path; Path::WAYS]>,
     /// Sets of eight words, as buckets are.
@@ -89,6 +90,7 @@ impl Arrays {
         self.flows.clear();
         self.services.clear();
         self.servers.clear();
+        self.tunnels.clear();
         self.tables.clear();
         self.paths.clear();
         self.fragments.clear();
@@ -277,6 +279,7 @@ impl Arrays {
                 | flag(server.down && service.resets, ServerState::RESETS)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
+                | flag(matches!(service.mode, Mode::Tunnel(_)), ServerState::TUNNEL)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
                 | flag(shared, ServerState::SHARED)
                 | flag(service.limits.source_packets > 0, ServerState::METERED)
@@ -297,6 +300,15 @@ impl Arrays {
         };
         entry.next_hop.store(server.next_hop.map_or(0, way));
         entry.state.store(state.to_word());
+        if let Mode::Tunnel(tunnel) = service.mode
+            && let Some(entry) = self.tunnels.get(id.index())
+        {
+            let encapsulation =
+                tunnel.gue.map_or(Encapsulation::Ip, |port| Encapsulation::Gue(Port::from_host(port)));
+            let way = TunnelWay::new(encapsulation, Addr::from(server.address), tunnel.mtu);
+            entry.source.store(Addr::from(tunnel.source));
+            entry.way.store(way.to_word());
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
 use anyhow::{Context as _, Result};
-use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
+use lb_common::clock::{Clock, Now, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, Counters, EndpointKey, Interface, Path, QuicKey, Refusal, Refusals, Rule, Server,
-    ServerState, Service, ServiceLimits, Settings, Sharers,
+    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pulse, QuicKey, Refusal, Refusals, Rule,
+    Server, ServerState, Service, ServiceLimits, Settings, Sharers, Tunnel,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::fragments::{self, SET_NOTES};
@@ -56,7 +56,7 @@ pub struct Native {
     events: Cell<[i64; Event::ALL.len()]>,
     servers: RefCell<HashMap<ServerId, Counters>>,
     refusals: RefCell<HashMap<u32, Refusals>>,
-    forwarded: Cell<u64>,
+    pulse: Cell<Pulse>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
     /// Which of them, and which sets of paths, since everything was last forgotten.
@@ -162,11 +162,11 @@ impl Native {
             ingress: Cell::new(0),
             memory: Vec::new(),
             left: Cell::new((0, 0)),
-            verdicts: Cell::default(),
+            verdicts: Cell::new([0; Verdict::ALL.len()]),
             events: Cell::default(),
             servers: RefCell::default(),
             refusals: RefCell::default(),
-            forwarded: Cell::default(),
+            pulse: Cell::default(),
             buckets_seen: Cell::default(),
             touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
             undisturbed: Vec::new(),
@@ -204,7 +204,7 @@ impl Native {
         }
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         self.servers.get_mut().clear();
-        self.forwarded.set(0);
+        self.pulse.take();
     }
 
     /// Whoever is stored now is still there when everything is forgotten.
@@ -248,9 +248,6 @@ impl Native {
             }
             (verdict, _) => verdict,
         };
-        if matches!(verdict, Verdict::ForwardedNat | Verdict::ForwardedDr) {
-            self.forwarded.set(self.forwarded.get() + 1);
-        }
         let mut verdicts = self.verdicts.get();
         verdicts[verdict as usize] += 1;
         self.verdicts.set(verdicts);
@@ -291,6 +288,7 @@ fn arrays() -> io::Result<Arrays> {
         addresses: Region::private(geometry().slots())?,
         services: Region::private(SERVICES)?,
         servers: Region::private(SERVERS)?,
+        tunnels: Region::private(SERVERS)?,
         tables: Region::private(TABLE_WORDS)?,
         paths: Region::private(Path::SETS)?,
         fragments: Region::private(fragments::SETS)?,
@@ -304,6 +302,7 @@ impl Engine for Native {
     fn reset(&mut self) -> Result<()> {
         self.arrays.clear();
         self.keyed.clear()?;
+        self.pulse.take();
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         Ok(())
     }
@@ -327,7 +326,7 @@ impl Engine for Native {
     }
 
     fn run(&mut self, from: Side, frame: &[u8]) -> Result<Observation> {
-        self.verdicts.set(Default::default());
+        self.verdicts.set([0; Verdict::ALL.len()]);
         self.take_counters();
         let (verdict, exit, output) = self.push(from, frame);
         let action = match (verdict.action(), exit) {
@@ -390,6 +389,10 @@ impl Tables for Native {
         self.arrays.servers.get(id.index())
     }
 
+    fn tunnel(&self, id: ServerId) -> Option<&Tunnel> {
+        self.arrays.tunnels.get(id.index())
+    }
+
     fn ids(&self, word: u32) -> Option<u64> {
         self.arrays.tables.get(word).map(Word::load)
     }
@@ -441,7 +444,17 @@ impl Tables for Native {
     }
 
     fn is_time_to_look(&self) -> bool {
-        self.forwarded.get().is_multiple_of(LOOK_EVERY)
+        let mut pulse = self.pulse.get();
+        let looks = pulse.is_time_to_look();
+        self.pulse.set(pulse);
+        looks
+    }
+
+    fn may_answer(&self, now: Now) -> bool {
+        let mut pulse = self.pulse.get();
+        let may = pulse.may_answer(now);
+        self.pulse.set(pulse);
+        may
     }
 
     fn vlan(&self, wire: &Wire) -> Option<u32> {

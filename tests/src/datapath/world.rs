@@ -44,6 +44,18 @@ pub enum Protocol {
 pub enum Mode {
     Nat,
     Dr,
+    Tunnel(Tunnel),
+}
+
+/// How packets get to the servers of a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// The director's end, of the servers' family.
+    pub source: IpAddr,
+    /// The port, if by GUE.
+    pub gue: Option<u16>,
+    /// Of the way to the servers, bytes.
+    pub mtu: u16,
 }
 
 /// One listener.
@@ -101,6 +113,17 @@ impl Service {
     #[must_use]
     pub fn direct(self) -> Self {
         Self { mode: Mode::Dr, ..self }
+    }
+
+    /// By IP in IP from here, over Ethernet.
+    #[must_use]
+    pub fn tunnelled(self, source: impl Into<IpAddr>) -> Self {
+        self.through(Tunnel { source: source.into(), gue: None, mtu: 1500 })
+    }
+
+    #[must_use]
+    pub fn through(self, tunnel: Tunnel) -> Self {
+        Self { mode: Mode::Tunnel(tunnel), ..self }
     }
 
     /// Connections of a server that is down are ended.

@@ -10,12 +10,14 @@ mod lists;
 mod lost;
 mod martians;
 mod nat;
+mod notice;
 pub mod people;
 mod quic;
 mod refusals;
 mod replies;
 mod strangers;
 pub mod tagged;
+mod tunnel;
 mod udp;
 mod vlan;
 
@@ -123,6 +125,7 @@ impl Case {
 pub fn all() -> Vec<Case> {
     let mut all = [
         nat::cases(),
+        notice::cases(),
         direct::cases(),
         udp::cases(),
         replies::cases(),
@@ -137,6 +140,7 @@ pub fn all() -> Vec<Case> {
         vlan::cases(),
         lists::cases(),
         limits::cases(),
+        tunnel::cases(),
         quic::cases(),
     ]
     .concat();
