@@ -61,6 +61,13 @@ pub const fn sum(addr: Addr) -> u64 {
     a as u64 + b as u64 + c as u64 + d as u64
 }
 
+/// Four bytes as they lie in memory, for sums.
+#[must_use]
+#[inline(always)]
+pub const fn four(bytes: [u8; 4]) -> u64 {
+    u32::from_ne_bytes(bytes) as u64
+}
+
 /// One's-complement sum of 64 bits of partial sums, folded to 16.
 #[must_use]
 #[inline(always)]

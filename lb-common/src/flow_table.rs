@@ -127,12 +127,23 @@ pub struct Entry<'m, C> {
 /// What became of a connection that wanted a place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
-    /// It has one: a free one, or one whose entry had expired.
-    Stored,
-    /// It took the place of an entry of this class.
-    Evicted(Class),
+    /// It has this one, which was free, or whose entry had expired.
+    Stored(Place),
+    /// It took this one from an entry of this class.
+    Evicted(Class, Place),
     /// No place: it is forwarded by the miss table, like its next packets.
     Homeless,
+}
+
+impl Admission {
+    #[must_use]
+    #[inline(always)]
+    pub const fn place(self) -> Option<Place> {
+        match self {
+            Self::Stored(place) | Self::Evicted(_, place) => Some(place),
+            Self::Homeless => None,
+        }
+    }
 }
 
 impl<'m, M: Memory, L: Layout> FlowTable<'m, M, L> {
@@ -197,15 +208,19 @@ impl<'m, M: Memory, L: Layout> FlowTable<'m, M, L> {
         // like a free place in the first bucket, so such a flow (one in 2^29) lives in its second.
         let (room_near, room_far) = (vacancies(near), vacancies(far));
         let to_near = tag != 0 && (count(room_near) >= 4 || count(room_near) >= count(room_far));
-        let (bucket, room) = if to_near { (near, room_near) } else { (far, room_far) };
+        let (bucket, number, room) = if to_near { (near, first, room_near) } else { (far, second, room_far) };
         let newcomer = Slot::fresh(server, tag, !to_near, diverged, now);
         if room != 0 {
-            let taken = bucket[lowest(room)].replace(0, newcomer.word()) || {
+            let mut index = lowest(room);
+            if !bucket[index].replace(0, newcomer.word()) {
                 // Another CPU was faster: once more, with what is left.
                 let left = vacancies(bucket);
-                left != 0 && bucket[lowest(left)].replace(0, newcomer.word())
-            };
-            return if taken { Admission::Stored } else { Admission::Homeless };
+                index = lowest(left);
+                if left == 0 || !bucket[index].replace(0, newcomer.word()) {
+                    return Admission::Homeless;
+                }
+            }
+            return Admission::Stored(Place { bucket: number, index: index as u32 });
         }
         // No vacancy in the chosen bucket: none in the other either.
         let yields = Yields::at(now, limits);
@@ -216,7 +231,8 @@ impl<'m, M: Memory, L: Layout> FlowTable<'m, M, L> {
         }
         let in_far = weakest & Yields::FAR != 0;
         let (bucket, number) = if in_far { (far, second) } else { (near, first) };
-        let cell = &bucket[(weakest & Yields::INDEX) as usize % BUCKET_SLOTS];
+        let index = (weakest & Yields::INDEX) as usize % BUCKET_SLOTS;
+        let cell = &bucket[index];
         let word = cell.load();
         let Some(victim) = Slot::from_word(word) else { return Admission::Homeless };
         // Between the comparison and now it may have been refreshed or replaced: it is judged again as it is.
@@ -231,7 +247,12 @@ impl<'m, M: Memory, L: Layout> FlowTable<'m, M, L> {
         if !cell.replace(word, newcomer.word()) {
             return Admission::Homeless;
         }
-        if rank == Rank::Expired as u64 { Admission::Stored } else { Admission::Evicted(victim.class()) }
+        let place = Place { bucket: number, index: index as u32 };
+        if rank == Rank::Expired as u64 {
+            Admission::Stored(place)
+        } else {
+            Admission::Evicted(victim.class(), place)
+        }
     }
 }
 

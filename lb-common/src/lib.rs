@@ -3,8 +3,7 @@
 //! Two kinds of things live here, both without I/O and without the standard library:
 //! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`], [`wire`]) and the
 //! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`fragments`], [`lifecycle`], [`pick`],
-//! [`pool`],
-//! [`rate`], [`maglev`]).
+//! [`pool`], [`rate`], [`maglev`]).
 //!
 //! Invariants:
 //! - Every word that one side changes while the other reads it is one aligned `u64` ([`word::Word`]), so it changes whole.
@@ -23,6 +22,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod capture;
 pub mod checksum;
 pub mod clock;
 pub mod entry;
@@ -38,9 +38,11 @@ pub mod pick;
 #[cfg(feature = "user")]
 mod pod;
 pub mod pool;
+pub mod purpose;
 pub mod rate;
 pub mod slot;
 pub mod stage;
+pub mod trail;
 pub mod verdict;
 pub mod wire;
 pub mod word;

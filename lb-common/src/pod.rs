@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya asks for a promise about layout")]
 
 use crate::{
-    entry::{Counters, EndpointKey, Refusals, Sharers, Tally},
+    entry::{Counters, EndpointKey, QuicKey, Refusals, Sharers, Tally},
     net::Addr,
     wire::Wire,
 };
@@ -21,3 +21,5 @@ unsafe impl aya::Pod for Tally {}
 unsafe impl aya::Pod for Wire {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Refusals {}
+// SAFETY: as above.
+unsafe impl aya::Pod for QuicKey {}

@@ -44,6 +44,18 @@ const fn debt(cell: u64, now: u64) -> u64 {
     if ahead > 2 * SECOND { 0 } else { ahead }
 }
 
+/// What whoever has this tag owes by this cell, which may be somebody else's.
+#[inline(always)]
+const fn owed(cell: u64, tag: u64, now: u64) -> u64 {
+    if cell >> MOMENT_BITS == tag { debt(cell, now) } else { 0 }
+}
+
+/// What [`take`] would say, and nothing is taken.
+#[inline(always)]
+pub fn has_left(cell: &Word, tag: u64, interval: u64, machine_ns: u64) -> bool {
+    owed(cell.load(), tag, machine_ns >> UNIT_SHIFT) + interval <= SECOND
+}
+
 /// Takes one packet's time from the cell of whoever has this tag; says whether there was any left. The cell may have been
 /// somebody else's. `machine_ns` is the machine's monotonic clock.
 #[inline(always)]
@@ -51,7 +63,7 @@ pub fn take(cell: &Word, tag: u64, interval: u64, machine_ns: u64) -> bool {
     let now = machine_ns >> UNIT_SHIFT;
     for _ in 0..TRIES {
         let seen = cell.load();
-        let owed = if seen >> MOMENT_BITS == tag { debt(seen, now) } else { 0 };
+        let owed = owed(seen, tag, now);
         if owed + interval > SECOND {
             return false;
         }
@@ -120,6 +132,18 @@ mod tests {
         assert_eq!(taken(&cell, 1000, 5000, START), 1000);
         let later = taken(&cell, 1000, 5000, START + SECOND_NS / 2);
         assert!((499..=501).contains(&later), "{later}");
+    }
+
+    #[test]
+    fn who_only_asks_is_not_charged() {
+        let cell = Word::new(0);
+        let asked = || has_left(&cell, 7, interval(2), START);
+        assert!((0..10).all(|_| asked()));
+        assert_eq!(taken(&cell, 2, 1, START), 1);
+        assert!((0..10).all(|_| asked()));
+        assert_eq!(taken(&cell, 2, 10, START), 1);
+        assert!(!asked());
+        assert!(has_left(&cell, 8, interval(2), START), "another's debt is not its own");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 /// The program at the interface's hook: packets to a VIP that belong to a stored connection.
 pub const ENTRY: &str = "xlvs";
 
-/// What the entry may hand over to. The number is the index in the array of programs.
+/// What a stage may hand over to. The number is the index in the array of programs.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
@@ -21,14 +21,18 @@ pub enum Stage {
     Fragment = 3,
     /// Packets of stored connections of services that limit the packets of each source.
     Meter = 4,
+    /// Packets that go no further, and whose sender is told.
+    Notice = 5,
+    /// Packets to services that route by connection id.
+    Quic = 6,
     /// Packets to a VIP that belong to a stored connection by full NAT.
-    FullNat = 5,
+    FullNat = 7,
     /// Packets to a VIP with full NAT whose connection has no port.
-    Lease = 6,
+    Lease = 8,
     /// ICMP and ICMPv6 to an address that full NAT is about.
-    FullNatIcmp = 7,
+    FullNatIcmp = 9,
     /// Packets to an address that full NAT sends from.
-    FullNatReply = 8,
+    FullNatReply = 10,
 }
 
 impl Stage {
@@ -38,6 +42,8 @@ impl Stage {
         Self::Icmp,
         Self::Fragment,
         Self::Meter,
+        Self::Notice,
+        Self::Quic,
         Self::FullNat,
         Self::Lease,
         Self::FullNatIcmp,
@@ -53,6 +59,8 @@ impl Stage {
             Self::Icmp => "xlvs_icmp",
             Self::Fragment => "xlvs_fragment",
             Self::Meter => "xlvs_meter",
+            Self::Notice => "xlvs_notice",
+            Self::Quic => "xlvs_quic",
             Self::FullNat => "xlvs_full_nat",
             Self::Lease => "xlvs_lease",
             Self::FullNatIcmp => "xlvs_full_nat_icmp",

@@ -70,13 +70,19 @@ verdicts! {
     21 PassedIcmpUnmatched "passed_icmp_unmatched" Pass "An ICMP error to a VIP that quotes no connection of its services.";
     22 PassedSctp "passed_sctp" Pass "SCTP to a VIP: its associations have several addresses, so the kernel gets it.";
     23 PassedVlan "passed_vlan" Pass "Carries VLAN tags that none of the configured interfaces has.";
-    24 DroppedNoHeadroom "dropped_no_headroom" Drop "The driver left no room in front of the frame for one more VLAN tag.";
+    24 DroppedNoHeadroom "dropped_no_headroom" Drop "The driver left no room in front of the frame for one more VLAN tag, or for the headers of a tunnel.";
     25 DroppedDenied "dropped_denied" Drop "To a service whose lists do not admit the source.";
     26 DroppedRateSource "dropped_rate_source" Drop "The source has used up what the service allows each source in a second.";
     27 DroppedRateService "dropped_rate_service" Drop "A new connection beyond those that the service takes in a second.";
-    28 DroppedNoPort "dropped_no_port" Drop "Full NAT has no port to send this connection from: the candidates are taken, or rest.";
-    29 ForwardedFullNat "forwarded_fullnat" Send "Client to real server, source and destination rewritten.";
-    30 ForwardedFullNatReply "forwarded_fullnat_reply" Send "Real server to client, source rewritten to the VIP and destination to the client.";
+    28 ForwardedTunnel "forwarded_tunnel" Send "Client to real server, put into a packet of the director's own.";
+    29 DroppedTooBig "dropped_too_big" Drop "Does not fit into the tunnel to the real server, and the sender could not be told.";
+    30 RepliedTooBig "replied_too_big" Send "A client's packet that does not fit into the tunnel to its server was answered: send smaller ones.";
+    31 PassedPathMtu "passed_path_mtu" Pass "A router said that less fits through a tunnel than was known; senders are told so from now on.";
+    32 RepliedTimeExceeded "replied_time_exceeded" Send "Time to live ran out at the director, and the client was told.";
+    33 RepliedUnreachable "replied_unreachable" Send "A datagram for a service without a usable server was answered: port unreachable.";
+    34 DroppedNoPort "dropped_no_port" Drop "Full NAT has no port to send this connection from: the candidates are taken, or rest.";
+    35 ForwardedFullNat "forwarded_fullnat" Send "Client to real server, source and destination rewritten.";
+    36 ForwardedFullNatReply "forwarded_fullnat_reply" Send "Real server to client, source rewritten to the VIP and destination to the client.";
 }
 
 /// Room in the counters for verdicts to come.
@@ -124,6 +130,8 @@ events! {
     13 FragmentNoted "fragment_noted" "It was noted where a datagram's first fragment goes.";
     14 FragmentFollowed "fragment_followed" "A later fragment followed its datagram's first one.";
     15 FragmentUnknown "fragment_unknown" "A fragment to a VIP or from a real server whose datagram's first one is not noted.";
+    16 QuicById "quic_by_id" "A packet to a service of QUIC went to the server that its connection id names.";
+    17 QuicByFlow "quic_by_flow" "A packet to a service of QUIC named no usable server and went the way of its flow.";
 }
 
 /// Room in the counters for events to come.

@@ -11,7 +11,7 @@ use core::cell::UnsafeCell;
 /// Aligned 64-bit loads and stores are single-copy atomic on every machine the kernel JITs for, so a reader sees an
 /// old or a new value, never a mixture. Ordering between words is not promised: what belongs together is one word.
 #[repr(transparent)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Word(UnsafeCell<u64>);
 
 // SAFETY: every access goes through atomic (or, on BPF, volatile single-instruction) operations.

@@ -80,7 +80,7 @@ fn exceeded<T: Tables>(tables: &T, entry: u32, client: &Addr, opens: bool) -> u6
         return OF_SOURCE;
     }
     let interval = limits.connections.load();
-    if interval != 0 && !rate::take(&limits.used, 0, interval, now) {
+    if interval != 0 && !tables.draw(&limits.used, 0, interval, now) {
         return OF_SERVICE;
     }
     NOTHING

@@ -2,6 +2,7 @@
 
 use lb_common::{
     entry::{EndpointKey, ServerState, Service, Settings},
+    flow_table::Place,
     gate::{Position, Role},
     identity::FlowId,
     lifecycle::Segment,
@@ -18,63 +19,108 @@ use crate::{
     parse::{self, NoTransport, Packet, Signal},
     select::Pick,
     tables::Tables,
+    tunnel,
 };
 
 /// What an arrival gets, in one word, as a subprogram may return it.
+///
+/// ```text
+///  63                                         32 31   30        15         0
+/// +---------------------------------------------+------+--------+-----------+
+/// | entropy of a tunnel, or place of a lease    | ends | unread | server, or verdict
+/// +---------------------------------------------+------+--------+-----------+
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Given(u32);
+pub struct Given(u64);
 
 impl Given {
-    const ENDS: u32 = 1 << 31;
+    const ENDS: u64 = 1 << 31;
     /// Nobody has decided.
     pub const NOTHING: Self = Self(0);
-    /// No server, and the client is to be told.
+    /// Nobody has read yet whom the packet itself names; said in return, where that matters.
+    pub const UNREAD: Self = Self(1 << 30);
+    /// No server, and the client is to be told: a segment's,
     pub const RESET: Self = Self::ended(Verdict::RepliedReset);
+    /// and a datagram's.
+    pub const UNREACHABLE: Self = Self::ended(Verdict::RepliedUnreachable);
 
     #[inline(always)]
     pub const fn to(server: ServerId) -> Self {
-        Self(server.index())
+        Self(server.index() as u64)
+    }
+
+    /// The same with the [entropy](crate::tunnel::Parcel::entropy) of this flow.
+    #[inline(always)]
+    pub const fn of(self, flow: FlowId) -> Self {
+        Self(self.0 | (tunnel::entropy(flow) as u64) << 32)
     }
 
     #[inline(always)]
     pub const fn ended(verdict: Verdict) -> Self {
-        Self(verdict as u32 | Self::ENDS)
+        Self(verdict as u64 | Self::ENDS)
     }
 
     /// The server, or the outcome of a packet that gets none.
     #[inline(always)]
     pub fn server(self) -> Result<ServerId, Outcome> {
         if self.0 & Self::ENDS != 0 {
-            return Err(Outcome::ended(self.0));
+            return Err(Outcome::ended(self.0 as u32));
         }
         ServerId::new(self.0 as u16).ok_or(Verdict::Aborted.into())
     }
+
+    #[inline(always)]
+    pub const fn entropy(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The same with a port to be sent from, for full NAT.
+    #[inline(always)]
+    pub const fn from(self, place: Place) -> Self {
+        Self(self.0 | (place.number() as u64) << 32)
+    }
+
+    #[inline(always)]
+    pub const fn place(self) -> Place {
+        Place::of_number((self.0 >> 32) as u32)
+    }
 }
 
-/// Service, pick and place for a packet without an entry. [`Verdict::RepliedReset`]: none, and the client is to be told.
+/// Service, pick and place for a packet without an entry, at the server that it has `named` itself if there is one.
+/// [`Verdict::RepliedReset`]: none, and the client is to be told.
 #[inline(never)]
-pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, named: Given) -> Given {
     let Some(director) = Director::again(tables) else { return Given::ended(Verdict::Aborted) };
     let given = match parse::transport(frame, packet, tables) {
-        Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal),
+        Ok(transport) => give(&director, &inbound::tuple(packet, &transport), transport.signal, named),
         Err(why) => Err(without_ports(packet, &director, why)),
     };
     match given {
-        Ok(number) => Given(number),
+        Ok(given) => given,
         Err(verdict) => Given::ended(verdict),
     }
 }
 
-/// The number of a server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be
-/// told so.
+/// A server, or the verdict of a packet that gets none; [`Verdict::RepliedReset`] if the client is to be told
+/// so.
 #[inline(always)]
-fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) -> Result<u32, Verdict> {
+fn give<T: Tables>(
+    director: &Director<'_, T>,
+    tuple: &Tuple,
+    signal: Signal,
+    named: Given,
+) -> Result<Given, Verdict> {
     let number = listening(director, tuple)?;
     let service = director.tables.service(number).ok_or(Verdict::Aborted)?;
     if service.flags.load() & Service::FULL_NAT != 0 {
         // Only a fragment gets here: see docs/full-nat.md.
         return Err(Verdict::DroppedFragment);
     }
+    let named = match named {
+        Given::UNREAD if service.quic.load() != 0 => return Ok(Given::UNREAD),
+        Given::UNREAD => None,
+        named => ServerId::new(named.0 as u16),
+    };
     let segment = signal.segment();
     let flow = director.settings.flow_id(tuple);
     let speaks = !matches!(segment, Segment::Syn | Segment::Rst | Segment::Datagram);
@@ -82,19 +128,31 @@ fn give<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, signal: Signal) ->
         return Err(Verdict::RepliedReset);
     }
     admission::admit(director, number, service, &tuple.client, segment)?;
-    let Some(pick) = director.pick(service, tuple, flow, segment) else {
-        let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
-        return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });
+    let pick = match named {
+        Some(id) => Some(director.pick_of(service, flow, id)),
+        None => director.pick(service, tuple, flow, segment),
     };
+    let pick = pick.ok_or_else(|| without_server(service, segment))?;
     if matches!(segment, Segment::Syn | Segment::Datagram) {
         director.tables.count_connection(pick.server);
     } else {
         director.tables.count(Event::MissNotSyn);
     }
     if !director.is(Settings::FLOWS) {
-        return Ok(pick.server.index());
+        return Ok(Given::to(pick.server).of(flow));
     }
-    Ok(place(director, tuple, flow, pick))
+    Ok(Given(place(director, tuple, flow, pick).into()).of(flow))
+}
+
+/// What becomes of a packet to a service that has no usable server: whoever opens a connection is told, if it is to be.
+#[inline(always)]
+pub fn without_server(service: &Service, segment: Segment) -> Verdict {
+    match segment {
+        _ if service.flags.load() & Service::REJECT == 0 => Verdict::DroppedNoServer,
+        Segment::Syn => Verdict::RepliedReset,
+        Segment::Datagram => Verdict::RepliedUnreachable,
+        _ => Verdict::DroppedNoServer,
+    }
 }
 
 /// Whether the connection's server is lost, and the policy is to end what it had. Its entry says so from then on: a SYN begins
@@ -138,7 +196,8 @@ fn place<T: Tables>(
 /// For people who ask whose connection it is. Looks it up once more, because it is rarely wanted by anything else.
 #[inline(always)]
 fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowId) {
-    if director.is(Settings::ADDRESSES)
+    if director.tables.leaves_traces()
+        && director.is(Settings::ADDRESSES)
         && let Some(place) = director.tables.locate(flow)
         && let Some(caller) = director.tables.caller(place)
     {
@@ -157,6 +216,29 @@ pub fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result
         return Err(Verdict::DroppedMartian);
     }
     Ok(number as u32)
+}
+
+/// Whose a connection is, by its entry or else by the miss table, for what must leave no trace.
+#[inline(always)]
+pub fn owner<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Option<ServerId> {
+    let flow = director.settings.flow_id(tuple);
+    if director.is(Settings::FLOWS)
+        && let Some(place) = director.tables.locate(flow)
+        && let Some(entry) = director.flows().at(place)
+        && let Some(server) = director.server_for(entry.slot().server(), tuple)
+    {
+        return Some(server.id);
+    }
+    let number = service_of(director, tuple);
+    if number == NOBODY {
+        return None;
+    }
+    let service = director.tables.service(number as u32)?;
+    if service.flags.load() & Service::FULL_NAT != 0 {
+        // Nobody knows of its connections but their own entries, which stand elsewhere.
+        return None;
+    }
+    director.derived(service, flow)
 }
 
 /// The number of the service on the tuple's VIP and port, or [`NOBODY`].

@@ -3,11 +3,11 @@
 use lb_common::{
     clock::{Clock, Now},
     entry::{Server, ServerState, Settings},
-    flow_table::{Admission, FlowTable, Layout},
+    flow_table::{Admission, FlowTable, Layout, Place},
     identity::FlowId,
     net::Tuple,
     slot::{Class, ServerId, Slot},
-    verdict::{Event, Verdict},
+    verdict::Event,
 };
 
 use crate::tables::Tables;
@@ -42,15 +42,8 @@ impl<'t, T: Tables> Director<'t, T> {
     /// Once a packet: sees to it that the time moves on, too. `None` if the maps were never set up.
     #[inline(always)]
     pub fn consult(tables: &'t T) -> Option<Self> {
-        // Both: where there is only DR, the count of NAT would stand at zero, and every packet would look.
-        Self::looking(tables, [Verdict::ForwardedNat, Verdict::ForwardedDr])
-    }
-
-    /// The same where packets end in these verdicts.
-    #[inline(always)]
-    pub fn looking(tables: &'t T, counted: [Verdict; 2]) -> Option<Self> {
         let clock = tables.clock()?;
-        if tables.is_time_to_look(counted) {
+        if tables.leaves_traces() && tables.is_time_to_look() {
             clock.advance(tables.monotonic_ns());
         }
         let settings = tables.settings()?;
@@ -100,6 +93,14 @@ impl<'t, T: Tables> Director<'t, T> {
         None
     }
 
+    /// Sees to it that the time moves on, where that is worth a look at the machine's clock.
+    #[inline(always)]
+    pub fn keep_time(&self) {
+        if self.tables.leaves_traces() {
+            self.clock.advance(self.tables.monotonic_ns());
+        }
+    }
+
     /// Stores a connection; says whether there was a place.
     #[inline(always)]
     pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
@@ -110,9 +111,10 @@ impl<'t, T: Tables> Director<'t, T> {
                     .server()
                     .is_none_or(|server| self.tables.derives(server, geometry.flow_of(victim, bucket)))
         })
+        .is_some()
     }
 
-    /// Gives a connection a place in this table; says whether there was one.
+    /// Gives a connection a place in this table, if there is one.
     #[inline(always)]
     pub fn admit<L: Layout>(
         &self,
@@ -121,16 +123,16 @@ impl<'t, T: Tables> Director<'t, T> {
         server: ServerId,
         diverged: bool,
         gives_way: impl Fn(Slot, u32) -> bool,
-    ) -> bool {
-        self.clock.advance(self.tables.monotonic_ns());
+    ) -> Option<Place> {
+        self.keep_time();
         let admission = table.admit(flow, server, diverged, self.now, self.settings.limits(), gives_way);
         self.tables.count(match admission {
-            Admission::Stored => Event::Stored,
-            Admission::Evicted(Class::New | Class::Answered) => Event::EvictedNew,
-            Admission::Evicted(Class::Closing) => Event::EvictedClosing,
-            Admission::Evicted(_) => Event::EvictedEstablished,
+            Admission::Stored(_) => Event::Stored,
+            Admission::Evicted(Class::New | Class::Answered, _) => Event::EvictedNew,
+            Admission::Evicted(Class::Closing, _) => Event::EvictedClosing,
+            Admission::Evicted(..) => Event::EvictedEstablished,
             Admission::Homeless => Event::Homeless,
         });
-        admission != Admission::Homeless
+        admission.place()
     }
 }

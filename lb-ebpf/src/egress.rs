@@ -6,13 +6,19 @@
 //! flushed neighbour table; the kernel's routing is asked only about a client who was not heard.
 
 use lb_common::{
-    entry::{Path, Server},
+    entry::{Path, Server, Tunnel},
     net::{Addr, NextHop},
     verdict::{Event, Verdict},
     wire::Tags,
 };
 
-use crate::{Door, director::Director, parse::Packet, tables::Tables, tags};
+use crate::{
+    Door,
+    director::Director,
+    parse::{Packet, Shape},
+    tables::Tables,
+    tags,
+};
 
 /// A decided way.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +36,31 @@ pub fn to_server<T: Tables>(
     server: &Server,
     director: &Director<'_, T>,
 ) -> Result<Way, Verdict> {
-    let mut next_hop = server.next_hop.load();
-    if next_hop == 0 || !director.agent_lives() {
-        let found = routed(packet, source, &server.address.load(), director.tables);
-        if found != 0 {
-            next_hop = found;
-        }
+    let routed = || routed_to(packet, source, server, director.tables);
+    by(packet.shape, next_hop(server, director, routed), director)
+}
+
+/// The way of a packet of this shape once it is in its tunnel.
+#[inline(always)]
+pub fn through_tunnel<T: Tables>(
+    shape: Shape,
+    tunnel: &Tunnel,
+    server: &Server,
+    director: &Director<'_, T>,
+) -> Result<Way, Verdict> {
+    let routed = || routed_through(shape, tunnel, server, director.tables);
+    by(shape, next_hop(server, director, routed), director)
+}
+
+/// The server's next hop as its word, or 0: the agent's, unless the kernel must be asked and answers.
+#[inline(always)]
+fn next_hop<T: Tables>(server: &Server, director: &Director<'_, T>, routed: impl FnOnce() -> u64) -> u64 {
+    let told = server.next_hop.load();
+    if told != 0 && director.agent_lives() {
+        return told;
     }
-    by(packet, next_hop, director)
+    let found = routed();
+    if found != 0 { found } else { told }
 }
 
 #[inline(always)]
@@ -50,16 +73,33 @@ pub fn to_client<T: Tables>(
     let heard = director.tables.paths(Path::set_of(client)).and_then(|set| Path::find(set, client));
     let mut next_hop = heard.unwrap_or(0);
     if next_hop == 0 {
-        next_hop = routed(packet, &vip, &client, director.tables);
+        next_hop = routed_back(packet, &vip, &client, director.tables);
     }
-    by(packet, next_hop, director)
+    by(packet.shape, next_hop, director)
 }
 
-/// The kernel's word on the way of this packet between these addresses, as the word of a [`NextHop`]; 0 if it has none. A
-/// subprogram, because what the kernel is asked with would lie on the stack of every packet.
+/// The kernel's word on the way of a packet to a server, as the word of a [`NextHop`]; 0 if it has none. A subprogram, because
+/// what the kernel is asked with would lie on the stack of every packet.
 #[inline(never)]
-fn routed<T: Tables>(packet: &Packet<'_>, from: &Addr, to: &Addr, tables: &T) -> u64 {
-    let Some(found) = tables.route(came_by(packet, tables), from, to) else { return 0 };
+fn routed_to<T: Tables>(packet: &Packet<'_>, source: &Addr, server: &Server, tables: &T) -> u64 {
+    ask(packet.shape, source, &server.address.load(), tables)
+}
+
+/// Likewise, for the tunnel's own packet.
+#[inline(never)]
+fn routed_through<T: Tables>(shape: Shape, tunnel: &Tunnel, server: &Server, tables: &T) -> u64 {
+    ask(shape, &tunnel.source.load(), &server.address.load(), tables)
+}
+
+/// Likewise, of a packet to a client.
+#[inline(never)]
+fn routed_back<T: Tables>(packet: &Packet<'_>, vip: &Addr, client: &Addr, tables: &T) -> u64 {
+    ask(packet.shape, vip, client, tables)
+}
+
+#[inline(always)]
+fn ask<T: Tables>(shape: Shape, from: &Addr, to: &Addr, tables: &T) -> u64 {
+    let Some(found) = tables.route(came_by(shape, tables), from, to) else { return 0 };
     tables.count(Event::NextHopByFib);
     found.to_word()
 }
@@ -68,7 +108,8 @@ fn routed<T: Tables>(packet: &Packet<'_>, from: &Addr, to: &Addr, tables: &T) ->
 #[inline(always)]
 pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
     let next_hop = NextHop { mac: packet.link.source.mac(), port: tags::port(packet, director.tables) };
-    if let Some(set) = director.tables.paths(Path::set_of(packet.source))
+    if director.tables.leaves_traces()
+        && let Some(set) = director.tables.paths(Path::set_of(packet.source))
         && Path::learn(set, packet.source, next_hop.to_word())
     {
         director.tables.count(Event::PathLearned);
@@ -78,7 +119,7 @@ pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
 /// The way by this next hop: the word of a [`NextHop`], because the verifier would follow an `Option` of several words
 /// apart from here on.
 #[inline(always)]
-fn by<T: Tables>(packet: &Packet<'_>, next_hop: u64, director: &Director<'_, T>) -> Result<Way, Verdict> {
+fn by<T: Tables>(shape: Shape, next_hop: u64, director: &Director<'_, T>) -> Result<Way, Verdict> {
     let next_hop = NextHop::from_word(next_hop).ok_or(Verdict::DroppedNoNextHop)?;
     let interface = director.tables.interface(next_hop.port).ok_or(Verdict::Aborted)?;
     let wire = interface.wire();
@@ -86,15 +127,15 @@ fn by<T: Tables>(packet: &Packet<'_>, next_hop: u64, director: &Director<'_, T>)
         return Err(Verdict::DroppedNoNextHop);
     }
     let back = wire.device == director.tables.ingress();
-    let tagged = packet.shape.is_tagged() | (wire.tags != Tags::NONE);
+    let tagged = shape.is_tagged() | (wire.tags != Tags::NONE);
     Ok(Way { next_hop, own_mac: interface.mac(), door: Door::of(next_hop.port, back, tagged) })
 }
 
 /// The index of the interface by which the packet came, as the kernel's routing knows it.
 #[inline(always)]
-fn came_by<T: Tables>(packet: &Packet<'_>, tables: &T) -> u32 {
-    if !packet.shape.is_tagged() {
+fn came_by<T: Tables>(shape: Shape, tables: &T) -> u32 {
+    if !shape.is_tagged() {
         return tables.ingress();
     }
-    tables.interface(packet.shape.port()).map_or(0, |interface| interface.index.load() as u32)
+    tables.interface(shape.port()).map_or(0, |interface| interface.index.load() as u32)
 }

@@ -5,13 +5,14 @@ use lb_common::{
     fragments::{self, Heading, Note},
     identity::FlowId,
     net::Protocol,
+    slot::ServerId,
     verdict::{Event, Verdict},
 };
 
 use crate::{
     Outcome, arrival,
     arrival::Given,
-    director::Director,
+    director::{Chosen, Director},
     extensions,
     frame::Frame,
     headers::{Extension, Ipv4},
@@ -106,6 +107,17 @@ pub fn to_vip<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables: &T)
     }
 }
 
+/// To which server a datagram goes whose first part this is; `None` for any other part, about which nobody is told
+/// (RFC 1122 section 3.2.2).
+#[inline(always)]
+pub fn destination<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Option<ServerId> {
+    let part = read(frame, packet, tables);
+    match part.which() {
+        Which::First => noted(packet, tables, part).server(Heading::ToServer),
+        Which::Later | Which::Unreadable => None,
+    }
+}
+
 /// A fragment from a NAT server.
 #[inline(always)]
 pub fn from_server<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables: &T) -> Outcome {
@@ -122,18 +134,19 @@ pub fn from_server<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables
 #[inline(always)]
 fn lead_to_server<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables: &T, part: Part) -> Outcome {
     packet.shape = packet.shape.as_whole(part.header_words(), part.number());
-    let mut given = inbound::holder(frame, packet, tables);
+    // By the flow, also where packets name their server: QUIC is not sent in parts (RFC 9000 section 14).
+    let mut given = inbound::holder(frame, packet, tables, Given::NOTHING);
     if given == Given::NOTHING {
-        given = arrival::admit(frame, packet, tables);
+        given = arrival::admit(frame, packet, tables, Given::NOTHING);
     }
-    if given == Given::RESET {
+    if given == Given::RESET || given == Given::UNREACHABLE {
         // It would have to be made of the whole datagram.
         return Verdict::DroppedNoServer.into();
     }
     match given.server() {
         Ok(id) => {
             note(packet, tables, part, Note::new(id, Heading::ToServer));
-            inbound::forward_to(frame, packet, tables, id)
+            inbound::forward_to(frame, packet, tables, id, given.entropy())
         }
         // Its datagram has a transport header, but it is not in here (RFC 1858).
         Err(outcome) if outcome == Verdict::PassedMalformed.into() => Verdict::DroppedFragment.into(),
@@ -154,14 +167,15 @@ fn lead_to_client<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables:
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn follow_to_server<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, part: Part) -> Outcome {
     let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
     let noted = noted(packet, tables, part).server(Heading::ToServer);
     match noted.and_then(|id| director.server(id)) {
-        Some(server) if server.server.vip.load() == packet.destination => {
+        Some(Chosen { id, server, .. }) if server.vip.load() == packet.destination => {
             tables.count(Event::FragmentFollowed);
-            inbound::deliver(frame, packet, &server, &director, |_| ())
+            // Not all parts know their flow, so those that follow take a way of their datagram's.
+            inbound::forward_to(frame, packet, tables, id, part.id())
         }
         _ => {
             tables.count(Event::FragmentUnknown);
@@ -198,10 +212,12 @@ fn noted<T: Tables>(packet: &Packet<'_>, tables: &T, part: Part) -> Note {
 #[inline(never)]
 fn note<T: Tables>(packet: &Packet<'_>, tables: &T, part: Part, note: Note) {
     let Some(director) = Director::again(tables) else { return };
-    director.clock.advance(tables.monotonic_ns());
+    director.keep_time();
     let hash = hash(packet, &director, part);
     if let Some(set) = tables.notes(fragments::set_of(hash)) {
-        fragments::write(set, hash, note, director.clock.now());
+        if tables.leaves_traces() {
+            fragments::write(set, hash, note, director.clock.now());
+        }
         tables.count(Event::FragmentNoted);
     }
 }

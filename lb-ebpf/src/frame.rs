@@ -177,6 +177,14 @@ impl Field<6> {
     }
 }
 
+impl Field<8> {
+    /// The number, in host order.
+    #[inline(always)]
+    pub fn number(&self) -> u64 {
+        u64::from_be_bytes(self.0.get())
+    }
+}
+
 impl Field<16> {
     /// An IPv6 address.
     #[inline(always)]
@@ -222,6 +230,14 @@ unsafe impl Header for crate::headers::Udp {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Icmp {}
 // SAFETY: as above.
+unsafe impl<const WORDS: usize> Header for crate::headers::Start<WORDS> {}
+// SAFETY: as above.
 unsafe impl Header for crate::headers::Ports {}
 // SAFETY: as above.
 unsafe impl Header for crate::headers::Checksum {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::QuicLong {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Sixteen {}
+// SAFETY: as above.
+unsafe impl Header for crate::headers::Octet {}

@@ -9,12 +9,13 @@ use lb_common::{
     flow_table::{Entry, FlowTable, Place},
     net::{Addr, Port, Protocol, Tuple},
     pool::{Range, tag},
+    slot::ServerId,
     verdict::Verdict,
 };
 
 use crate::{
     Outcome, admission,
-    arrival::{NOBODY, listener},
+    arrival::{Given, NOBODY, listener},
     director::{Chosen, Director},
     egress,
     frame::Frame,
@@ -24,9 +25,6 @@ use crate::{
     sharing::vip_port,
     tables::{Direction, Tables},
 };
-
-/// Time moves on by these, where there is nothing else.
-const COUNTED: [Verdict; 2] = [Verdict::ForwardedFullNat, Verdict::ForwardedFullNatReply];
 
 /// A connection, and where it is sent from.
 pub struct Lease<'t, T: Tables> {
@@ -45,26 +43,24 @@ pub const fn is_ipv6(packet: &Packet<'_>) -> bool {
     matches!(packet.shape.family(), Family::V6)
 }
 
-/// A client's packet. `Outcome::OPEN`: there is no entry that may keep it, or it has no ports.
-#[inline(always)]
-pub fn to_server<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
-    let Ok(transport) = parse::transport(frame, packet, tables) else { return Outcome::OPEN };
-    let transport = &transport;
-    let Some(director) = Director::looking(tables, COUNTED) else { return Verdict::Aborted.into() };
-    let Some(pool) = tables.pool() else { return Verdict::Aborted.into() };
-    let tuple = inbound::tuple(packet, transport);
-    let Some(lease) = of(&director, pool, &tuple, is_ipv6(packet)) else { return Outcome::OPEN };
+/// The server and the port of a client's packet, by its entry; [`Given::NOTHING`]: there is none that may keep it, or it has
+/// no ports.
+#[inline(never)]
+pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+    let Some(director) = Director::consult(tables) else { return Given::ended(Verdict::Aborted) };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return Given::NOTHING };
+    let Some(pool) = tables.pool() else { return Given::ended(Verdict::Aborted) };
+    let tuple = inbound::tuple(packet, &transport);
+    let Some(lease) = of(&director, pool, &tuple, is_ipv6(packet)) else { return Given::NOTHING };
     let Some(server) = inbound::keeper(&director, &tuple, &lease.entry, transport.signal) else {
-        return Outcome::OPEN;
+        return Given::NOTHING;
     };
-    if server.state.has(ServerState::METERED)
-        && !admission::has_packet_left(tables, server.state.service, &tuple.client)
-    {
-        return Verdict::DroppedRateSource.into();
+    let is_metered = server.state.has(ServerState::METERED);
+    if is_metered && !admission::has_packet_left(tables, server.state.service, &tuple.client) {
+        return Given::ended(Verdict::DroppedRateSource);
     }
     inbound::refresh(&director, &lease.entry, server, transport.signal);
-    let Some(source) = pool.source(lease.place) else { return Verdict::Aborted.into() };
-    deliver(frame, packet, transport, source, &server, &director)
+    Given::to(server.id).from(lease.place)
 }
 
 /// The entry of the connection with this tuple.
@@ -84,31 +80,44 @@ pub fn of<'t, T: Tables>(
     Some(Lease { entry: table.at(place)?, place })
 }
 
-/// Sends a client's packet to the server, from this address and port.
+/// Sends a client's packet to the server and from the port that it was given.
+#[inline(never)]
+pub fn to_server<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, given: Given) -> Outcome {
+    let id = match given.server() {
+        Ok(id) => id,
+        Err(outcome) => return outcome,
+    };
+    match translate(frame, packet, tables, id, given.place()) {
+        Ok(outcome) => {
+            tables.count_packet(id, Direction::In, packet.shape.length());
+            outcome
+        }
+        Err(outcome) => {
+            tables.fell_short(id);
+            outcome
+        }
+    }
+}
+
 #[inline(always)]
-pub fn deliver<T: Tables>(
+fn translate<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
-    transport: &Transport<'_>,
-    source: (Addr, Port),
-    server: &Chosen<'_>,
-    director: &Director<'_, T>,
-) -> Outcome {
-    if let Err(verdict) = rewrite::has_hops_left(frame, packet) {
-        return verdict.into();
-    }
-    let way = match egress::to_server(packet, &source.0, server.server, director) {
-        Ok(way) => way,
-        Err(verdict) => return verdict.into(),
-    };
-    egress::learn_path(packet, director);
+    tables: &T,
+    id: ServerId,
+    place: Place,
+) -> Result<Outcome, Outcome> {
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return Err(Verdict::Aborted.into()) };
+    let director = Director::again(tables).ok_or(Verdict::Aborted)?;
+    let server = director.server(id).ok_or(Verdict::Aborted)?;
+    let source = tables.pool().and_then(|pool| pool.source(place)).ok_or(Verdict::Aborted)?;
+    rewrite::has_hops_to_server(frame, packet.shape)?;
+    let way = egress::to_server(packet, &source.0, server.server, &director)?;
+    egress::learn_path(packet, &director);
     let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
     let to = Ends { source, destination: (server.server.address.load(), port) };
-    if rewrite::change_ends(frame, packet, transport, to).is_none() {
-        return Verdict::Aborted.into();
-    }
-    director.tables.count_packet(server.id, Direction::In, packet.shape.length());
-    rewrite::send(packet, way, Verdict::ForwardedFullNat)
+    rewrite::change_ends(frame, packet, &transport, to).ok_or(Verdict::Aborted)?;
+    Ok(rewrite::send(packet, way, Verdict::ForwardedFullNat))
 }
 
 /// A packet to an address that full NAT sends from. `Outcome::OPEN`: it is to another one, or has no ports.
@@ -120,7 +129,7 @@ pub fn to_client<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
     if number == NOBODY {
         return Outcome::OPEN;
     }
-    let Some(director) = Director::looking(tables, COUNTED) else { return Verdict::Aborted.into() };
+    let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
     let Some(pool) = tables.pool() else { return Verdict::Aborted.into() };
     let place = pool.place(number as u32, transport.destination);
     let here = Endpoint { addr: packet.source, port: transport.source, protocol: transport.protocol };
@@ -129,20 +138,33 @@ pub fn to_client<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
         return outbound::unexplained(packet, &director).into();
     };
     outbound::hear(&entry, transport.signal, director.now);
-    if let Err(verdict) = rewrite::has_hops_left(frame, packet) {
-        return verdict.into();
+    match translate_back(frame, packet, transport, &tuple, &server, &director) {
+        Ok(outcome) => {
+            tables.count_packet(server.id, Direction::Out, packet.shape.length());
+            outcome
+        }
+        Err(outcome) => {
+            tables.fell_short(server.id);
+            outcome
+        }
     }
-    let way = match egress::to_client(packet, tuple.client, tuple.vip, &director) {
-        Ok(way) => way,
-        Err(verdict) => return verdict.into(),
-    };
+}
+
+#[inline(always)]
+fn translate_back<T: Tables>(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    transport: &Transport<'_>,
+    tuple: &Tuple,
+    server: &Chosen<'_>,
+    director: &Director<'_, T>,
+) -> Result<Outcome, Outcome> {
+    rewrite::has_hops_left(frame, packet.shape)?;
+    let way = egress::to_client(packet, tuple.client, tuple.vip, director)?;
     let vip = (tuple.vip, vip_port(server.state, transport.source));
     let to = Ends { source: vip, destination: (tuple.client, tuple.client_port) };
-    if rewrite::change_ends(frame, packet, transport, to).is_none() {
-        return Verdict::Aborted.into();
-    }
-    tables.count_packet(server.id, Direction::Out, packet.shape.length());
-    rewrite::send(packet, way, Verdict::ForwardedFullNatReply)
+    rewrite::change_ends(frame, packet, transport, to).ok_or(Verdict::Aborted)?;
+    Ok(rewrite::send(packet, way, Verdict::ForwardedFullNatReply))
 }
 
 /// Where a server serves.

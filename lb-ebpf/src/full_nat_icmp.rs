@@ -79,7 +79,7 @@ fn towards_server<T: Tables>(
     let Some(hit) = quote::port(frame, quote, End::Source) else { return Verdict::Aborted.into() };
     let port = if server.state.port.is_any() { hit } else { server.state.port };
     let here = (server.server.address.load(), port);
-    if let Err(verdict) = rewrite::has_hops_left(frame, packet) {
+    if let Err(verdict) = rewrite::has_hops_left(frame, packet.shape) {
         return verdict.into();
     }
     let way = match egress::to_server(packet, &source.0, server.server, &director) {
@@ -135,7 +135,7 @@ fn towards_client<T: Tables>(
     let Some(noted) = tables.tenant(place) else { return Outcome::OPEN };
     let tuple = noted.tuple(server.server.vip.load(), server.state.protocol());
     let Some(hit) = quote::port(frame, quote, End::Destination) else { return Verdict::Aborted.into() };
-    if let Err(verdict) = rewrite::has_hops_left(frame, packet) {
+    if let Err(verdict) = rewrite::has_hops_left(frame, packet.shape) {
         return verdict.into();
     }
     let way = match egress::to_client(packet, tuple.client, tuple.vip, &director) {
@@ -168,7 +168,7 @@ fn translate(
     let (from, to) = (quoted.source, quoted.destination);
     let at_source = quote::rename(frame, quote, End::Source, from.0, from.1)?;
     let at_destination = quote::rename(frame, quote, End::Destination, to.0, to.1)?;
-    let around = ip::forward_between(frame, packet, source, destination)?;
+    let around = ip::forward_between(frame, packet.shape, source, destination)?;
     icmp::change_sum(message, packet, at_source.and(at_destination), around);
     Some(())
 }

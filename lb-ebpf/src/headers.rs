@@ -125,12 +125,44 @@ pub struct Icmp {
     pub rest: Field<4>,
 }
 
+/// RFC 8999 section 5.1: the start of every long header. A short one is its first octet and the connection id.
+#[repr(C)]
+#[derive(Debug)]
+pub struct QuicLong {
+    pub first: Field<1>,
+    pub version: Field<4>,
+    /// Of the destination connection id, which follows.
+    pub id_length: Field<1>,
+}
+
+/// Sixteen bytes as two numbers.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Sixteen {
+    pub high: Field<8>,
+    pub low: Field<8>,
+}
+
+/// A single byte.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Octet {
+    pub value: Field<1>,
+}
+
 /// The first four bytes of TCP and UDP.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Ports {
     pub source: Field<2>,
     pub destination: Field<2>,
+}
+
+/// The beginning of a packet, as far as an error about it quotes.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Start<const WORDS: usize> {
+    pub words: [Field<4>; WORDS],
 }
 
 /// The checksum of TCP or UDP, seen by itself.
@@ -151,4 +183,6 @@ const _: () = {
     assert!(size_of::<Tcp>() == 20 && align_of::<Tcp>() == 1);
     assert!(size_of::<Udp>() == 8 && align_of::<Udp>() == 1);
     assert!(size_of::<Icmp>() == 8 && align_of::<Icmp>() == 1);
+    assert!(size_of::<QuicLong>() == 6 && align_of::<QuicLong>() == 1);
+    assert!(size_of::<Sixteen>() == 16 && align_of::<Sixteen>() == 1);
 };

@@ -5,7 +5,7 @@
 
 use lb_common::{
     checksum::Delta,
-    entry::{EndpointKey, ServerState, Service, Settings},
+    entry::{EndpointKey, ServerState},
     gate::{Position, Role},
     net::{Addr, Port},
     verdict::Verdict,
@@ -18,17 +18,19 @@ use crate::{
     frame::Frame,
     headers::{Icmp, Ipv4},
     ip::{self, Change, End},
+    link,
     outbound::{self, Question},
-    parse::{Family, Packet, Signal},
+    parse::{Family, Packet, Shape, Signal},
     quote::{self, Quote},
     rewrite,
     sharing::vip_port,
     tables::{Direction, Tables},
+    tunnel::{self, Parcel},
 };
 
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
-const HOPS: u8 = 64;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const HOPS: u8 = 64;
 
 /// What a message asks of us.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,12 +42,12 @@ enum Kind {
 
 /// Whether there may be ICMP in this packet. Behind extension headers it is the kernel's.
 #[inline(always)]
-pub fn is_carried_by(packet: &Packet<'_>) -> bool {
-    let number = match packet.shape.family() {
+pub fn is_carried_by(shape: Shape) -> bool {
+    let number = match shape.family() {
         Family::V4 => ICMP,
         Family::V6 => ICMPV6,
     };
-    packet.shape.next_header() == number && !packet.shape.is_fragment()
+    shape.next_header() == number && !shape.is_fragment()
 }
 
 #[inline(always)]
@@ -63,10 +65,23 @@ pub fn is_error(frame: &Frame<'_>, packet: &Packet<'_>) -> bool {
     kind(frame, packet) == Kind::Error
 }
 
+/// The MTU that "fragmentation needed" or "packet too big" names; none in any other message.
+#[inline(always)]
+pub fn told_mtu(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u32> {
+    let icmp = header(frame, packet).filter(|_| is_carried_by(packet.shape))?;
+    let mtu = u32::from_be_bytes(icmp.rest.get());
+    match (packet.shape.family(), icmp.kind.byte(), icmp.code.byte()) {
+        // Only the lower half: RFC 4884 puts a length into the upper.
+        (Family::V4, 3, 4) => Some(mtu & 0xffff),
+        (Family::V6, 2, _) => Some(mtu),
+        _ => None,
+    }
+}
+
 #[inline(always)]
 fn kind(frame: &Frame<'_>, packet: &Packet<'_>) -> Kind {
     let Some(icmp) = header(frame, packet) else { return Kind::Other };
-    if !is_carried_by(packet) {
+    if !is_carried_by(packet.shape) {
         return Kind::Other;
     }
     match (packet.shape.family(), icmp.kind.byte()) {
@@ -94,7 +109,11 @@ pub fn to_vip<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> 
             if quote == Quote::NONE {
                 return Verdict::PassedIcmpUnmatched.into();
             }
-            towards_server(frame, packet, tables, quote)
+            match quote.server().filter(|id| tunnel::leads_to(tables, *id)) {
+                // By the same way for all of them: who quotes knows the connection, the outer headers need not.
+                Some(server) => tables.encapsulate(frame, Parcel { server, shape: packet.shape, entropy: 0 }),
+                None => towards_server(frame, packet, tables, quote),
+            }
         }
         Kind::Echo => echo(frame, packet, tables),
         Kind::Other => Verdict::PassedNotBalanced.into(),
@@ -115,24 +134,7 @@ fn sent<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Quote 
     if tuple.vip != packet.destination {
         return Quote::NONE;
     }
-    let flow = director.settings.flow_id(&tuple);
-    if director.is(Settings::FLOWS)
-        && let Some(place) = director.tables.locate(flow)
-        && let Some(entry) = director.flows().at(place)
-        && let Some(server) = director.server_for(entry.slot().server(), &tuple)
-    {
-        return quote.of(server.id);
-    }
-    let number = arrival::service_of(&director, &tuple);
-    if number == arrival::NOBODY {
-        return Quote::NONE;
-    }
-    let Some(service) = director.tables.service(number as u32) else { return Quote::NONE };
-    if service.flags.load() & Service::FULL_NAT != 0 {
-        // Of its connections none can be derived, and those that are stored have been asked.
-        return Quote::NONE;
-    }
-    director.derived(service, flow).map_or(Quote::NONE, |id| quote.of(id))
+    arrival::owner(&director, &tuple).map_or(Quote::NONE, |id| quote.of(id))
 }
 
 #[inline(never)]
@@ -154,7 +156,7 @@ fn forward<T: Tables>(
     quote: Quote,
     server: &Chosen<'_>,
 ) -> Result<Outcome, Outcome> {
-    rewrite::has_hops_left(frame, packet)?;
+    rewrite::has_hops_left(frame, packet.shape)?;
     let way = egress::to_server(packet, &packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         let hit = quote::port(frame, quote, End::Source).ok_or(Verdict::Aborted)?;
@@ -163,7 +165,7 @@ fn forward<T: Tables>(
         let rename = Rename { end: End::Source, address, port, outer: Some((End::Destination, address)) };
         translate(frame, packet, quote, rename).ok_or(Verdict::Aborted)?;
     } else {
-        ip::forward(frame, packet, None).ok_or(Verdict::Aborted)?;
+        ip::forward(frame, packet.shape, None).ok_or(Verdict::Aborted)?;
     }
     director.tables.count_packet(server.id, Direction::In, packet.shape.length());
     Ok(rewrite::send(packet, way, Verdict::ForwardedIcmp))
@@ -222,7 +224,7 @@ fn return_to<T: Tables>(
     quote: Quote,
     server: &Chosen<'_>,
 ) -> Result<Outcome, Outcome> {
-    rewrite::has_hops_left(frame, packet)?;
+    rewrite::has_hops_left(frame, packet.shape)?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, packet.destination, vip, director)?;
     let hit = quote::port(frame, quote, End::Destination).ok_or(Verdict::Aborted)?;
@@ -250,7 +252,7 @@ fn translate(frame: &Frame<'_>, packet: &Packet<'_>, quote: Quote, rename: Renam
     let icmp = header(frame, packet)?;
     let Rename { end, address, port, outer } = rename;
     let within = quote::rename(frame, quote, end, address, port)?;
-    let around = ip::forward(frame, packet, outer)?;
+    let around = ip::forward(frame, packet.shape, outer)?;
     change_sum(icmp, packet, within, around);
     Some(())
 }
@@ -287,7 +289,7 @@ fn echo<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcom
 #[inline(always)]
 fn turn(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<()> {
     let icmp = header(frame, packet)?;
-    ip::turn(frame, packet, HOPS)?;
+    ip::turn(frame, packet.shape, HOPS)?;
     let (asked, reply) = match packet.shape.family() {
         Family::V4 => (ECHO, ECHO_REPLY),
         Family::V6 => (ECHO_V6, ECHO_REPLY_V6),
@@ -297,8 +299,6 @@ fn turn(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<()> {
     icmp.kind.set([reply]);
     // The ends change places, which no pseudo-header notices.
     icmp.checksum.set_raw(Delta::none().half(old, new).apply(icmp.checksum.raw()));
-    let (from, to) = (packet.link.source.mac(), packet.link.destination.mac());
-    packet.link.source.set_mac(to);
-    packet.link.destination.set_mac(from);
+    link::turn(packet.link);
     Some(())
 }

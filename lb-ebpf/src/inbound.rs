@@ -17,19 +17,16 @@ use crate::{
     director::{Chosen, Director},
     frame::Frame,
     ip::End,
-    parse::{self, Packet, Signal, Transport},
+    parse::{self, NoTransport, Packet, Signal, Transport},
     rewrite,
     tables::{Direction, Tables},
+    tunnel::{self, Parcel},
 };
 
 /// The way of an established connection. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
-/// Services that limit packets have theirs `METERED` in a stage of its own.
+/// Services that limit packets have theirs metered in a stage of its own; so have those whose packets name their server.
 #[inline(always)]
-pub fn forward<T: Tables, const METERED: bool>(
-    frame: &Frame<'_>,
-    packet: &Packet<'_>,
-    tables: &T,
-) -> Outcome {
+pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
     let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
     let director = &director;
     if !director.is(Settings::FLOWS) {
@@ -37,38 +34,58 @@ pub fn forward<T: Tables, const METERED: bool>(
     }
     let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
     let tuple = tuple(packet, &transport);
-    let Some(entry) = director.flows().find(director.settings.flow_id(&tuple)) else { return Outcome::OPEN };
+    let flow = director.settings.flow_id(&tuple);
+    let Some(entry) = director.flows().find(flow) else { return Outcome::OPEN };
     let Some(server) = keeper(director, &tuple, &entry, transport.signal) else { return Outcome::OPEN };
-    if server.state.has(ServerState::METERED) {
-        if !METERED {
-            return Outcome::TO_METER;
-        }
-        if !admission::has_packet_left(director.tables, server.state.service, &tuple.client) {
-            return Verdict::DroppedRateSource.into();
-        }
+    if server.state.has(ServerState::METERED | ServerState::BY_ID) {
+        return if server.state.has(ServerState::BY_ID) { Outcome::TO_QUIC } else { Outcome::TO_METER };
     }
     refresh(director, &entry, server, transport.signal);
-    deliver_whole(frame, packet, &transport, &server, director)
+    if server.state.has(ServerState::TUNNEL) {
+        let (server, entropy) = (server.id, tunnel::entropy(flow));
+        return tables.encapsulate(frame, Parcel { server, shape: packet.shape, entropy });
+    }
+    deliver(frame, packet, &transport, &server, director)
 }
 
-/// Sends a packet to the server that it was given.
+/// Sends a packet, or a later part of one, to the server that it was given. `entropy`: [`Parcel::entropy`].
+#[inline(always)]
+pub fn forward_to<T: Tables>(
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    tables: &T,
+    server: ServerId,
+    entropy: u32,
+) -> Outcome {
+    if tunnel::leads_to(tables, server) {
+        return tables.encapsulate(frame, Parcel { server, shape: packet.shape, entropy });
+    }
+    rewrite_for(frame, packet, tables, server)
+}
+
+/// By NAT or DR.
 #[inline(never)]
-pub fn forward_to<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: ServerId) -> Outcome {
+fn rewrite_for<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: ServerId) -> Outcome {
     let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
-    let Ok(transport) = parse::transport(frame, packet, tables) else { return Verdict::Aborted.into() };
     let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
-    deliver_whole(frame, packet, &transport, &server, &director)
+    match parse::transport(frame, packet, tables) {
+        Ok(transport) => deliver(frame, packet, &transport, &server, &director),
+        Err(NoTransport::Fragment) => send(frame, packet, &server, &director, |_| ()),
+        Err(_) => Verdict::Aborted.into(),
+    }
 }
 
 /// The server of a packet's entry, if it may keep the packet, for those whose way does not begin with the entry;
-/// [`Given::NOTHING`] if there is none.
+/// [`Given::NOTHING`] if there is none. Whom the packet itself has `named`, gets it instead; the entry of another server then
+/// stays as it is, so that nobody moves a connection by sending ids in another's name, and ends when nothing else uses it.
 #[inline(never)]
-pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, named: Given) -> Given {
     let Some(director) = Director::again(tables) else { return Given::NOTHING };
     let Ok(transport) = parse::transport(frame, packet, tables) else { return Given::NOTHING };
     let tuple = tuple(packet, &transport);
+    let flow = director.settings.flow_id(&tuple);
     if director.is(Settings::FLOWS)
-        && let Some(place) = tables.locate(director.settings.flow_id(&tuple))
+        && let Some(place) = tables.locate(flow)
         && let Some(entry) = director.flows().at(place)
         && let Some(server) = keeper(&director, &tuple, &entry, transport.signal)
     {
@@ -76,8 +93,11 @@ pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> 
         if is_metered && !admission::has_packet_left(tables, server.state.service, &tuple.client) {
             return Given::ended(Verdict::DroppedRateSource);
         }
-        refresh(&director, &entry, server, transport.signal);
-        return Given::to(server.id);
+        if named == Given::NOTHING || named == Given::to(server.id) {
+            refresh(&director, &entry, server, transport.signal);
+            return Given::to(server.id).of(flow);
+        }
+        return named.of(flow);
     }
     Given::NOTHING
 }
@@ -95,14 +115,14 @@ pub fn tuple(packet: &Packet<'_>, transport: &Transport<'_>) -> Tuple {
 }
 
 #[inline(always)]
-fn deliver_whole<T: Tables>(
+fn deliver<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
     transport: &Transport<'_>,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Outcome {
-    deliver(frame, packet, server, director, |address| {
+    send(frame, packet, server, director, |address| {
         let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
         rewrite::change_port(transport, End::Destination, port, address);
     })
@@ -110,7 +130,7 @@ fn deliver_whole<T: Tables>(
 
 /// Sends a packet to its server, and counts it there. `change_port`: see [`rewrite::towards_server`].
 #[inline(always)]
-pub fn deliver<T: Tables>(
+fn send<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
     server: &Chosen<'_>,
@@ -122,7 +142,10 @@ pub fn deliver<T: Tables>(
             director.tables.count_packet(server.id, Direction::In, packet.shape.length());
             outcome
         }
-        Err(outcome) => outcome,
+        Err(outcome) => {
+            director.tables.fell_short(server.id);
+            outcome
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use lb_common::{checksum::Delta, net::Addr};
 use crate::{
     frame::{Frame, Header},
     headers::{Ipv4, Ipv6},
-    parse::{Family, Packet},
+    parse::{Family, Shape},
 };
 
 /// One end of a packet.
@@ -143,9 +143,9 @@ impl IpHeader for Ipv6 {
 
 /// The packet's TTL or hop limit.
 #[inline(always)]
-pub fn hop_limit(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u8> {
-    let at = packet.shape.link_length();
-    match packet.shape.family() {
+pub fn hop_limit(frame: &Frame<'_>, shape: Shape) -> Option<u8> {
+    let at = shape.link_length();
+    match shape.family() {
         Family::V4 => frame.view_at::<Ipv4>(at).map(IpHeader::hop_limit),
         Family::V6 => frame.view_at::<Ipv6>(at).map(IpHeader::hop_limit),
     }
@@ -153,9 +153,9 @@ pub fn hop_limit(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u8> {
 
 /// [`IpHeader::forward`] of the packet's header.
 #[inline(always)]
-pub fn forward(frame: &Frame<'_>, packet: &Packet<'_>, change: Change) -> Option<Delta> {
-    let at = packet.shape.link_length();
-    match packet.shape.family() {
+pub fn forward(frame: &Frame<'_>, shape: Shape, change: Change) -> Option<Delta> {
+    let at = shape.link_length();
+    match shape.family() {
         Family::V4 => frame.view_at::<Ipv4>(at).map(|ip| ip.forward(change)),
         Family::V6 => frame.view_at::<Ipv6>(at).map(|ip| ip.forward(change)),
     }
@@ -163,15 +163,10 @@ pub fn forward(frame: &Frame<'_>, packet: &Packet<'_>, change: Change) -> Option
 
 /// Spends one hop and changes both addresses, like [`forward`].
 #[inline(always)]
-pub fn forward_between(
-    frame: &Frame<'_>,
-    packet: &Packet<'_>,
-    source: Addr,
-    destination: Addr,
-) -> Option<Delta> {
-    let at = packet.shape.link_length();
+pub fn forward_between(frame: &Frame<'_>, shape: Shape, source: Addr, destination: Addr) -> Option<Delta> {
+    let at = shape.link_length();
     let change = Some((End::Destination, destination));
-    match packet.shape.family() {
+    match shape.family() {
         Family::V4 => {
             let ip = frame.view_at::<Ipv4>(at)?;
             Some(ip.forward(change).and(ip.readdress(End::Source, source).0))
@@ -185,9 +180,9 @@ pub fn forward_between(
 
 /// [`IpHeader::turn`] of the packet's header.
 #[inline(always)]
-pub fn turn(frame: &Frame<'_>, packet: &Packet<'_>, hops: u8) -> Option<()> {
-    let at = packet.shape.link_length();
-    match packet.shape.family() {
+pub fn turn(frame: &Frame<'_>, shape: Shape, hops: u8) -> Option<()> {
+    let at = shape.link_length();
+    match shape.family() {
         Family::V4 => frame.view_at::<Ipv4>(at).map(|ip| ip.turn(hops)),
         Family::V6 => frame.view_at::<Ipv6>(at).map(|ip| ip.turn(hops)),
     }

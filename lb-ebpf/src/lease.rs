@@ -13,7 +13,8 @@ use lb_common::{
 };
 
 use crate::{
-    Outcome, admission, arrival,
+    admission,
+    arrival::{self, Given},
     director::Director,
     frame::Frame,
     full_nat, inbound,
@@ -26,36 +27,34 @@ impl<T: Tables> Director<'_, T> {
     #[inline(always)]
     pub fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place> {
         let table = full_nat::table(self.tables, self.tables.pool()?, ipv6)?;
-        let lent = self.admit(&table, flow, server, false, |victim, _| {
+        self.admit(&table, flow, server, false, |victim, _| {
             victim
                 .server()
                 .and_then(|id| self.server(id))
                 .is_none_or(|server| gives_way(victim, server.state.protocol()))
-        });
-        if lent { table.locate(flow) } else { None }
+        })
     }
 }
 
-/// Sees to it that the packet's connection has an entry: [`Verdict::ForwardedFullNat`], or what becomes of the packet
-/// otherwise. [`Verdict::RepliedReset`]: the client is to be told. `Outcome::OPEN`: no service by full NAT listens there.
+/// A server, and a port to be sent from, for the packet's connection. [`Given::NOTHING`]: no service by full NAT listens
+/// there.
 #[inline(never)]
-pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
-    let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
-    let Ok(transport) = parse::transport(frame, packet, tables) else { return Outcome::OPEN };
+pub fn admit<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Given {
+    let Some(director) = Director::again(tables) else { return Given::ended(Verdict::Aborted) };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return Given::NOTHING };
     let tuple = inbound::tuple(packet, &transport);
     let number = match arrival::listening(&director, &tuple) {
         Ok(number) => number,
-        Err(Verdict::DroppedMartian) => return Verdict::DroppedMartian.into(),
-        Err(_) => return Outcome::OPEN,
+        Err(Verdict::DroppedMartian) => return Given::ended(Verdict::DroppedMartian),
+        Err(_) => return Given::NOTHING,
     };
-    let Some(service) = tables.service(number) else { return Verdict::Aborted.into() };
+    let Some(service) = tables.service(number) else { return Given::ended(Verdict::Aborted) };
     if service.flags.load() & Service::FULL_NAT == 0 {
-        return Outcome::OPEN;
+        return Given::NOTHING;
     }
-    let segment = transport.signal.segment();
-    match give(&director, number, service, &tuple, segment) {
-        Ok(()) => Verdict::ForwardedFullNat.into(),
-        Err(verdict) => verdict.into(),
+    match give(&director, number, service, &tuple, transport.signal.segment()) {
+        Ok(given) => given,
+        Err(verdict) => Given::ended(verdict),
     }
 }
 
@@ -66,21 +65,15 @@ fn give<T: Tables>(
     service: &Service,
     tuple: &Tuple,
     segment: Segment,
-) -> Result<(), Verdict> {
+) -> Result<Given, Verdict> {
     admission::admit(director, number, service, &tuple.client, segment)?;
     if !opens(segment) {
         return Err(stray(director, tuple, segment));
     }
     let flow = director.settings.flow_id(tuple);
-    let Some(pick) = director.pick(service, tuple, flow, segment) else {
-        let told = segment.is_syn() && service.flags.load() & Service::REJECT != 0;
-        return Err(if told { Verdict::RepliedReset } else { Verdict::DroppedNoServer });
-    };
-    if !settle(director.tables, tuple, flow, pick.server) {
-        return Err(Verdict::DroppedNoPort);
-    }
-    director.tables.count_connection(pick.server);
-    Ok(())
+    let pick = director.pick(service, tuple, flow, segment);
+    let server = pick.ok_or_else(|| arrival::without_server(service, segment))?.server;
+    Ok(settle(director.tables, tuple, flow, server))
 }
 
 /// Amid a connection that is not known here, or whose server is lost: it cannot go on.
@@ -106,40 +99,38 @@ fn end_lost<T: Tables>(tables: &T, tuple: &Tuple) {
     }
 }
 
-/// Gives the connection this server, in the port that it has or in another one; whether there is any.
+/// Gives the connection this server, and counts it there.
 #[inline(never)]
-fn settle<T: Tables>(tables: &T, tuple: &Tuple, flow: FlowId, server: ServerId) -> bool {
-    let Some(director) = Director::again(tables) else { return false };
-    let Some(pool) = tables.pool() else { return false };
+fn settle<T: Tables>(tables: &T, tuple: &Tuple, flow: FlowId, server: ServerId) -> Given {
+    match place(tables, tuple, flow, server) {
+        Some(place) => {
+            tables.count_connection(server);
+            Given::to(server).from(place)
+        }
+        None => {
+            tables.fell_short(server);
+            Given::ended(Verdict::DroppedNoPort)
+        }
+    }
+}
+
+/// The place of the port that the connection has, or of another one, if there is any.
+#[inline(always)]
+fn place<T: Tables>(tables: &T, tuple: &Tuple, flow: FlowId, server: ServerId) -> Option<Place> {
+    let director = Director::again(tables)?;
+    let pool = tables.pool()?;
     let ipv6 = tuple.vip.as_v4().is_none();
     if let Some(lease) = full_nat::of(&director, pool, tuple, ipv6) {
         // The same client may use its port again at once: to the server it is one who does so.
-        return lease.entry.move_to(server, false, director.now);
+        return if lease.entry.move_to(server, false, director.now) { Some(lease.place) } else { None };
     }
     // Two clients of one flow id: the second one waits until the first has gone.
-    if full_nat::table(tables, pool, ipv6).is_none_or(|table| table.locate(flow).is_some()) {
-        return false;
+    if full_nat::table(tables, pool, ipv6)?.locate(flow).is_some() {
+        return None;
     }
-    let Some(place) = tables.rent(flow, server, ipv6) else { return false };
-    if let Some(tenant) = tables.tenant(place) {
-        tenant.note(tuple);
+    let place = tables.rent(flow, server, ipv6)?;
+    if tables.leaves_traces() {
+        tables.tenant(place)?.note(tuple);
     }
-    true
-}
-
-/// Sends the packet that has got an entry.
-#[inline(never)]
-pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
-    let Ok(transport) = parse::transport(frame, packet, tables) else { return Verdict::Aborted.into() };
-    let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
-    let Some(pool) = tables.pool() else { return Verdict::Aborted.into() };
-    let tuple = inbound::tuple(packet, &transport);
-    let Some(lease) = full_nat::of(&director, pool, &tuple, full_nat::is_ipv6(packet)) else {
-        return Verdict::DroppedNoPort.into();
-    };
-    let Some(server) = director.server_for(lease.entry.slot().server(), &tuple) else {
-        return Verdict::DroppedNoPort.into();
-    };
-    let Some(source) = pool.source(lease.place) else { return Verdict::Aborted.into() };
-    full_nat::deliver(frame, packet, &transport, source, &server, &director)
+    Some(place)
 }

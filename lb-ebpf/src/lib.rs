@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! entry:    parse ── gate ──┬─ to a VIP:  inbound: flow ── rewrite ── egress; no entry: arrival
-//!                           │             (a service that limits packets: by way of meter)
+//!                           │             (a service that limits packets: by way of meter; of QUIC: quic)
 //!                           ├─ from a NAT server: reply
 //!                           ├─ ICMP: icmp
 //!                           └─ neither: passed to the kernel, untouched
 //! reply:    outbound: flow ── (miss: derive) ── rewrite ── egress; no ports: icmp, fragment
 //! arrival:  service ── lists and limits ── select ── flow (store) ── rewrite ── egress; no ports: icmp, fragment
+//! quic:     the server that the packet names, else as entry and arrival
 //! icmp:     errors by the packet they quote, pings of a VIP
 //! full_nat: to a VIP with full NAT, or from its servers; new connections by way of lease; errors: full_nat_icmp
 //! fragment: the first as a whole packet, the others after it
+//! notice:   what goes no further, and whose sender is told
 //! ```
 //! Everything here is plain Rust over [`frame::Frame`] and the questions of [`tables::Tables`]: no aya, no I/O. The same
 //! source is tested natively and compiled into the XDP programs by `main.rs`, one for each [stage](stages).
@@ -27,6 +29,7 @@ pub mod admission;
 pub mod arrival;
 pub mod director;
 pub mod egress;
+pub mod ends;
 pub mod extensions;
 pub mod fragments;
 pub mod frame;
@@ -37,9 +40,13 @@ pub mod icmp;
 pub mod inbound;
 pub mod ip;
 pub mod lease;
+pub mod link;
+pub mod notice;
 pub mod outbound;
 pub mod outcome;
 pub mod parse;
+pub mod path_mtu;
+pub mod quic;
 pub mod quote;
 pub mod reset;
 pub mod rewrite;
@@ -48,6 +55,7 @@ pub mod sharing;
 pub mod stages;
 pub mod tables;
 pub mod tags;
+pub mod tunnel;
 
 pub use outcome::{Door, Exit, Outcome};
 pub use stages::process;

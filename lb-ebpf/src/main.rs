@@ -6,7 +6,9 @@
 #![expect(unsafe_code, reason = "program entry, licence and panic handler of a BPF object")]
 #![expect(clippy::needless_pass_by_value, reason = "the entry's signature is aya's")]
 
+mod capturing;
 mod maps;
+mod purpose;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::warn;
@@ -16,60 +18,75 @@ use lb_common::{
 };
 use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tags};
 use maps::{DEVICES, KernelTables, jump};
+use purpose::is_capturing;
 
 #[xdp(frags)]
 pub fn xlvs(context: XdpContext) -> u32 {
-    run(&context, stages::entry)
+    run(&context, None, stages::entry)
 }
 
 #[xdp(frags)]
 pub fn xlvs_reply(context: XdpContext) -> u32 {
-    run(&context, stages::reply)
+    run(&context, Some(Stage::Reply), stages::reply)
 }
 
 #[xdp(frags)]
 pub fn xlvs_arrival(context: XdpContext) -> u32 {
-    run(&context, stages::arrival)
+    run(&context, Some(Stage::Arrival), stages::arrival)
 }
 
 #[xdp(frags)]
 pub fn xlvs_icmp(context: XdpContext) -> u32 {
-    run(&context, stages::icmp)
+    run(&context, Some(Stage::Icmp), stages::icmp)
 }
 
 #[xdp(frags)]
 pub fn xlvs_fragment(context: XdpContext) -> u32 {
-    run(&context, stages::fragment)
+    run(&context, Some(Stage::Fragment), stages::fragment)
 }
 
 #[xdp(frags)]
 pub fn xlvs_meter(context: XdpContext) -> u32 {
-    run(&context, stages::meter)
+    run(&context, Some(Stage::Meter), stages::meter)
+}
+
+#[xdp(frags)]
+pub fn xlvs_notice(context: XdpContext) -> u32 {
+    run(&context, Some(Stage::Notice), stages::notice)
+}
+
+#[xdp(frags)]
+pub fn xlvs_quic(context: XdpContext) -> u32 {
+    run(&context, Some(Stage::Quic), stages::quic)
 }
 
 #[xdp(frags)]
 pub fn xlvs_full_nat(context: XdpContext) -> u32 {
-    run(&context, stages::full_nat)
+    run(&context, Some(Stage::FullNat), stages::full_nat)
 }
 
 #[xdp(frags)]
 pub fn xlvs_full_nat_reply(context: XdpContext) -> u32 {
-    run(&context, stages::full_nat_reply)
+    run(&context, Some(Stage::FullNatReply), stages::full_nat_reply)
 }
 
 #[xdp(frags)]
 pub fn xlvs_lease(context: XdpContext) -> u32 {
-    run(&context, stages::lease)
+    run(&context, Some(Stage::Lease), stages::lease)
 }
 
 #[xdp(frags)]
 pub fn xlvs_full_nat_icmp(context: XdpContext) -> u32 {
-    run(&context, stages::full_nat_icmp)
+    run(&context, Some(Stage::FullNatIcmp), stages::full_nat_icmp)
 }
 
-/// One stage of a frame's way.
+/// One stage of a frame's way; `None`: the entry.
 #[inline(always)]
-fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome) -> u32 {
+fn run(
+    context: &XdpContext,
+    name: Option<Stage>,
+    stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome,
+) -> u32 {
     let tables = KernelTables::new(context.ctx);
     let frame = tables.frame();
     let length = tables.bytes_of(&frame);
@@ -79,7 +96,10 @@ fn run(context: &XdpContext, stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Ou
     }
     let outcome = hand_over(context, stage(&frame, &tables));
     let (action, verdict) = execute(tags::finish(outcome, &tables));
-    tables.conclude(verdict, length);
+    tables.conclude(verdict, length, name);
+    if is_capturing() {
+        capturing::pass_on(context, action);
+    }
     if verdict == Verdict::Aborted as u32 && tables.may_log() {
         complain(context);
     }
@@ -95,6 +115,8 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_ICMP => jump::<{ Stage::Icmp as u32 }>(context.ctx),
         Outcome::TO_FRAGMENT => jump::<{ Stage::Fragment as u32 }>(context.ctx),
         Outcome::TO_METER => jump::<{ Stage::Meter as u32 }>(context.ctx),
+        Outcome::TO_NOTICE => jump::<{ Stage::Notice as u32 }>(context.ctx),
+        Outcome::TO_QUIC => jump::<{ Stage::Quic as u32 }>(context.ctx),
         Outcome::TO_FULL_NAT => jump::<{ Stage::FullNat as u32 }>(context.ctx),
         Outcome::TO_FULL_NAT_REPLY => jump::<{ Stage::FullNatReply as u32 }>(context.ctx),
         Outcome::TO_LEASE => jump::<{ Stage::Lease as u32 }>(context.ctx),

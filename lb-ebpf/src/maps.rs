@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "kernel helpers and map memory are raw pointers")]
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup as FibParams, xdp_md},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_fib_lookup as FibParams, xdp_md},
     btf_maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
     helpers::{
         bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
@@ -14,36 +14,43 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lb_common::{
-    clock::{Clock, LOOK_EVERY},
+    clock::{Clock, Now},
     entry::{
-        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusal, Refusals, Server,
-        Service, ServiceLimits, Settings, Sharers, Tally,
+        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Pulse, QuicKey, Refusal,
+        Refusals, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
     },
-    flow_table::{BUCKET_SLOTS, Memory, Place},
+    flow_table::{BUCKET_SLOTS, Cell, Memory, Place},
     fragments::{self, SET_NOTES},
     gate,
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     rate,
     slot::ServerId,
-    stage::STAGE_LIMIT,
+    stage::{STAGE_LIMIT, Stage},
     verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict},
     wire::Wire,
-    word::Word,
+    word::{Word, opaque},
 };
 use lb_ebpf::{
+    Outcome,
     director::Director,
     extensions::{self, Upper},
     frame::Frame,
+    parse::Shape,
     sharing::Tie,
     tables::{Direction, Tables},
     tags::{self, Head},
+    tunnel::{self, Parcel},
 };
+
+use crate::purpose::{counts, is_explaining};
 
 /// No driver has smaller first buffers of frames that go on in others; no frame of the ordinary MTU is so long.
 const LEAST_FULL_BUFFER: u64 = 1_536;
 
-const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+pub(crate) const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+/// Of a map that most never use: takes memory for what is in it alone.
+const WHEN_NEEDED: usize = BPF_F_NO_PREALLOC as usize;
 
 #[btf_map]
 static ABOUT: Array<About, 1, MMAPABLE> = Array::new();
@@ -54,13 +61,13 @@ static CLOCK: Array<Clock, 1, MMAPABLE> = Array::new();
 #[btf_map]
 static GATE: Array<Word, { gate::WORDS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
-static FLOWS: Array<[Word; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+static FLOWS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static ADDRESSES: Array<Caller, 1, MMAPABLE> = Array::new();
 #[btf_map]
 static POOL: Array<Pool, 1, MMAPABLE> = Array::new();
 #[btf_map]
-static LEASES: Array<[Word; BUCKET_SLOTS], 1, MMAPABLE> = Array::new();
+static LEASES: Array<[SlotCell; BUCKET_SLOTS], 1, MMAPABLE> = Array::new();
 #[btf_map]
 static TENANTS: Array<Caller, 1, MMAPABLE> = Array::new();
 #[btf_map]
@@ -72,6 +79,8 @@ static LOCALS: HashMap<Addr, u32, 1024> = HashMap::new();
 #[btf_map]
 static LISTS: LpmTrie<[u32; AccessKey::DATA_WORDS], u32, 65536> = LpmTrie::new();
 #[btf_map]
+static QUIC_SERVERS: HashMap<QuicKey, u32, 16384, WHEN_NEEDED> = HashMap::new();
+#[btf_map]
 static SERVICES: Array<Service, 1024, MMAPABLE> = Array::new();
 #[btf_map]
 static LIMITS: Array<ServiceLimits, 1024, MMAPABLE> = Array::new();
@@ -79,6 +88,8 @@ static LIMITS: Array<ServiceLimits, 1024, MMAPABLE> = Array::new();
 static SOURCES: Array<[Word; rate::WAYS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
+#[btf_map]
+static TUNNELS: Array<Tunnel, 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static TABLES: Array<Word, 1048576, MMAPABLE> = Array::new();
 #[btf_map]
@@ -95,6 +106,8 @@ pub(crate) static DEVICES: DevMap<{ PortNumber::LIMIT as usize }> = DevMap::new(
 #[btf_map]
 static STAGES: ProgramArray<{ STAGE_LIMIT as usize }> = ProgramArray::new();
 #[btf_map]
+static PULSE: PerCpuArray<Pulse, 1> = PerCpuArray::new();
+#[btf_map]
 static VERDICTS: PerCpuArray<Tally, { VERDICT_LIMIT as usize }> = PerCpuArray::new();
 #[btf_map]
 static EVENTS: PerCpuArray<u64, { EVENT_LIMIT as usize }> = PerCpuArray::new();
@@ -102,6 +115,22 @@ static EVENTS: PerCpuArray<u64, { EVENT_LIMIT as usize }> = PerCpuArray::new();
 static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
 #[btf_map]
 static REFUSALS: PerCpuArray<Refusals, 1024> = PerCpuArray::new();
+
+/// A word of the connection table, or of that of leases. Explaining goes through all the motions, and every exchange seems to succeed.
+#[repr(transparent)]
+pub(crate) struct SlotCell(Word);
+
+impl Cell for SlotCell {
+    #[inline(always)]
+    fn load(&self) -> u64 {
+        self.0.load()
+    }
+
+    #[inline(always)]
+    fn replace(&self, seen: u64, new: u64) -> bool {
+        is_explaining() || self.0.replace(seen, new)
+    }
+}
 
 /// The kernel's maps, seen from one run of the program on one frame.
 pub(crate) struct KernelTables {
@@ -134,9 +163,12 @@ impl KernelTables {
         if first < LEAST_FULL_BUFFER { first } else { self.frame_length() }
     }
 
-    /// Counts the frame's verdict: the only place that does.
+    /// Counts the frame's verdict: the only place that does. `stage` came to it, or the entry.
     #[inline(always)]
-    pub(crate) fn conclude(&self, verdict: u32, bytes: u64) {
+    pub(crate) fn conclude(&self, verdict: u32, bytes: u64, stage: Option<Stage>) {
+        if !counts(|trail| trail.end(verdict, stage)) {
+            return;
+        }
         if let Some(tally) = VERDICTS.get_ptr_mut(verdict) {
             // SAFETY: this CPU's own entry, and XDP is not preempted by itself.
             unsafe {
@@ -148,18 +180,18 @@ impl KernelTables {
 
     #[inline(always)]
     pub(crate) fn may_log(&self) -> bool {
-        CLOCK.get(0).is_some_and(Clock::may_log)
+        !is_explaining() && CLOCK.get(0).is_some_and(Clock::may_log)
     }
 }
 
 impl Memory for KernelTables {
-    type Cell = Word;
+    type Cell = SlotCell;
     #[inline(always)]
-    fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+    fn bucket(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
         FLOWS.get(number)
     }
     #[inline(always)]
-    fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+    fn leases(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
         LEASES.get(number)
     }
 }
@@ -188,12 +220,18 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn service(&self, number: u32) -> Option<&Service> {
+        counts(|trail| trail.note_service(number));
         SERVICES.get(number)
     }
 
     #[inline(always)]
     fn server(&self, id: ServerId) -> Option<&Server> {
         SERVERS.get(id.index())
+    }
+
+    #[inline(always)]
+    fn tunnel(&self, id: ServerId) -> Option<&Tunnel> {
+        TUNNELS.get(id.index())
     }
 
     #[inline(always)]
@@ -218,6 +256,12 @@ impl Tables for KernelTables {
         // SAFETY: the same bytes; aya's type is packed, and a packed key would be written to the stack misaligned.
         let key = unsafe { &*(&raw const *client).cast::<Key<[u32; AccessKey::DATA_WORDS]>>() };
         LISTS.get(key).copied()
+    }
+
+    #[inline(always)]
+    fn quic_server(&self, key: &QuicKey) -> Option<u32> {
+        // SAFETY: the value is copied out at once.
+        unsafe { QUIC_SERVERS.get(key) }.copied()
     }
 
     #[inline(always)]
@@ -263,12 +307,15 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn is_time_to_look(&self, [one, other]: [Verdict; 2]) -> bool {
-        let packets = |verdict: Verdict| {
-            // SAFETY: this CPU's own entry.
-            VERDICTS.get_ptr_mut(verdict as u32).map_or(0, |tally| unsafe { (*tally).packets })
-        };
-        (packets(one) + packets(other)) % LOOK_EVERY == 0
+    fn is_time_to_look(&self) -> bool {
+        // SAFETY: this CPU's own entry.
+        PULSE.get_ptr_mut(0).is_some_and(|pulse| unsafe { (*pulse).is_time_to_look() })
+    }
+
+    #[inline(always)]
+    fn may_answer(&self, now: Now) -> bool {
+        // SAFETY: this CPU's own entry.
+        is_explaining() || PULSE.get_ptr_mut(0).is_some_and(|pulse| unsafe { (*pulse).may_answer(now) })
     }
 
     #[inline(always)]
@@ -335,6 +382,12 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn encapsulate(&self, _: &Frame<'_>, parcel: Parcel) -> Outcome {
+        let Parcel { server, shape, entropy } = parcel;
+        Outcome::from_word(xlvs_encapsulate(self.context, server.index(), shape.word(), entropy))
+    }
+
+    #[inline(always)]
     fn head(&self, _: &Frame<'_>) -> Head {
         Head::from_word(xlvs_head(self.context))
     }
@@ -367,6 +420,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count(&self, event: Event) {
+        if !counts(|trail| trail.note_event(event)) {
+            return;
+        }
         if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: this CPU's own entry.
             unsafe { *count += 1 }
@@ -375,6 +431,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_refusal(&self, service: u32, why: Refusal) {
+        if !counts(|trail| trail.note_service(service)) {
+            return;
+        }
         if let Some(refusals) = REFUSALS.get_ptr_mut(service) {
             // SAFETY: this CPU's own entry.
             unsafe { (*refusals).add(why) }
@@ -383,6 +442,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_connection(&self, server: ServerId) {
+        if !counts(|trail| trail.note_server(server)) {
+            return;
+        }
         if let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) {
             // SAFETY: this CPU's own entry.
             unsafe { (*counters).connections += 1 }
@@ -391,6 +453,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16) {
+        if !counts(|trail| trail.note_server(server)) {
+            return;
+        }
         let Some(counters) = SERVER_COUNTERS.get_ptr_mut(server.index()) else { return };
         // SAFETY: this CPU's own entry.
         unsafe {
@@ -405,6 +470,16 @@ impl Tables for KernelTables {
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    fn fell_short(&self, server: ServerId) {
+        counts(|trail| trail.note_server(server));
+    }
+
+    #[inline(always)]
+    fn leaves_traces(&self) -> bool {
+        !is_explaining()
     }
 }
 
@@ -435,7 +510,9 @@ fn fib_lookup(context: *mut xdp_md, by: u32, from: &Addr, to: &Addr) -> u64 {
     const AF_INET6: u64 = 10;
     // `struct bpf_fib_lookup` as eight words, because the verifier wants the stack accessed aligned: family; ifindex;
     // source (16 bytes); destination (16 bytes); VLAN and the start of the source MAC; its end and the other MAC.
-    let params: [Word; 8] = [const { Word::new(0) }; 8];
+    // The zero is unknown to the compiler, which would call a function to write so many: that takes stack.
+    let zero = opaque(0);
+    let params: [Word; 8] = [zero; 8].map(Word::new);
     let in_ipv4 = to.as_v4().is_some();
     params[0].store(if in_ipv4 { AF_INET } else { AF_INET6 });
     params[1].store(u64::from(by));
@@ -444,8 +521,8 @@ fn fib_lookup(context: *mut xdp_md, by: u32, from: &Addr, to: &Addr) -> u64 {
         params[place].store(if in_ipv4 { d } else { a | b << 32 });
         params[place + 1].store(if in_ipv4 { 0 } else { c | d << 32 });
     }
-    params[6].store(0);
-    params[7].store(0);
+    params[6].store(zero);
+    params[7].store(zero);
     // SAFETY: valid context; the words are as large and laid out as the structure.
     let answer = unsafe {
         let at = (&raw const params).cast_mut().cast::<FibParams>();
@@ -538,7 +615,8 @@ extern "C" fn xlvs_rent(flow: u64, server: u32, ipv6: u32) -> u64 {
 #[inline(never)]
 extern "C" fn xlvs_take(set: u32, tag: u64, interval: u64, now: u64) -> u64 {
     let Some(set) = SOURCES.get(set) else { return 1 };
-    u64::from(rate::take(&set[rate::place(set, tag, now) % rate::WAYS], tag, interval, now))
+    let cell = &set[rate::place(set, tag, now) % rate::WAYS];
+    u64::from(KernelTables::new(core::ptr::null_mut()).draw(cell, tag, interval, now))
 }
 
 /// Likewise; the context may be handed over, too, and gives the frame anew.
@@ -562,4 +640,14 @@ extern "C" fn xlvs_head(context: *mut xdp_md) -> u64 {
 #[inline(never)]
 extern "C" fn xlvs_dress(context: *mut xdp_md, port: u32) -> u64 {
     u64::from(tags::dress(&KernelTables::new(context), PortNumber::of_interface(port)))
+}
+
+/// Likewise. Moves the frame's start, so the kernel forgets what it knew of the frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_encapsulate(context: *mut xdp_md, server: u32, shape: u64, entropy: u32) -> u64 {
+    let Some(server) = ServerId::new(server as u16) else { return Outcome::from(Verdict::Aborted).word() };
+    let parcel = Parcel { server, shape: Shape::from_word(shape), entropy };
+    let tables = KernelTables::new(context);
+    tunnel::encapsulate(&tables.frame(), &tables, parcel).word()
 }

@@ -23,7 +23,7 @@ use crate::{
     ip::End,
     parse::{self, NoTransport, Packet, Signal, Transport},
     rewrite,
-    sharing::vip_port,
+    sharing::{Tie, vip_port},
     tables::{Direction, Tables},
 };
 
@@ -120,7 +120,10 @@ pub fn deliver<T: Tables>(
             director.tables.count_packet(server.id, Direction::Out, packet.shape.length());
             outcome
         }
-        Err(outcome) => outcome,
+        Err(outcome) => {
+            director.tables.fell_short(server.id);
+            outcome
+        }
     }
 }
 
@@ -166,6 +169,9 @@ pub fn explain<'t, T: Tables>(
         let tie = director.tables.tie(id, client, client.vip_port);
         if let Some(entry) = tie.place().and_then(|place| director.flows().at(place)) {
             seen(&entry);
+            return Some(id);
+        }
+        if tie == Tie::NAMED {
             return Some(id);
         }
         derivable = veiled(derivable + tie.derivable() * (1 << 32 | u64::from(number)), tie.word());

@@ -44,6 +44,8 @@ impl Outcome {
     pub const TO_ICMP: Self = Self::onward(Stage::Icmp);
     pub const TO_FRAGMENT: Self = Self::onward(Stage::Fragment);
     pub const TO_METER: Self = Self::onward(Stage::Meter);
+    pub const TO_NOTICE: Self = Self::onward(Stage::Notice);
+    pub const TO_QUIC: Self = Self::onward(Stage::Quic);
     pub const TO_FULL_NAT: Self = Self::onward(Stage::FullNat);
     pub const TO_FULL_NAT_REPLY: Self = Self::onward(Stage::FullNatReply);
     pub const TO_LEASE: Self = Self::onward(Stage::Lease);
@@ -80,6 +82,19 @@ impl Outcome {
     #[inline(always)]
     const fn onward(stage: Stage) -> Self {
         Self(stage as u64 | Self::ONWARD)
+    }
+
+    /// This outcome as a word, which a subprogram may return.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`word`](Self::word) gave.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
     }
 
     /// The verdict's number.

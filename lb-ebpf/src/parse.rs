@@ -89,6 +89,19 @@ impl Shape {
         PortNumber::of_interface((self.0 >> 48) as u32)
     }
 
+    /// This shape as a word, for a subprogram.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`word`](Self::word) gave.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     #[inline(always)]
     pub const fn family(self) -> Family {
         if self.0 & Self::IPV6 == 0 { Family::V4 } else { Family::V6 }
@@ -129,6 +142,8 @@ impl Shape {
 /// verifier cannot be told that a pointer and a protocol belong together, and need not go on twice.
 #[derive(Debug)]
 pub struct Transport<'a> {
+    /// From the start of the frame, bytes.
+    pub at: u64,
     pub ports: &'a Ports,
     pub checksum: &'a Checksum,
     pub protocol: Protocol,
@@ -315,5 +330,5 @@ pub fn transport<'a, T: Tables>(
     let checksum: &Checksum = frame.view_at(at + checksum_at as u64).ok_or(NoTransport::Malformed)?;
     let source = Port::from_wire(ports.source.get());
     let destination = Port::from_wire(ports.destination.get());
-    Ok(Transport { ports, checksum, protocol, source, destination, signal })
+    Ok(Transport { at, ports, checksum, protocol, source, destination, signal })
 }

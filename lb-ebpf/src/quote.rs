@@ -15,7 +15,7 @@ use crate::{
     frame::Frame,
     headers::{Checksum, Icmp, Ipv4, Ipv6, Ports, Udp},
     ip::{End, IpHeader},
-    parse::{Family, Packet},
+    parse::{Family, Packet, Shape},
     rewrite,
     tables::Tables,
 };
@@ -92,10 +92,27 @@ const fn checksum_offset(protocol: Protocol) -> u64 {
 /// Finds the quote in an ICMP error: TCP or UDP with its ports, or [`Quote::NONE`].
 #[inline(never)]
 pub fn find<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Quote {
-    let shape = packet.shape;
+    let header_at = place(packet.shape);
+    within(frame, packet.shape, header_at, packet.shape.family(), tables)
+}
+
+/// Where an ICMP message begins to quote.
+#[inline(always)]
+pub const fn place(shape: Shape) -> u64 {
+    shape.link_length() + shape.header_length() + size_of::<Icmp>() as u64
+}
+
+/// The same for a packet of this family that is quoted at this place, maybe within another one.
+#[inline(always)]
+pub fn within<T: Tables>(
+    frame: &Frame<'_>,
+    shape: Shape,
+    header_at: u64,
+    family: Family,
+    tables: &T,
+) -> Quote {
     let end = shape.link_length() + u64::from(shape.length());
-    let header_at = shape.link_length() + shape.header_length() + size_of::<Icmp>() as u64;
-    let found = match shape.family() {
+    let found = match family {
         Family::V4 => transport_in_ipv4(frame, header_at),
         Family::V6 => transport_in_ipv6(frame, header_at, tables),
     };
@@ -105,8 +122,7 @@ pub fn find<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Qu
         return Quote::NONE;
     }
     let summed = transport_at + checksum_offset(protocol) + size_of::<Checksum>() as u64 <= end;
-    let flags =
-        if shape.family() == Family::V6 { Quote::IPV6 } else { 0 } | if summed { Quote::SUMMED } else { 0 };
+    let flags = if family == Family::V6 { Quote::IPV6 } else { 0 } | if summed { Quote::SUMMED } else { 0 };
     let places = header_at & 0xffff | (transport_at & 0xffff) << 16;
     Quote(veiled(places | (protocol as u64) << 32 | flags, frame.len() as u64))
 }

@@ -5,7 +5,7 @@
 //! said is acknowledged. Never to a RST: none comes here.
 
 use lb_common::{
-    checksum::{fold, sum},
+    checksum::{fold, four, sum},
     net::Protocol,
     verdict::Verdict,
 };
@@ -14,6 +14,7 @@ use crate::{
     Exit, Outcome,
     frame::Frame,
     headers::{Ipv4, Ipv6, Tcp},
+    link,
     parse::{Family, Packet},
     tables::Tables,
 };
@@ -31,9 +32,7 @@ const HOPS: u8 = 64;
 pub fn answer<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
     match turn_round(frame, packet) {
         Some(length) => {
-            let (from, to) = (packet.link.source.mac(), packet.link.destination.mac());
-            packet.link.source.set_mac(to);
-            packet.link.destination.set_mac(from);
+            link::turn(packet.link);
             let kept = packet.shape.link_length() + length;
             tables.trim((tables.frame_length() - kept) as usize);
             Outcome::sent(Verdict::RepliedReset, Exit::Back)
@@ -114,10 +113,4 @@ fn turn_ipv6(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<()> {
     ip.source.set_addr(packet.destination);
     ip.destination.set_addr(packet.source);
     Some(())
-}
-
-/// Four bytes as they lie in memory, for sums.
-#[inline(always)]
-fn four(bytes: [u8; 4]) -> u64 {
-    u64::from(u32::from_ne_bytes(bytes))
 }

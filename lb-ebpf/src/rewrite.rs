@@ -13,7 +13,7 @@ use crate::{
     egress::{self, Way},
     frame::{Field, Frame},
     ip::{self, End},
-    parse::{Packet, Transport},
+    parse::{Packet, Shape, Transport},
     tables::Tables,
 };
 
@@ -30,15 +30,15 @@ pub fn towards_server<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_left(frame, packet)?;
+    has_hops_to_server(frame, packet.shape)?;
     let way = egress::to_server(packet, &packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
         let change = (End::Destination, server.server.address.load());
-        change_port(ip::forward(frame, packet, Some(change)).ok_or(Verdict::Aborted)?);
+        change_port(ip::forward(frame, packet.shape, Some(change)).ok_or(Verdict::Aborted)?);
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
-    ip::forward(frame, packet, None).ok_or(Verdict::Aborted)?;
+    ip::forward(frame, packet.shape, None).ok_or(Verdict::Aborted)?;
     Ok(send(packet, way, Verdict::ForwardedDr))
 }
 
@@ -54,10 +54,10 @@ pub fn towards_client<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_left(frame, packet)?;
+    has_hops_left(frame, packet.shape)?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, packet.destination, vip, director)?;
-    change_port(ip::forward(frame, packet, Some((End::Source, vip))).ok_or(Verdict::Aborted)?);
+    change_port(ip::forward(frame, packet.shape, Some((End::Source, vip))).ok_or(Verdict::Aborted)?);
     Ok(send(packet, way, Verdict::ForwardedNatReply))
 }
 
@@ -78,7 +78,7 @@ pub fn change_ends(
     to: Ends,
 ) -> Option<()> {
     let (source, destination) = (to.source, to.destination);
-    let addresses = ip::forward_between(frame, packet, source.0, destination.0)?;
+    let addresses = ip::forward_between(frame, packet.shape, source.0, destination.0)?;
     let ports = addresses
         .half(transport.source.raw(), source.1.raw())
         .half(transport.destination.raw(), destination.1.raw());
@@ -99,11 +99,21 @@ pub fn change_port(transport: &Transport<'_>, end: End, to: Port, address: Delta
 
 /// A router may not send on what it has counted down to zero (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
-pub fn has_hops_left(frame: &Frame<'_>, packet: &Packet<'_>) -> Result<(), Verdict> {
-    match ip::hop_limit(frame, packet) {
+pub fn has_hops_left(frame: &Frame<'_>, shape: Shape) -> Result<(), Verdict> {
+    match ip::hop_limit(frame, shape) {
         Some(0 | 1) => Err(Verdict::DroppedTtl),
         Some(_) => Ok(()),
         None => Err(Verdict::Aborted),
+    }
+}
+
+/// The same on the way to a server, where the client is told.
+#[inline(always)]
+pub fn has_hops_to_server(frame: &Frame<'_>, shape: Shape) -> Result<(), Outcome> {
+    match ip::hop_limit(frame, shape) {
+        Some(0 | 1) => Err(Outcome::TO_NOTICE),
+        Some(_) => Ok(()),
+        None => Err(Verdict::Aborted.into()),
     }
 }
 

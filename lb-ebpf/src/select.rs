@@ -72,6 +72,13 @@ impl<'t, T: Tables> Director<'t, T> {
         Some(Pick { server, diverged: by_miss.number != picked.number, fallback })
     }
 
+    /// The server that the packet itself names. The flow's next packets will do so, too.
+    #[inline(always)]
+    pub fn pick_of(&self, service: &Service, flow: FlowId, server: ServerId) -> Pick {
+        let diverged = self.named(service.miss.load(), flow, 0).number != server.index();
+        Pick { server, diverged, fallback: 0 }
+    }
+
     /// Who serves a flow without an entry, by the miss table alone: for what must leave no trace.
     #[inline(always)]
     pub fn derived(&self, service: &Service, flow: FlowId) -> Option<ServerId> {

@@ -21,6 +21,8 @@ impl Tie {
     /// No entry, but the miss table gives the connection to this pair and to no other of its service.
     pub const DERIVABLE: Self = Self(1 << 63);
     const STORED: u64 = 1 << 62;
+    /// An entry of another server of its service stands there, and the client's packets name their server themselves.
+    pub const NAMED: Self = Self(1 << 61);
 
     /// An entry of this pair stands there.
     #[inline(always)]
@@ -65,9 +67,17 @@ impl<T: Tables> Director<'_, T> {
         if self.is(Settings::FLOWS)
             && let Some(place) = self.flows().locate(flow)
             && let Some(entry) = self.flows().at(place)
-            && entry.slot().server() == Some(id)
         {
-            return Tie::stored(place);
+            let stored = entry.slot().server();
+            if stored == Some(id) {
+                return Tie::stored(place);
+            }
+            if pair.state.has(ServerState::BY_ID)
+                && let Some(other) = stored.and_then(|other| self.server(other))
+                && other.state.service == pair.state.service
+            {
+                return Tie::NAMED;
+            }
         }
         if !pair.state.vip_port.is_any() && self.tables.derives(id, flow) {
             Tie::DERIVABLE

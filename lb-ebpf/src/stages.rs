@@ -12,9 +12,9 @@ use crate::{
     arrival::{self, Given},
     fragments,
     frame::Frame,
-    full_nat, full_nat_icmp, icmp, inbound, lease, outbound,
+    full_nat, full_nat_icmp, icmp, inbound, lease, notice, outbound,
     parse::{self, Packet},
-    reset,
+    path_mtu, quic, reset,
     tables::Tables,
     tags,
 };
@@ -29,6 +29,8 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::Icmp => icmp(frame, tables),
             Stage::Fragment => fragment(frame, tables),
             Stage::Meter => meter(frame, tables),
+            Stage::Notice => notice(frame, tables),
+            Stage::Quic => quic(frame, tables),
             Stage::FullNat => full_nat(frame, tables),
             Stage::FullNatReply => full_nat_reply(frame, tables),
             Stage::Lease => lease(frame, tables),
@@ -52,7 +54,7 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             outcome => outcome,
         };
     }
-    match inbound::forward::<T, false>(frame, &packet, tables) {
+    match inbound::forward(frame, &packet, tables) {
         Outcome::OPEN if may_be(tables, packet.destination, Role::FullNat) => Outcome::TO_FULL_NAT,
         Outcome::OPEN => Outcome::TO_ARRIVAL,
         outcome => outcome,
@@ -66,9 +68,13 @@ pub fn meter<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Ok(packet) => packet,
         Err(outcome) => return outcome,
     };
-    match inbound::forward::<T, true>(frame, &packet, tables) {
-        Outcome::OPEN => Outcome::TO_ARRIVAL,
-        outcome => outcome,
+    let given = inbound::holder(frame, &packet, tables, Given::NOTHING);
+    if given == Given::NOTHING {
+        return Outcome::TO_ARRIVAL;
+    }
+    match given.server() {
+        Ok(id) => inbound::forward_to(frame, &packet, tables, id, given.entropy()),
+        Err(outcome) => outcome,
     }
 }
 
@@ -84,7 +90,7 @@ pub fn reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         outcome if outcome.number() == Verdict::ForwardedNatReply as u32 => outcome,
         // The server may be one of full NAT, too: the addresses of its pool are the director's own, so that nothing is derived.
         outcome if is_no_reply(outcome) && is_to_pool(&packet, tables) => Outcome::TO_FULL_NAT_REPLY,
-        Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_ICMP,
+        Outcome::OPEN if icmp::is_carried_by(packet.shape) => Outcome::TO_ICMP,
         Outcome::OPEN => Verdict::PassedUnexplained.into(),
         outcome => outcome,
     }
@@ -108,15 +114,17 @@ fn is_to_pool<T: Tables>(packet: &Packet<'_>, tables: &T) -> bool {
 /// What came to a VIP and belongs to a stored connection by full NAT.
 #[inline(always)]
 pub fn full_nat<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame, tables) {
+    let parsed = parse::network_apart(frame, tables);
+    let packet = match &parsed {
         Ok(packet) => packet,
-        Err(outcome) => return outcome,
+        Err(outcome) => return *outcome,
     };
-    match full_nat::to_server(frame, &packet, tables) {
-        Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_FULL_NAT_ICMP,
-        Outcome::OPEN => Outcome::TO_LEASE,
-        outcome => outcome,
+    let given = full_nat::holder(frame, packet, tables);
+    if given == Given::NOTHING {
+        let is_icmp = icmp::is_carried_by(packet.shape);
+        return if is_icmp { Outcome::TO_FULL_NAT_ICMP } else { Outcome::TO_LEASE };
     }
+    full_nat::to_server(frame, packet, tables, given)
 }
 
 /// What came to an address that full NAT sends from.
@@ -127,8 +135,8 @@ pub fn full_nat_reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) => return outcome,
     };
     match full_nat::to_client(frame, &packet, tables) {
-        Outcome::OPEN if icmp::is_carried_by(&packet) => Outcome::TO_FULL_NAT_ICMP,
-        // The gate took it for ours.
+        Outcome::OPEN if icmp::is_carried_by(packet.shape) => Outcome::TO_FULL_NAT_ICMP,
+        // By way of full NAT's stages for VIPs, or the gate took it for ours.
         Outcome::OPEN if may_be(tables, packet.destination, Role::Vip) => Outcome::TO_ARRIVAL,
         Outcome::OPEN => Verdict::PassedNotOurs.into(),
         outcome => outcome,
@@ -144,12 +152,11 @@ pub fn lease<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) => return *outcome,
     };
     match lease::admit(frame, packet, tables) {
-        Outcome::OPEN if arrival::is_vip(tables, packet.destination) => Outcome::TO_ARRIVAL,
-        // The gate took an address of the pool for a VIP, or a stranger's for either.
-        Outcome::OPEN => Outcome::TO_FULL_NAT_REPLY,
-        outcome if outcome == Verdict::RepliedReset.into() => reset::answer(frame, packet, tables),
-        outcome if outcome == Verdict::ForwardedFullNat.into() => lease::forward(frame, packet, tables),
-        outcome => outcome,
+        // Another service's, or to what the gate took for a VIP: an address of the pool, or a stranger's.
+        Given::NOTHING => Outcome::TO_FULL_NAT_REPLY,
+        Given::RESET => reset::answer(frame, packet, tables),
+        Given::UNREACHABLE => Outcome::TO_NOTICE,
+        given => full_nat::to_server(frame, packet, tables, given),
     }
 }
 
@@ -176,16 +183,44 @@ pub fn arrival<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Ok(packet) => packet,
         Err(outcome) => return *outcome,
     };
-    let given = arrival::admit(frame, packet, tables);
+    let given = arrival::admit(frame, packet, tables, Given::UNREAD);
     if given == Given::RESET {
         return reset::answer(frame, packet, tables);
     }
+    if given == Given::UNREACHABLE {
+        return Outcome::TO_NOTICE;
+    }
+    if given == Given::UNREAD {
+        return Outcome::TO_QUIC;
+    }
     match given.server() {
-        Ok(id) => inbound::forward_to(frame, packet, tables, id),
+        Ok(id) => inbound::forward_to(frame, packet, tables, id, given.entropy()),
         Err(outcome) if outcome == Verdict::PassedNotBalanced.into() => Outcome::TO_ICMP,
         Err(outcome) if outcome == Verdict::DroppedFragment.into() => Outcome::TO_FRAGMENT,
         // The gate took a stranger's address for a VIP: the stranger may still be a client of ours, and this a reply.
         Err(outcome) if outcome == Verdict::PassedNotOurs.into() => not_to_a_vip(packet, tables),
+        Err(outcome) => outcome,
+    }
+}
+
+/// What came to a service whose packets may name their server themselves.
+#[inline(always)]
+pub fn quic<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let parsed = parse::network_apart(frame, tables);
+    let packet = match &parsed {
+        Ok(packet) => packet,
+        Err(outcome) => return *outcome,
+    };
+    let named = quic::named(frame, packet, tables);
+    let mut given = inbound::holder(frame, packet, tables, named);
+    if given == Given::NOTHING {
+        given = arrival::admit(frame, packet, tables, named);
+    }
+    if given == Given::UNREACHABLE {
+        return Outcome::TO_NOTICE;
+    }
+    match given.server() {
+        Ok(id) => inbound::forward_to(frame, packet, tables, id, given.entropy()),
         Err(outcome) => outcome,
     }
 }
@@ -204,6 +239,7 @@ pub fn icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     // Also from a router between director and servers, which no gate knows.
     match icmp::from_behind(frame, packet, tables) {
         // Whoever it may be from: the kernel's.
+        Outcome::OPEN if path_mtu::learn(frame, packet, tables) => Verdict::PassedPathMtu.into(),
         Outcome::OPEN if may_be(tables, packet.source, Role::NatServer) => Verdict::PassedUnexplained.into(),
         Outcome::OPEN => Verdict::PassedNotOurs.into(),
         outcome => outcome,
@@ -227,12 +263,21 @@ pub fn fragment<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     }
 }
 
+/// What goes no further, and whose sender is told.
+#[inline(always)]
+pub fn notice<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    match parse::network(frame, tables) {
+        Ok(packet) => notice::answer(frame, &packet, tables),
+        Err(outcome) => outcome,
+    }
+}
+
 /// Perhaps a reply of a NAT server, or about one.
 #[inline(always)]
 fn not_to_a_vip<T: Tables>(packet: &Packet<'_>, tables: &T) -> Outcome {
     if may_be(tables, packet.source, Role::NatServer) {
         Outcome::TO_REPLY
-    } else if icmp::is_carried_by(packet) {
+    } else if icmp::is_carried_by(packet.shape) {
         Outcome::TO_ICMP
     } else {
         Verdict::PassedNotOurs.into()

@@ -1,10 +1,10 @@
 //! The questions the data path may ask. Answered by maps in the kernel, by ordinary memory in tests.
 
 use lb_common::{
-    clock::Clock,
+    clock::{Clock, Now},
     entry::{
-        AccessKey, Caller, EndpointKey, Interface, Path, Pool, Refusal, Server, Service, ServiceLimits,
-        Settings, Sharers,
+        AccessKey, Caller, EndpointKey, Interface, Path, Pool, QuicKey, Refusal, Server, Service,
+        ServiceLimits, Settings, Sharers, Tunnel,
     },
     flow_table::{Memory, Place},
     fragments::SET_NOTES,
@@ -12,17 +12,19 @@ use lb_common::{
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     rate,
     slot::ServerId,
-    verdict::{Event, Verdict},
+    verdict::Event,
     wire::Wire,
     word::Word,
 };
 
 use crate::{
+    Outcome,
     director::Director,
     extensions::{self, Upper},
     frame::Frame,
     sharing::Tie,
     tags::{self, Head},
+    tunnel::{self, Parcel},
 };
 
 /// Which way a packet went, seen from the VIP.
@@ -41,6 +43,8 @@ pub trait Tables: Memory {
     fn listener(&self, key: &EndpointKey) -> Option<u32>;
     fn service(&self, number: u32) -> Option<&Service>;
     fn server(&self, id: ServerId) -> Option<&Server>;
+    /// How packets get to the server with this id, if through a tunnel.
+    fn tunnel(&self, id: ServerId) -> Option<&Tunnel>;
     /// A word of the table arena.
     fn ids(&self, word: u32) -> Option<u64>;
     /// Who shares this real server's address and port.
@@ -49,11 +53,22 @@ pub trait Tables: Memory {
     fn is_local(&self, addr: Addr) -> bool;
     /// The [`Rule`](lb_common::entry::Rule) of the longest prefix that the client is in, as a number.
     fn rule(&self, client: &AccessKey) -> Option<u32>;
+    /// The number of the server that connection ids call so.
+    fn quic_server(&self, key: &QuicKey) -> Option<u32>;
     fn limits(&self, entry: u32) -> Option<&ServiceLimits>;
     fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]>;
     /// Takes one of a source's share, by its seat, interval and the machine's clock; likewise in a subprogram.
     fn take(&self, set: u32, tag: u64, interval: u64, now: u64) -> bool {
-        self.sources(set).is_none_or(|set| rate::take(&set[rate::place(set, tag, now)], tag, interval, now))
+        self.sources(set).is_none_or(|set| self.draw(&set[rate::place(set, tag, now)], tag, interval, now))
+    }
+    /// [`rate::take`], or only whether it would be given.
+    #[inline(always)]
+    fn draw(&self, cell: &Word, tag: u64, interval: u64, now: u64) -> bool {
+        if self.leaves_traces() {
+            rate::take(cell, tag, interval, now)
+        } else {
+            rate::has_left(cell, tag, interval, now)
+        }
     }
     fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]>;
     /// A set of notes about datagrams under way.
@@ -63,9 +78,10 @@ pub trait Tables: Memory {
     fn ingress(&self) -> u32;
     /// The machine's monotonic clock, ns. Costs a helper call.
     fn monotonic_ns(&self) -> u64;
-    /// Whether this packet is one of those that look at the machine's clock although they need not, by the count of those
-    /// that ended like it.
-    fn is_time_to_look(&self, counted: [Verdict; 2]) -> bool;
+    /// Whether this packet is one of those that look at the machine's clock although they need not.
+    fn is_time_to_look(&self) -> bool;
+    /// Whether one more message of our own making may be sent now.
+    fn may_answer(&self, now: Now) -> bool;
     /// The index of the interface with these tags on this device.
     fn vlan(&self, wire: &Wire) -> Option<u32>;
     /// The kernel's routing for a packet to this address that came by the interface with this index.
@@ -104,6 +120,13 @@ pub trait Tables: Memory {
     fn tenant(&self, place: Place) -> Option<&Caller>;
     /// [`Director::rent`](crate::director::Director::rent); likewise in a subprogram.
     fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place>;
+    /// [`tunnel::encapsulate`]; likewise.
+    fn encapsulate(&self, frame: &Frame<'_>, parcel: Parcel) -> Outcome
+    where
+        Self: Sized,
+    {
+        tunnel::encapsulate(frame, self, parcel)
+    }
     /// Where the caller of the connection at this place is noted.
     fn caller(&self, place: Place) -> Option<&Caller>;
     /// [`tags::read`]; likewise.
@@ -129,4 +152,10 @@ pub trait Tables: Memory {
     fn count_refusal(&self, service: u32, why: Refusal);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
+    /// A packet was for this server, but could not be sent to it.
+    fn fell_short(&self, _: ServerId) {}
+    /// Whether this run may leave anything behind: not where a packet is only explained.
+    fn leaves_traces(&self) -> bool {
+        true
+    }
 }

@@ -8,3 +8,4 @@ pub mod dataplane;
 pub mod health;
 pub mod net;
 pub mod output;
+pub mod packet;

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusals, Server, Service,
-    ServiceLimits, Settings, Sharers, Tally,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Pulse, QuicKey, Refusals, Server,
+    Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::{self, SET_NOTES};
@@ -34,6 +34,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("ADDRESSES", (Array, INDEX, size_of::<Caller>())),
         ("SERVICES", (Array, INDEX, size_of::<Service>())),
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
+        ("TUNNELS", (Array, INDEX, size_of::<Tunnel>())),
         ("LIMITS", (Array, INDEX, size_of::<ServiceLimits>())),
         ("SOURCES", (Array, INDEX, size_of::<[Word; rate::WAYS]>())),
         ("POOL", (Array, INDEX, size_of::<Pool>())),
@@ -46,9 +47,11 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("LISTS", (LpmTrie, size_of::<AccessKey>(), size_of::<u32>())),
         ("LISTENERS", (Hash, size_of::<EndpointKey>(), size_of::<u32>())),
         ("BACKENDS", (Hash, size_of::<EndpointKey>(), size_of::<Sharers>())),
+        ("QUIC_SERVERS", (Hash, size_of::<QuicKey>(), size_of::<u32>())),
         ("LOCALS", (Hash, size_of::<Addr>(), size_of::<u32>())),
         // `struct bpf_devmap_val`: interface index and program.
         ("DEVICES", (DevMap, INDEX, 8)),
+        ("PULSE", (PerCpuArray, INDEX, size_of::<Pulse>())),
         ("VERDICTS", (PerCpuArray, INDEX, size_of::<Tally>())),
         ("EVENTS", (PerCpuArray, INDEX, size_of::<u64>())),
         ("REFUSALS", (PerCpuArray, INDEX, size_of::<Refusals>())),
@@ -102,6 +105,7 @@ fn maps_of_fixed_size_have_it() -> Result<()> {
         ("FRAGMENTS", fragments::SETS),
         ("INTERFACES", PortNumber::LIMIT),
         ("DEVICES", PortNumber::LIMIT),
+        ("PULSE", 1),
         ("VERDICTS", VERDICT_LIMIT),
         ("EVENTS", EVENT_LIMIT),
     ];

@@ -2,6 +2,8 @@
 
 mod abi;
 mod budget;
+mod capturing;
 mod cases;
 mod differential;
+mod explaining;
 mod stack;

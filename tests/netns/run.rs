@@ -54,6 +54,11 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Another program of the agent's is attached, and counts.
+    pub fn look(&mut self) {
+        self.meter.look().unwrap();
+    }
+
     /// The running agent.
     pub fn agent(&self) -> &Agent {
         self.agent.as_ref().unwrap()

@@ -12,8 +12,13 @@ use crate::site::Site;
 
 /// Echoes of several segments on some connections, and a download: bytes are compared, checksums verified at both ends.
 pub fn tcp(site: &Site, verdicts: &[&str]) {
+    tcp_as(site, site.web_of(&[0, 1]), verdicts);
+}
+
+/// The same with a service of one's own.
+pub fn tcp_as(site: &Site, web: ServiceText, verdicts: &[&str]) {
     let _servers = site.serve_all();
-    site.configure(site.web_of(&[0, 1]));
+    site.configure(web);
     let run = Run::start(site);
     let every = Activity::Echo { every: Duration::from_millis(50) };
     let plan = SwarmPlan { payload: 4000, ..SwarmPlan::new(site.target(), 40, every) };

@@ -200,7 +200,8 @@ impl Installation {
             .sum()
     }
 
-    fn command(&self, args: &[&str]) -> Result<Command> {
+    /// `xlvs ARGS` for this installation, not started yet.
+    pub fn command(&self, args: &[&str]) -> Result<Command> {
         let mut command = Command::new(binary()?);
         command.args(args).env("XLVS_CONFIG", self.config()).env_remove("XLVS_SOCKET");
         Ok(command)

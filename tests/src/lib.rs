@@ -4,6 +4,7 @@
 //! | to | use |
 //! | --- | --- |
 //! | build a client, a director and real servers out of namespaces | [`topology`], [`namespace`] |
+//! | unwrap what comes by tunnels, where the kernel does not | [`decapsulator`] |
 //! | hold connections through the VIP and say what became of each | [`traffic`] |
 //! | flood the VIP with frames from random sources, or send single ones | [`flood`], [`packet_socket`] |
 //! | write, read and compare frames without the code under test | [`packet`], [`fixture`] |
@@ -29,6 +30,8 @@ pub mod curl;
 #[cfg(feature = "rig")]
 pub mod daemon;
 pub mod datapath;
+#[cfg(feature = "rig")]
+pub mod decapsulator;
 pub mod family;
 pub mod fixture;
 #[cfg(feature = "rig")]

@@ -15,7 +15,7 @@ pub struct ServiceText {
     pub ports: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// `nat`, `dr` or `fullnat`.
+    /// `nat`, `dr`, `tunnel` or `fullnat`.
     pub mode: String,
     /// More lines of the service's own table.
     pub lines: String,
@@ -28,8 +28,8 @@ pub struct ServiceText {
 #[derive(Clone, Debug)]
 pub struct ServerText {
     pub name: String,
-    /// Of either family; written are those of the VIPs' families.
-    pub addresses: [IpAddr; 2],
+    /// Of either family; written are those of the VIPs' families, in a tunnel all of them.
+    pub addresses: Vec<IpAddr>,
     pub weight: u32,
     /// More lines of the server's table.
     pub lines: String,
@@ -63,7 +63,7 @@ impl ServiceText {
     /// Adds a server of the topology, by its addresses of the VIPs' families.
     #[must_use]
     pub fn server(mut self, server: &Server, weight: u32) -> Self {
-        let addresses = Family::BOTH.map(|family| server.address_in(family));
+        let addresses = Family::BOTH.map(|family| server.address_in(family)).to_vec();
         self.servers.push(ServerText { name: server.name.clone(), addresses, weight, lines: String::new() });
         self
     }
@@ -96,7 +96,8 @@ impl fmt::Display for ServiceText {
             list(vips.iter())
         )?;
         writeln!(formatter, "[service.health]\n{health}")?;
-        let reachable = |address: &&IpAddr| vips.iter().any(|vip| vip.is_ipv4() == address.is_ipv4());
+        let reachable =
+            |address: &&IpAddr| mode == "tunnel" || vips.iter().any(|vip| vip.is_ipv4() == address.is_ipv4());
         for ServerText { name, addresses, weight, lines } in servers {
             let address = list(addresses.iter().filter(reachable));
             writeln!(

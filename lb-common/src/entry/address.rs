@@ -4,14 +4,14 @@ use crate::{net::Addr, word::Word};
 
 /// An address in mapped memory. Two words, so it is written only while nothing points to its entry.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SharedAddr([Word; 2]);
 
 impl SharedAddr {
     /// None.
     #[must_use]
-    pub const fn empty() -> Self {
-        Self([Word::new(0), Word::new(0)])
+    pub const fn nobody() -> Self {
+        Self([const { Word::new(0) }; 2])
     }
 
     #[must_use]

@@ -99,7 +99,7 @@ mod tests {
         Pool {
             ports: Word::new(0),
             counts: Word::new(0),
-            addresses: [const { SharedAddr::empty() }; Pool::ADDRESSES],
+            addresses: [const { SharedAddr::nobody() }; Pool::ADDRESSES],
         }
     }
 

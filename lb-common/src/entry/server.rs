@@ -33,8 +33,12 @@ impl ServerState {
     pub const RESETS: u16 = 128;
     /// Its service limits the packets of each source.
     pub const METERED: u16 = 256;
+    /// Reached through a tunnel, which has an entry of its own.
+    pub const TUNNEL: u16 = 512;
+    /// Packets of its service may name their server themselves.
+    pub const BY_ID: u16 = 1024;
     /// It sees the director's address for the client's.
-    pub const FULL_NAT: u16 = 512;
+    pub const FULL_NAT: u16 = 2048;
 
     #[must_use]
     #[inline(always)]

@@ -24,6 +24,8 @@ pub struct Service {
     pub limits: Word,
     /// What lanes of the same service that are no longer there had refused; likewise.
     pub refused: [Word; Refusals::FIELDS],
+    /// [`QuicFormat`](super::QuicFormat) of the connection ids that name its servers; 0: none do.
+    pub quic: Word,
 }
 
 impl Service {

@@ -45,9 +45,9 @@ fn homeless_stay_below_one_in_ten_thousand_at_the_configured_maximum() {
     for i in 0..connections {
         // Established and not derivable: nobody gives way.
         match table.admit(flow(i), server(1), true, now, LIMITS, |victim, _| !victim.is_settled()) {
-            Admission::Stored => assert!(table.find(flow(i)).unwrap().refresh(Class::Established, now)),
+            Admission::Stored(_) => assert!(table.find(flow(i)).unwrap().refresh(Class::Established, now)),
             Admission::Homeless => homeless += 1,
-            Admission::Evicted(class) => panic!("{class:?} gave way"),
+            Admission::Evicted(class, _) => panic!("{class:?} gave way"),
         }
     }
     std::println!("{homeless} homeless of {connections}");
@@ -97,8 +97,7 @@ fn an_established_entry_gives_way_only_if_it_can_be_derived() {
         assert!([first, geometry.other(first, tag)].contains(&geometry.first(whose)));
         true
     });
-    assert_eq!(admission, Admission::Evicted(Class::Established));
-    assert!(table.find(newcomer).is_some());
+    assert_eq!(admission, Admission::Evicted(Class::Established, table.locate(newcomer).unwrap()));
 }
 
 #[test]
@@ -173,10 +172,9 @@ proptest! {
                 Some(entry) => prop_assert_eq!(Some(&entry.slot().server().unwrap()), model.get(&i)),
                 None => {
                     prop_assert!(!model.contains_key(&i));
-                    prop_assert_eq!(
-                        table.admit(flow(i), server(id), false, Now::at_tick(0), LIMITS, |_, _| true),
-                        Admission::Stored
-                    );
+                    let admission =
+                        table.admit(flow(i), server(id), false, Now::at_tick(0), LIMITS, |_, _| true);
+                    prop_assert_eq!(admission, Admission::Stored(table.locate(flow(i)).unwrap()));
                     model.insert(i, server(id));
                 }
             }

@@ -30,6 +30,7 @@ enum Fault {
     WrongChecksum,
     OtherPayload,
     OtherNeighbour,
+    OtherTunnel,
     OtherVerdict,
     PassesWhatIsDropped,
 }
@@ -69,6 +70,8 @@ impl Engine for Faulty {
                 }
             }
             Fault::OtherNeighbour if forwarded => seen.output[5] ^= 1,
+            // An address, of either family.
+            Fault::OtherTunnel if is("forwarded_tunnel") => seen.output[33] ^= 1,
             Fault::OtherVerdict if is("dropped_ttl") => {
                 seen.verdicts = [("dropped_no_server".to_owned(), 1)].into();
             }
@@ -83,8 +86,8 @@ impl Engine for Faulty {
 #[test]
 fn the_oracle_finds_what_is_wrong() -> Result<()> {
     use Fault::{
-        ForgetsConnections, KeepsTheHop, OtherNeighbour, OtherPayload, OtherVerdict, PassesWhatIsDropped,
-        WrongChecksum,
+        ForgetsConnections, KeepsTheHop, OtherNeighbour, OtherPayload, OtherTunnel, OtherVerdict,
+        PassesWhatIsDropped, WrongChecksum,
     };
     let faults = [
         ForgetsConnections,
@@ -92,6 +95,7 @@ fn the_oracle_finds_what_is_wrong() -> Result<()> {
         WrongChecksum,
         OtherPayload,
         OtherNeighbour,
+        OtherTunnel,
         OtherVerdict,
         PassesWhatIsDropped,
     ];

@@ -13,5 +13,7 @@ mod full_nat;
 mod hostile;
 mod one_server;
 mod oracle;
+mod quic;
 mod seen;
+mod too_big;
 mod translation;

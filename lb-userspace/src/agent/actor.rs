@@ -11,6 +11,7 @@ use lb_common::entry::HealthMemo;
 use lb_common::slot::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::capture::Capture;
 use super::desired::{self, DesiredService};
 use super::install::Installation;
 use super::ports;
@@ -21,7 +22,7 @@ use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
-use crate::dataplane::{DataPathLog, Maps, Pins, Program};
+use crate::dataplane::{Capturer, DataPathLog, Explainer, Maps, Pins, Program};
 use crate::health::{self, Scheduler};
 use crate::net::{Link, Tracker, View};
 
@@ -41,6 +42,13 @@ pub struct Agent {
     pub(super) installation: Installation,
     /// Held so that the program's log map and the maps' handles live as long as the agent.
     pub(super) program: Program,
+    /// None if the kernel did not take it.
+    pub(super) explainer: Option<Explainer>,
+    /// Likewise.
+    pub(super) capturer: Option<Capturer>,
+    /// The capture that is under way, and how many there have been.
+    pub(super) capture: Option<Capture>,
+    pub(super) captures: u64,
     /// Where the data path's rare lines come out.
     pub(super) log: Option<DataPathLog>,
     pub(super) program_tag: String,
@@ -126,11 +134,16 @@ impl Agent {
             Request::Status => Ok(Report::Status(Box::new(self.status()))),
             Request::Connections(filter) => Ok(Report::Connections(self.connections(&filter))),
             Request::Drops => Ok(Report::Drops(self.drops())),
-            Request::Explain(query) => self.explain(&query).map(Report::Explain),
+            Request::Explain(query) => self.explain(&query).map(Box::new).map(Report::Explain),
+            Request::ExplainFrame(query) => self.explain_frame(&query).map(Box::new).map(Report::Explain),
+            Request::BeginCapture(query) => self.begin_capture(query).map(Report::Capture),
+            Request::GoOnCapturing { capture } => self.go_on_capturing(capture).map(Report::Capture),
+            Request::EndCapture { capture } => self.finish_capture(capture).map(Report::Capture),
             Request::Reload { path } => self.reload(path).await.map(Report::Reload),
             Request::Diff { path } => self.diff(path).map(Report::Diff),
             Request::Override(order) => self.order(&order).map(Report::Override),
             Request::Down => {
+                self.end_capture();
                 let outcome = self.take_down().await.map(|()| Report::Down { pid: std::process::id() });
                 let end = outcome.is_ok().then_some(End::Down);
                 let _ = answer.send(outcome.into());
@@ -150,6 +163,7 @@ impl Agent {
         let now = Instant::now();
         self.installation.follow(now);
         self.installation.tidy_lists(now);
+        self.look_after_capture(now);
         if self.walk() {
             self.free_what_left();
         }
@@ -207,6 +221,7 @@ impl Agent {
             .write_ports(&ports, &view.links)
             .and_then(|()| self.installation.write_locals(&view.addresses));
         self.note(outcome);
+        self.installation.write_tunnels(&view);
         if self.installation.write_next_hops(&view) {
             self.reconcile();
         }
@@ -222,6 +237,7 @@ impl Agent {
     pub(super) fn reconcile(&mut self) {
         let mut outcome = self.apply_wanted();
         let view = self.view.borrow().clone();
+        self.installation.write_tunnels(&view);
         if self.installation.write_next_hops(&view) {
             outcome = outcome.and_then(|()| self.apply_wanted());
         }

@@ -115,10 +115,12 @@ mod tests {
                 protocol: Protocol::Tcp,
                 mode: Mode::Nat,
             },
+            tunnel: None,
             ports: vec![Port::from_host(vip_port)],
             reject: true,
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
+            quic: None,
             table_size: 101,
             servers: vec![DesiredServer {
                 name: "rs1".into(),
@@ -127,6 +129,7 @@ mod tests {
                 port: Port::from_host(server_port),
                 weight: 1,
                 resets: false,
+                quic_id: None,
                 standing: Standing::default(),
             }],
         }

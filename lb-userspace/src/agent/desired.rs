@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{Admin, HealthMemo, Memo, ServerState};
+use lb_common::entry::{Admin, HealthMemo, Memo, QuicFormat, ServerState};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
@@ -15,6 +15,7 @@ use lb_common::slot::Limits;
 use super::standing::{AddressName, PairName, Standing, Standings};
 use crate::config::{
     self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer, OnServerDown,
+    QuicId,
 };
 
 /// A lane of a service as it ought to be.
@@ -26,10 +27,14 @@ pub struct DesiredService {
     /// The ports of the VIP that lead here.
     pub ports: Vec<Port>,
     pub reject: bool,
+    /// In tunnel mode alone. Another tunnel is no other lane: connections go on through it.
+    pub tunnel: Option<config::Tunnel>,
     /// Whom the service admits.
     pub access: Arc<Access>,
     /// How much the service takes in a second.
     pub limits: ServiceLimits,
+    /// Of the connection ids that name its servers, if they do.
+    pub quic: Option<QuicFormat>,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
 }
@@ -58,6 +63,8 @@ pub struct DesiredServer {
     pub weight: u16,
     /// Whether its connections are ended when it fails its check.
     pub resets: bool,
+    /// What connection ids call it.
+    pub quic_id: Option<QuicId>,
     pub standing: Standing,
 }
 
@@ -79,6 +86,7 @@ impl DesiredServer {
         set(ServerState::RESETS, down && self.resets);
         set(ServerState::DRAINED, self.standing.admin != Admin::Enabled || self.weight == 0);
         set(ServerState::NAT, service.mode == Mode::Nat);
+        set(ServerState::TUNNEL, service.mode == Mode::Tunnel);
         set(ServerState::FULL_NAT, service.mode == Mode::FullNat);
         set(ServerState::UDP, service.protocol == Protocol::Udp);
         flags
@@ -102,8 +110,8 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
     let service_hash = name_hash(0, service.name.as_str().as_bytes());
     let family = lane.vip.family();
     let of_lane = |server: &config::Server| {
-        let address = server.address(family)?;
-        let name = AddressName { pair: PairName::of(service, server), family };
+        let address = service.address(server, family)?;
+        let name = AddressName { pair: PairName::of(service, server), family: address.family() };
         let standing = standings.get(&name).copied().unwrap_or_default();
         Some(DesiredServer {
             name: name.pair.server,
@@ -114,6 +122,7 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
             port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
             weight: standing.weight.unwrap_or(server.weight.get()),
             resets: service.on_server_down == OnServerDown::Reset,
+            quic_id: server.server_id.clone(),
             standing,
         })
     };
@@ -127,10 +136,12 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
             protocol: protocol(lane.protocol),
             mode: service.mode,
         },
+        tunnel: service.tunnel.clone(),
         ports: service.listening.ports_of(lane).map(Port::from_host).collect(),
         reject: service.on_no_server == OnNoServer::Reject,
         access: service.access.clone(),
         limits: service.limits,
+        quic: service.quic_lb,
         table_size: match model.datapath.maglev_table_size {
             MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,

@@ -1,263 +1,218 @@
-//! What the data path would do with a packet, answered from the same maps by the same algorithms, changing nothing.
+//! What the data path would do with a packet: asked of the explaining copy of the program, which stands over the same maps
+//! and changes nothing. Here its answer gets the names that people know.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use lb_common::entry::{EndpointKey, Rule, Server, ServerState, Service, Settings};
-use lb_common::identity::FlowId;
-use lb_common::net::{Addr, Port, Protocol, Tuple};
-use lb_common::pick::{Extent, id_in_word};
+use lb_common::entry::{Rule, ServerState};
+use lb_common::net::{PortNumber, Protocol};
 use lb_common::slot::ServerId;
-use lb_common::verdict::Verdict;
+use lb_common::stage::Stage;
+use lb_common::verdict::{Action, Event, Verdict};
+use lb_common::wire::Wire;
 
-use super::actor::Agent;
-use crate::api::{self, Decision, ExplainReport, Failure, FailureKind, Schema};
-use crate::control::PacketQuery;
-use crate::dataplane::Site;
-
-/// A story with an ending.
-struct Story {
-    why: Vec<String>,
-    decision: Decision,
-    verdict: Verdict,
-    id: Option<ServerId>,
-}
+use super::actor::{Agent, refused};
+use crate::api::{self, Decision, ExplainReport, ExplainedFrame, Failure, FailureKind, Hex, Schema};
+use crate::control::{FrameQuery, PacketQuery};
+use crate::dataplane::Course;
+use crate::packet::{self, Ends};
 
 impl Agent {
     /// # Errors
-    /// For a packet that cannot be.
-    pub(super) fn explain(&self, query: &PacketQuery) -> Result<ExplainReport, Failure> {
-        let protocol = match query.protocol {
-            api::Protocol::Udp => Protocol::Udp,
-            _ => Protocol::Tcp,
+    /// For a packet that cannot be, or if the kernel did not take the copy.
+    pub(super) fn explain(&mut self, query: &PacketQuery) -> Result<ExplainReport, Failure> {
+        let (_, way_in) = self.ingress(query.interface.as_deref())?;
+        let frame = |flags| {
+            let frame =
+                packet::of_query(query, flags).map_err(|what| Failure::new(FailureKind::Usage, what))?;
+            Ok::<_, Failure>(packet::dressed(&frame, way_in.tags))
         };
-        if query.source.is_ipv6() != query.destination.is_ipv6() {
-            let message = format!(
-                "no packet goes from {} to {}: name addresses of one family",
-                query.source, query.destination
-            );
-            return Err(Failure::new(FailureKind::Usage, message));
+        let report = self.course_of(frame(packet::SYN)?, query.interface.as_deref())?;
+        // What a server sends amid a client's connection is no bare SYN, which would be a connection of its own.
+        if [Stage::Reply, Stage::FullNatReply].map(|stage| stage_name(Some(stage))).contains(&&*report.stage)
+        {
+            return self.course_of(frame(packet::SYN_ACK)?, query.interface.as_deref());
         }
-        let story = self.story(query, protocol);
-        let server = story.id.and_then(|id| self.installation.maps.servers.get(id.index()));
-        let names = story.id.and_then(|id| self.names().into_iter().find(|(held, ..)| *held == id));
-        Ok(ExplainReport {
+        Ok(report)
+    }
+
+    /// # Errors
+    /// For a frame that is too short or too long, or if the kernel did not take the copy.
+    pub(super) fn explain_frame(&mut self, query: &FrameQuery) -> Result<ExplainReport, Failure> {
+        self.course_of(query.frame.0.clone(), query.interface.as_deref())
+    }
+
+    fn course_of(&mut self, frame: Vec<u8>, interface: Option<&str>) -> Result<ExplainReport, Failure> {
+        let (name, way_in) = self.ingress(interface)?;
+        let explainer = self.explainer.as_mut().ok_or_else(|| {
+            let what = "the kernel did not take the explaining copy of the program; the agent's log says why";
+            Failure::new(FailureKind::Refused, what)
+        })?;
+        let course = explainer.run(way_in.device, &frame).map_err(refused)?;
+        Ok(self.report(name, frame, course))
+    }
+
+    /// The interface that the packet is to come in through: its name, and where its frames are on the wire.
+    fn ingress(&self, wanted: Option<&str>) -> Result<(String, Wire), Failure> {
+        let mut attached = self.interfaces.iter();
+        let found = match wanted {
+            Some(wanted) => attached.find(|interface| interface.name == wanted),
+            None => attached.next(),
+        };
+        let known = found.and_then(|interface| {
+            let port = PortNumber::of_interface(interface.index?);
+            Some((interface.name.clone(), self.installation.maps.interfaces.get(port.index())?.wire()))
+        });
+        known.ok_or_else(|| {
+            let names: Vec<&str> = self.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+            let what = format!(
+                "xlvs is not attached to {}; name one of {}",
+                wanted.unwrap_or("any interface"),
+                names.join(", ")
+            );
+            Failure::new(FailureKind::Usage, what)
+        })
+    }
+
+    fn report(&self, interface: String, frame: Vec<u8>, course: Course) -> ExplainReport {
+        let ends = packet::ends(&frame);
+        let names = course.server.and_then(|id| self.names().into_iter().find(|(held, ..)| *held == id));
+        let service = names.as_ref().map(|(_, service, _)| service.clone());
+        let server = course.server.and_then(|id| self.installation.maps.servers.get(id.index()));
+        let state = server.map(|server| ServerState::from_word(server.state.load()));
+        let hit = ends.map(|ends| if is_reply(&course) { ends.source } else { ends.destination }.port());
+        ExplainReport {
             schema: Schema,
-            protocol: query.protocol.clone(),
-            source: query.source,
-            destination: query.destination,
-            service: names.as_ref().map(|(_, service, _)| service.clone()),
-            decision: story.decision,
+            protocol: ends.map(|ends| match ends.protocol {
+                Protocol::Tcp => api::Protocol::Tcp,
+                Protocol::Udp => api::Protocol::Udp,
+            }),
+            source: ends.map(|ends| ends.source),
+            destination: ends.map(|ends| ends.destination),
+            interface,
+            service: service.or_else(|| course.service.and_then(|number| self.service_name(number))),
+            decision: decision(&course),
             server: names.map(|(.., server)| server),
             server_address: server.map(|server| IpAddr::from(server.address.load())),
-            server_port: server
-                .map(|server| state_of(server).port.to_host())
-                .map(|port| if port == 0 { query.destination.port() } else { port }),
-            verdict: story.verdict.name().to_owned(),
-            why: story.why,
-        })
+            server_port: state.and_then(|state| Some(state.port.to_host()).filter(|port| *port != 0).or(hit)),
+            verdict: course.verdict.name().to_owned(),
+            stage: stage_name(course.stage).to_owned(),
+            events: course.events.iter().map(|event| event.name().to_owned()).collect(),
+            why: why(ends, &course, self.rule_for(ends, &course)),
+            after: (course.verdict.action() == Action::Send).then(|| told(course.frame)),
+            before: told(frame),
+        }
     }
 
-    fn story(&self, query: &PacketQuery, protocol: Protocol) -> Story {
-        let maps = &self.installation.maps;
-        let vip: Addr = query.destination.ip().into();
-        let mut why = Vec::new();
-        let none = |why, verdict| Story { why, decision: Decision::None, verdict, id: None };
-        let is_vip = maps.listeners.get(&EndpointKey::vip_marker(vip), 0).is_ok();
-        if !is_vip {
-            why.push(format!("{} is no VIP", query.destination.ip()));
-            return self.reply_story(query, protocol, why);
-        }
-        let tuple = Tuple {
-            client: query.source.ip().into(),
-            vip,
-            client_port: Port::from_host(query.source.port()),
-            vip_port: Port::from_host(query.destination.port()),
-            protocol,
+    /// What the lists of the service that was asked say about the client, if it has any.
+    fn rule_for(&self, ends: Option<Ends>, course: &Course) -> Option<String> {
+        let access = self.installation.access_of(course.service?)?;
+        let said = match access.rule(ends?.source.ip()) {
+            Some((prefix, Rule::Deny)) => format!("the service's lists deny {prefix}"),
+            Some((prefix, Rule::Allow)) => format!("the service's lists allow {prefix}"),
+            None => return None,
         };
-        let settings = maps.settings.only();
-        let flow = settings.flow_id(&tuple);
-        why.push(format!("flow id {:013x}", flow.bits()));
-        if settings.flags.load() & Settings::FLOWS == 0 {
-            why.push("the connection table is off".to_owned());
-        } else if let Some(entry) = maps.flow_table().find(flow) {
-            let id = entry.slot().server();
-            let server = id.and_then(|id| maps.servers.get(id.index()));
-            if let (Some(id), Some(server)) = (id, server.filter(|server| server.vip.load() == vip)) {
-                why.push(format!(
-                    "the connection table has an entry, {:?}, for server id {}",
-                    entry.slot().class(),
-                    id.get()
-                ));
-                return Story { why, decision: Decision::Entry, verdict: forwarded(server), id: Some(id) };
-            }
-            why.push(
-                "the connection table has an entry that belongs to another service; it is not believed"
-                    .to_owned(),
-            );
-        } else {
-            why.push("the connection table has no entry".to_owned());
-        }
-        let exact = maps.listeners.get(&EndpointKey::new(vip, tuple.vip_port, protocol), 0);
-        let number = exact.or_else(|_| maps.listeners.get(&EndpointKey::new(vip, Port::ANY, protocol), 0));
-        let Some(service) = number.as_ref().ok().and_then(|number| maps.services.get(*number)) else {
-            why.push(format!("no service listens on port {} of the VIP", query.destination.port()));
-            return none(why, Verdict::PassedNoService);
-        };
-        let access = number.ok().and_then(|number| self.installation.access_of(number));
-        if let Some((prefix, rule)) = access.and_then(|access| access.rule(query.source.ip())) {
-            if rule == Rule::Deny {
-                why.push(format!("the service's lists deny {prefix}"));
-                return none(why, Verdict::DroppedDenied);
-            }
-            why.push(format!("the service's lists allow {prefix}"));
-        }
-        if service.limits.load() != 0 {
-            why.push(
-                "the service has limits; whether a packet is within them depends on those before it"
-                    .to_owned(),
-            );
-        }
-        if service.flags.load() & Service::FULL_NAT != 0 {
-            if let Some((id, from)) = self.leased(flow, &tuple) {
-                why.push(format!("full NAT has lent it {from}, for server id {}", id.get()));
-                let (decision, verdict) = (Decision::Entry, Verdict::ForwardedFullNat);
-                return Story { why, decision, verdict, id: Some(id) };
-            }
-            why.push("full NAT has lent it no port; only a SYN or a datagram gets one".to_owned());
-        }
-        let (select, miss) = (service.select.load(), service.miss.load());
-        if select != miss {
-            why.push("select and miss table differ at the moment; a SYN goes by the select table".to_owned());
-        }
-        match self.picked(select, flow) {
-            Some((id, server)) => {
-                why.push(format!("the service's table picks server id {} for a new connection", id.get()));
-                Story { why, decision: Decision::Pick, verdict: forwarded(server), id: Some(id) }
-            }
-            None => {
-                let reject = service.flags.load() & Service::REJECT != 0 && protocol == Protocol::Tcp;
-                why.push("the service has no usable server".to_owned());
-                none(why, if reject { Verdict::RepliedReset } else { Verdict::DroppedNoServer })
-            }
-        }
+        Some(said)
     }
 
-    /// A packet that is not to a VIP may be a NAT server's reply.
-    fn reply_story(&self, query: &PacketQuery, protocol: Protocol, mut why: Vec<String>) -> Story {
-        if let Some(story) = self.full_nat_reply_story(query, protocol, &why) {
-            return story;
-        }
-        let maps = &self.installation.maps;
-        let source: Addr = query.source.ip().into();
-        let port = Port::from_host(query.source.port());
-        let none = |why, verdict| Story { why, decision: Decision::None, verdict, id: None };
-        let sharers = maps
-            .backends
-            .get(&EndpointKey::new(source, port, protocol), 0)
-            .or_else(|_| maps.backends.get(&EndpointKey::new(source, Port::ANY, protocol), 0));
-        let Ok(sharers) = sharers else {
-            why.push(format!("{} is no real server's address and port either", query.source));
-            return none(why, Verdict::PassedNotOurs);
-        };
-        why.push(format!("{} is a real server's address and port", query.source));
-        for id in sharers.ids.into_iter().map_while(ServerId::new) {
-            let Some(server) = maps.servers.get(id.index()) else { continue };
-            let vip_port = state_of(server).vip_port;
-            let tuple = Tuple {
-                client: query.destination.ip().into(),
-                vip: server.vip.load(),
-                client_port: Port::from_host(query.destination.port()),
-                vip_port: if vip_port.is_any() { port } else { vip_port },
-                protocol,
-            };
-            let entry = maps.flow_table().find(maps.settings.only().flow_id(&tuple));
-            if entry.is_some_and(|entry| entry.slot().server() == Some(id)) {
-                why.push(format!(
-                    "the connection table has the client's connection, for server id {}",
-                    id.get()
-                ));
-                return Story {
-                    why,
-                    decision: Decision::Reply,
-                    verdict: Verdict::ForwardedNatReply,
-                    id: Some(id),
-                };
-            }
-        }
-        if maps.locals.get(&query.destination.ip().into(), 0).is_ok() {
-            why.push(format!("{} is the director's own address", query.destination.ip()));
-            return none(why, Verdict::PassedLocal);
-        }
-        why.push("no entry explains it; a packet amid a connection is translated if the miss table would pick this server".to_owned());
-        none(why, Verdict::PassedUnexplained)
-    }
-
-    /// To whom full NAT has lent a port for the connection with this tuple, and which.
-    fn leased(&self, flow: FlowId, tuple: &Tuple) -> Option<(ServerId, SocketAddr)> {
-        let maps = &self.installation.maps;
-        let table = maps.lease_table(tuple.vip.as_v4().is_none())?;
-        let place = table.locate(flow)?;
-        let slot = table.at(place)?.slot();
-        let is_its = maps.caller(Site::Lease(place), slot) == Some(*tuple);
-        let (addr, port) = maps.pool.only().source(place)?;
-        slot.server().filter(|_| is_its).map(|id| (id, SocketAddr::new(addr.into(), port.to_host())))
-    }
-
-    /// A packet to an address that full NAT sends from belongs to whoever has the port.
-    fn full_nat_reply_story(&self, query: &PacketQuery, protocol: Protocol, why: &[String]) -> Option<Story> {
-        let maps = &self.installation.maps;
-        let to: Addr = query.destination.ip().into();
-        let number = maps.listeners.get(&EndpointKey::pool_marker(to), 0).ok()?;
-        let mut why = why.to_vec();
-        why.push(format!("full NAT sends from {}", query.destination.ip()));
-        let connection = || {
-            let place = maps.pool.only().place(number, Port::from_host(query.destination.port()))?;
-            let slot = maps.lease_table(to.as_v4().is_none())?.at(place)?.slot();
-            let tuple = maps.caller(Site::Lease(place), slot)?;
-            let server = maps.servers.get(slot.server()?.index())?;
-            let hit = state_of(server).port;
-            let port = if hit.is_any() { tuple.vip_port } else { hit };
-            let from = (IpAddr::from(server.address.load()), port.to_host(), state_of(server).protocol());
-            (from == (query.source.ip(), query.source.port(), protocol)).then_some((slot.server()?, tuple))
-        };
-        Some(match connection() {
-            Some((id, tuple)) => {
-                let client = SocketAddr::new(tuple.client.into(), tuple.client_port.to_host());
-                why.push(format!("it has lent this port to {client}, for server id {}", id.get()));
-                Story {
-                    why,
-                    decision: Decision::Reply,
-                    verdict: Verdict::ForwardedFullNatReply,
-                    id: Some(id),
-                }
-            }
-            None => {
-                why.push("it has lent this port to nobody at that server".to_owned());
-                Story { why, decision: Decision::None, verdict: Verdict::PassedLocal, id: None }
-            }
-        })
-    }
-
-    fn picked(&self, extent: u64, flow: FlowId) -> Option<(ServerId, &Server)> {
-        let maps = &self.installation.maps;
-        let (word, position) = Extent::from_word(extent)?.place(flow, 0);
-        let id = id_in_word(maps.tables.get(word)?.load(), position)?;
-        let server = maps.servers.get(id.index())?;
-        state_of(server).has(ServerState::IN_USE).then_some((id, server))
+    pub(super) fn service_name(&self, number: u32) -> Option<String> {
+        let (_, identity) =
+            self.installation.ledger.services().find(|(held, _)| u32::from(*held) == number)?;
+        self.wanted().into_iter().find(|service| service.identity == *identity).map(|service| service.name)
     }
 }
 
-fn state_of(server: &Server) -> ServerState {
-    ServerState::from_word(server.state.load())
+fn told(frame: Vec<u8>) -> ExplainedFrame {
+    ExplainedFrame { text: packet::told(&frame), bytes: Hex(frame) }
 }
 
-fn forwarded(server: &Server) -> Verdict {
-    let state = state_of(server);
-    if state.has(ServerState::NAT) {
-        Verdict::ForwardedNat
-    } else if state.has(ServerState::FULL_NAT) {
-        Verdict::ForwardedFullNat
-    } else {
-        Verdict::ForwardedDr
+fn is_reply(course: &Course) -> bool {
+    matches!(course.stage, Some(Stage::Reply | Stage::FullNatReply))
+}
+
+pub(super) fn stage_name(stage: Option<Stage>) -> &'static str {
+    match stage {
+        None => "entry",
+        Some(Stage::Reply) => "reply",
+        Some(Stage::Arrival) => "arrival",
+        Some(Stage::Icmp) => "icmp",
+        Some(Stage::Fragment) => "fragment",
+        Some(Stage::Meter) => "meter",
+        Some(Stage::Notice) => "notice",
+        Some(Stage::Quic) => "quic",
+        Some(Stage::FullNat) => "full_nat",
+        Some(Stage::Lease) => "lease",
+        Some(Stage::FullNatIcmp) => "full_nat_icmp",
+        Some(Stage::FullNatReply) => "full_nat_reply",
+    }
+}
+
+fn decision(course: &Course) -> Decision {
+    match (course.server, course.stage) {
+        (None, _) => Decision::None,
+        (Some(_), None | Some(Stage::Meter | Stage::FullNat)) => Decision::Entry,
+        (Some(_), Some(Stage::Quic)) if course.events.contains(&Event::QuicById) => Decision::Named,
+        (Some(_), Some(Stage::Quic)) => Decision::Flow,
+        (Some(_), Some(Stage::Arrival | Stage::Lease)) => Decision::Pick,
+        (Some(_), Some(Stage::Notice)) => Decision::None,
+        (Some(_), Some(Stage::Reply | Stage::FullNatReply)) => Decision::Reply,
+        (Some(_), Some(Stage::Icmp | Stage::FullNatIcmp)) => Decision::Quoted,
+        (Some(_), Some(Stage::Fragment)) => Decision::Fragment,
+    }
+}
+
+/// How the data path gets there, in order.
+fn why(ends: Option<Ends>, course: &Course, rule: Option<String>) -> Vec<String> {
+    let mut steps = vec![match (course.stage, ends) {
+        (None, _) if course.server.is_some() => "the connection table has its entry".to_owned(),
+        (None, _) => "the first stage has nothing to ask the tables about it".to_owned(),
+        (Some(Stage::Arrival), Some(ends)) if course.verdict != Verdict::PassedNoService => {
+            format!(
+                "{} is a service's; no entry of the connection table may keep the packet",
+                ends.destination
+            )
+        }
+        (Some(Stage::Arrival), _) => "it is to a VIP".to_owned(),
+        (Some(Stage::Reply), Some(ends)) => format!("{} may be a real server's", ends.source),
+        (Some(Stage::Reply), None) => "it may be from a real server".to_owned(),
+        (Some(Stage::Icmp | Stage::FullNatIcmp), _) => "ICMP: judged by the packet it quotes".to_owned(),
+        (Some(Stage::Fragment), _) => "part of a datagram: it goes where the first part went".to_owned(),
+        (Some(Stage::Quic), _) => "its service lets connection ids name their servers".to_owned(),
+        (Some(Stage::Notice), _) => "it goes no further, and its sender may be told".to_owned(),
+        (Some(Stage::Meter), _) => {
+            "the connection table has its entry, and its service limits the packets of each source".to_owned()
+        }
+        (Some(Stage::FullNat), _) => "full NAT has lent its connection a port".to_owned(),
+        (Some(Stage::Lease), _) => {
+            "full NAT has lent its connection no port, or its server is lost".to_owned()
+        }
+        (Some(Stage::FullNatReply), _) if course.server.is_some() => {
+            "it is to a port that full NAT has lent".to_owned()
+        }
+        (Some(Stage::FullNatReply), _) => {
+            "it may be to an address that full NAT sends from, but to no port lent at its sender".to_owned()
+        }
+    }];
+    steps.extend(rule.filter(|_| matches!(course.stage, Some(Stage::Arrival | Stage::Lease))));
+    steps.extend(course.server.map(|id| server_step(course, id)));
+    steps.extend(course.events.iter().map(|event| format!("{}: {}", event.name(), event.meaning())));
+    steps.push(format!("{}: {}", course.verdict.name(), course.verdict.meaning()));
+    if course.verdict.action() == Action::Send {
+        let way =
+            if course.back { "by the interface it came in through" } else { "through another interface" };
+        steps.push(format!("it leaves {way}"));
+    }
+    steps
+}
+
+fn server_step(course: &Course, id: ServerId) -> String {
+    let id = id.get();
+    match course.stage {
+        None | Some(Stage::Meter | Stage::FullNat) => format!("the entry names server id {id}"),
+        Some(Stage::Arrival | Stage::Lease) => format!("the service's table picks server id {id}"),
+        Some(Stage::Reply | Stage::FullNatReply) => format!("it belongs to a connection of server id {id}"),
+        Some(Stage::Quic) => format!("by connection id or flow it goes to server id {id}"),
+        Some(Stage::Notice) => format!("it was for server id {id}"),
+        Some(Stage::Icmp | Stage::FullNatIcmp) => format!("the quoted connection is at server id {id}"),
+        Some(Stage::Fragment) => format!("the datagram is for server id {id}"),
     }
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
-use lb_common::entry::{ServerState, Service, Settings};
+use lb_common::entry::{QuicFormat, ServerState, Service, Settings};
 use lb_common::maglev::Share;
 use lb_common::pick::Extent;
 use lb_common::slot::{Limits, ServerId};
@@ -18,6 +18,7 @@ use super::desired::{DesiredServer, DesiredService};
 use super::ledger::{Ledger, Numbered, listener_word};
 use super::lists::Lists;
 use super::tables::MISS_DELAY;
+use super::tunnels::Tunnels;
 use crate::config;
 use crate::dataplane::Maps;
 
@@ -32,6 +33,7 @@ pub struct Installation {
     pub(super) following: HashMap<u16, Instant>,
     pub(super) locals: BTreeSet<IpAddr>,
     pub(super) lists: Lists,
+    pub(super) tunnels: Tunnels,
 }
 
 /// A wanted configuration for which there is room, not yet in force.
@@ -61,7 +63,8 @@ impl Installation {
             .map(|(number, _)| (number, now + MISS_DELAY))
             .collect();
         let locals = maps.locals.keys().filter_map(Result::ok).map(IpAddr::from).collect();
-        Self { maps, ledger, arena, built: HashMap::new(), following, locals, lists: Lists::found(now) }
+        let (lists, tunnels) = (Lists::found(now), Tunnels::new());
+        Self { maps, ledger, arena, built: HashMap::new(), following, locals, lists, tunnels }
     }
 
     /// Whether there is room for this; changes nothing.
@@ -102,7 +105,9 @@ impl Installation {
                 self.write_server(service, numbers.service, server, *id);
             }
         }
+        self.want_tunnels(wanted, &numbered);
         self.write_limits(wanted, &numbered);
+        self.write_quic(wanted, &numbered)?;
         self.note_lists(wanted, &numbered, now);
         self.write_backends()?;
         self.write_gate();
@@ -140,6 +145,7 @@ impl Installation {
         entry.vip.store(wanted.identity.vip);
         entry.name_hash.store(wanted.identity.name_hash);
         entry.access.store(wanted.access.number());
+        entry.quic.store(wanted.quic.map_or(0, QuicFormat::to_word));
         let flag = |on: bool, bit: u64| if on { bit } else { 0 };
         entry.flags.store(
             Service::IN_USE
@@ -155,11 +161,16 @@ impl Installation {
             entry.address.store(server.address);
             entry.vip.store(service.identity.vip);
             entry.name_hash.store(server.name_hash);
+            if let Some(tunnel) = self.maps.tunnels.get(id.index()) {
+                tunnel.way.store(0);
+                tunnel.forget();
+            }
         }
         entry.memo.store(server.memo().to_word());
         let metered = if service.limits.source_packets.is_some() { ServerState::METERED } else { 0 };
+        let by_id = if service.quic.is_some() { ServerState::BY_ID } else { 0 };
         let state = ServerState {
-            flags: server.flags(&service.identity) | metered | held.flags & ServerState::SHARED,
+            flags: server.flags(&service.identity) | metered | by_id | held.flags & ServerState::SHARED,
             service: number,
             port: server.port,
             vip_port: service.identity.port,

@@ -31,6 +31,7 @@ impl Installation {
         }
         self.write_backends()?;
         self.write_gate();
+        self.forget_quic(|id| free.iter().any(|(freed, _)| *freed == id))?;
         for (id, _) in &free {
             if let Some(server) = self.maps.servers.get(id.index()) {
                 server.state.store(0);

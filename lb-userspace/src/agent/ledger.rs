@@ -235,22 +235,26 @@ const fn mode_number(mode: Mode) -> u64 {
     match mode {
         Mode::Dr => 0,
         Mode::Nat => 1,
-        Mode::FullNat => 2,
+        Mode::Tunnel => 2,
+        Mode::FullNat => 3,
     }
 }
 
 /// What [`mode_number`] gave.
 const fn mode_of(number: u64) -> Mode {
     match number {
-        0 => Mode::Dr,
         1 => Mode::Nat,
-        _ => Mode::FullNat,
+        2 => Mode::Tunnel,
+        3 => Mode::FullNat,
+        _ => Mode::Dr,
     }
 }
 
 const fn pair_mode(state: ServerState) -> Mode {
     if state.has(ServerState::NAT) {
         Mode::Nat
+    } else if state.has(ServerState::TUNNEL) {
+        Mode::Tunnel
     } else if state.has(ServerState::FULL_NAT) {
         Mode::FullNat
     } else {
@@ -296,6 +300,7 @@ mod tests {
             port: Port::from_host(80),
             weight: 1,
             resets: false,
+            quic_id: None,
             standing: Standing::default(),
         };
         vec![DesiredService {
@@ -307,10 +312,12 @@ mod tests {
                 protocol: Protocol::Tcp,
                 mode: Mode::Nat,
             },
+            tunnel: None,
             ports: vec![Port::from_host(80)],
             reject: true,
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
+            quic: None,
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

@@ -32,7 +32,7 @@ impl Installation {
             match pair.identity.mode {
                 Mode::Nat => admit(pair.identity.address, Role::NatServer),
                 Mode::FullNat => admit(pair.identity.vip, Role::FullNat),
-                Mode::Dr => {}
+                Mode::Dr | Mode::Tunnel => {}
             }
         }
         for addr in self.maps.pool.only().addresses() {

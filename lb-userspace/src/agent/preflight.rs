@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::pool;
 use crate::api::{Failure, FailureKind};
-use crate::config::{ListenPort, Model, Protocol, VipOwner};
+use crate::config::{ListenPort, Model, Protocol, Service, VipOwner};
 use crate::net::{Addresses, Link};
 
 /// Something that stands in the way, and what mends it.
@@ -99,9 +99,25 @@ pub fn missing_vips(model: &Model, addresses: &Addresses, interfaces: &[Link]) -
 /// What will not work although nothing forbids it.
 #[must_use]
 pub fn warnings(model: &Model, addresses: &Addresses, interfaces: &[Link]) -> Vec<String> {
-    let own_ports = pool::OwnPorts::here();
-    let of_pool = pool::findings(model, addresses, interfaces, &own_ports);
-    missing_vips(model, addresses, interfaces).iter().chain(&of_pool).map(ToString::to_string).collect()
+    let missing = missing_vips(model, addresses, interfaces).into_iter();
+    let of_tunnels = foreign_sources(model, addresses);
+    let of_pool = pool::findings(model, addresses, interfaces, &pool::OwnPorts::here());
+    missing.chain(of_tunnels).chain(of_pool).map(|finding| finding.to_string()).collect()
+}
+
+/// Tunnel sources that are no addresses of this host: what routers say of the tunnel does not come here.
+fn foreign_sources(model: &Model, addresses: &Addresses) -> Vec<Finding> {
+    let foreign = |service: &Service| -> Vec<Finding> {
+        let sources = service.tunnel.iter().flat_map(|tunnel| &tunnel.sources);
+        let told = |source: &IpAddr| {
+            Finding::new(
+                format!("service {}: the tunnel's source {source} is not on this host", service.name),
+                "write one of its addresses, or put this one on it",
+            )
+        };
+        sources.filter(|source| !addresses.contains(**source)).map(told).collect()
+    };
+    model.services.iter().flat_map(foreign).collect()
 }
 
 /// The VIPs of a configuration, each once.
@@ -172,6 +188,23 @@ mod tests {
         assert_eq!(told("\"23-1024\""), None);
         let over_udp = model("\"1-1024\"\nprotocol = \"udp\"");
         assert_eq!(lock_out(&over_udp, &on_eth0("192.0.2.1", 24), &[eth0()]), Ok(()), "ssh has no UDP");
+    }
+
+    #[test]
+    fn a_tunnel_from_an_address_of_nobody_here_is_told() {
+        let text = |source: &str| {
+            format!(
+                "[[service]]\nname = \"web\"\nvip = \"192.0.2.1\"\nport = 80\nmode = \"tunnel\"\n\
+                 tunnel = {{ source = \"{source}\" }}\n\
+                 [[service.server]]\nname = \"rs1\"\naddress = \"2001:db8::9\"\n"
+            )
+        };
+        let told = |source| {
+            let model =
+                config::load_str("t.toml", &text(source)).unwrap_or_else(|problems| panic!("{problems}"));
+            foreign_sources(&model, &on_eth0("203.0.113.1", 24)).len()
+        };
+        assert_eq!((told("203.0.113.1"), told("203.0.113.2")), (0, 1));
     }
 
     #[test]

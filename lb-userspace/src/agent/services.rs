@@ -119,7 +119,9 @@ impl Agent {
         ServiceStatus {
             name: service.name.as_str().to_owned(),
             mode: service.mode.into(),
+            encapsulation: service.tunnel.as_ref().map(|tunnel| tunnel.encapsulation.to_string()),
             scheduler: service.scheduler.to_string(),
+            quic_lb: service.quic_lb.map(Into::into),
             listeners: service.listening.listeners().map(Into::into).collect(),
             connections_active: others.active + rows.values().map(|row| row.active).sum::<u64>(),
             connections_total: total.connections,
@@ -152,6 +154,7 @@ impl Agent {
             weight: u32::from(desired.weight),
             weight_configured: u32::from(server.weight.get()),
             weight_override: standing.weight.map(u32::from),
+            server_id: desired.quic_id.as_ref().map(ToString::to_string),
             backup: false,
             state: state(desired, active),
             admin: admin(standing.admin),

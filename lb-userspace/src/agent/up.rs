@@ -25,7 +25,7 @@ use super::{detach, down, key, netns, pool, preflight, privileges, sizes};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, Family, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
-use crate::dataplane::{Attached, Mode, Object, Pins, Program};
+use crate::dataplane::{Attached, Capturer, Explainer, Mode, Object, Pins, Program};
 use crate::health::{self, Scheduler};
 use crate::net::{Link, Netlink, Tracker};
 
@@ -83,7 +83,9 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
     // Not every start is by systemd.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(pid = std::process::id(), adopted = agent.adopted, "serving");
-    match agent.serve(inquiries, news).await.map_err(refused)? {
+    let end = agent.serve(inquiries, news).await;
+    agent.end_capture();
+    match end.map_err(refused)? {
         End::Down => {
             tracing::info!("detached and unpinned");
             // The caller's answer is on its way through the socket's own task.
@@ -157,6 +159,13 @@ async fn start(
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    // Before privileges go: loading needs more of them than running.
+    let explainer = Explainer::load(&object, &sizes, &pins)
+        .inspect_err(|error| tracing::warn!("'xlvs explain' will not answer: {error:#}"))
+        .ok();
+    let capturer = Capturer::load(&object, &sizes, &pins)
+        .inspect_err(|error| tracing::warn!("'xlvs capture' will not work: {error:#}"))
+        .ok();
     let log = program
         .logger()
         .inspect_err(|error| tracing::warn!("the data path's own log lines will not be seen: {error:#}"))
@@ -178,6 +187,10 @@ async fn start(
         pins,
         installation,
         program,
+        explainer,
+        capturer,
+        capture: None,
+        captures: 0,
         log,
         program_tag,
         adopted: known,

@@ -1,6 +1,6 @@
 //! `xlvs explain`: what the data path would do with a packet, and why.
 
-use super::{Decision, Protocol, Schema};
+use super::{Decision, Hex, Protocol, Schema};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,12 +9,14 @@ use std::net::{IpAddr, SocketAddr};
 pub struct ExplainReport {
     /// Always 1.
     pub schema: Schema,
-    /// The packet's protocol.
-    pub protocol: Protocol,
+    /// The packet's protocol; null: it has no ports that could be read, and neither end has one.
+    pub protocol: Option<Protocol>,
     /// Where it comes from.
-    pub source: SocketAddr,
+    pub source: Option<SocketAddr>,
     /// Where it goes.
-    pub destination: SocketAddr,
+    pub destination: Option<SocketAddr>,
+    /// The interface it comes in through.
+    pub interface: String,
     /// The service it matches; null: none.
     pub service: Option<String>,
     /// What names the server.
@@ -27,6 +29,23 @@ pub struct ExplainReport {
     pub server_port: Option<u16>,
     /// The verdict it would be counted under.
     pub verdict: String,
+    /// The stage of the data path that comes to the verdict.
+    pub stage: String,
+    /// What else would be counted.
+    pub events: Vec<String>,
     /// How the data path gets there, a step a line, in order.
     pub why: Vec<String>,
+    /// The frame as it comes in.
+    pub before: ExplainedFrame,
+    /// The frame as it leaves; null: it is not sent.
+    pub after: Option<ExplainedFrame>,
+}
+
+/// A frame, told and in full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedFrame {
+    /// In a line.
+    pub text: String,
+    /// From the Ethernet header on.
+    pub bytes: Hex,
 }

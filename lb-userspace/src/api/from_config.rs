@@ -8,6 +8,7 @@ impl From<config::Mode> for ForwardMode {
         match mode {
             config::Mode::Nat => Self::Nat,
             config::Mode::Dr => Self::Dr,
+            config::Mode::Tunnel => Self::Tunnel,
             config::Mode::FullNat => Self::Fullnat,
         }
     }

@@ -5,6 +5,7 @@
 //! words it does not know; counters are integers that only grow; times are RFC 3339 in UTC; what is not
 //! known is `null`, never left out and never a made-up zero. Fields may be added, none is renamed.
 
+mod capture;
 mod change;
 mod check;
 mod connections;
@@ -12,6 +13,7 @@ mod drops;
 mod explain;
 mod failure;
 mod from_config;
+mod hex;
 mod operator;
 mod rates;
 mod schema;
@@ -22,17 +24,19 @@ mod status;
 mod time;
 mod words;
 
+pub use capture::{CaptureReport, CapturedBytes, CapturedFrame};
 pub use change::{Change, DiffReport, ReloadReport};
 pub use check::CheckReport;
 pub use connections::{Connection, ConnectionsReport};
 pub use drops::{Counted, DropsReport};
-pub use explain::ExplainReport;
+pub use explain::{ExplainReport, ExplainedFrame};
 pub use failure::{ErrorReport, Failure, Problem};
+pub use hex::Hex;
 pub use operator::{OverriddenServer, OverrideReport};
 pub use rates::Rates;
 pub use schema::Schema;
 pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
-pub use service::{Listener, ListenerPort, Refused, ServiceStatus, ServicesReport};
+pub use service::{Listener, ListenerPort, QuicLb, Refused, ServiceStatus, ServicesReport};
 pub use stats::{ServerRates, ServiceRates, StatsReport};
 pub use status::{
     ConfigStatus, DataPathStatus, FlowTableStatus, FullNatStatus, InterfaceStatus, LastReload, StatusReport,

@@ -19,6 +19,9 @@ pub struct ServerStatus {
     pub weight_configured: u32,
     /// The weight an operator set by hand; null: none, the file decides.
     pub weight_override: Option<u32>,
+    /// What connection ids of QUIC call it, in hexadecimal; null: nothing.
+    #[serde(default)]
+    pub server_id: Option<String>,
     /// Used only when no other server of the service is up.
     pub backup: bool,
     /// What it is to the tables, all in all.

@@ -12,8 +12,14 @@ pub struct ServiceStatus {
     pub name: String,
     /// How packets reach its servers.
     pub mode: ForwardMode,
+    /// What is put around packets in tunnel mode (`ipip`, `gue port 6080`); null in the others.
+    #[serde(default)]
+    pub encapsulation: Option<String>,
     /// What picks a server, as in the file (`maglev`).
     pub scheduler: String,
+    /// How connection ids of QUIC name its servers; null: they do not.
+    #[serde(default)]
+    pub quic_lb: Option<QuicLb>,
     /// Where it listens: the product of the configured VIPs, ports and protocols.
     pub listeners: Vec<Listener>,
     /// Connections stored for it now.
@@ -37,6 +43,21 @@ pub struct ServiceStatus {
     pub servers: Vec<ServerStatus>,
 }
 
+/// How connection ids of QUIC name servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuicLb {
+    /// The number of the configuration, in the first three bits of each.
+    pub config_id: u8,
+    /// Of the servers' ids in them, octets.
+    pub server_id_length: u8,
+}
+
+impl From<lb_common::entry::QuicFormat> for QuicLb {
+    fn from(format: lb_common::entry::QuicFormat) -> Self {
+        Self { config_id: format.config(), server_id_length: format.length() as u8 }
+    }
+}
+
 /// Packets that a service turned away by its own rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Refused {
@@ -56,6 +77,15 @@ impl From<lb_common::entry::Refusals> for Refused {
 }
 
 impl ServiceStatus {
+    /// How packets reach its servers, in words for people.
+    #[must_use]
+    pub fn way(&self) -> String {
+        match &self.encapsulation {
+            Some(encapsulation) => format!("{} {encapsulation}", self.mode),
+            None => self.mode.to_string(),
+        }
+    }
+
     /// How many servers it has, whatever the number of their addresses.
     #[must_use]
     pub fn servers_configured(&self) -> usize {

@@ -182,6 +182,14 @@ words! {
         Pick = "pick",
         /// A server's reply on its way to the client, translated back.
         Reply = "reply",
+        /// The packet that an ICMP error quotes names it.
+        Quoted = "quoted",
+        /// Its connection id (QUIC) names it.
+        Named = "named",
+        /// Its connection id does not; its entry or the service's table does.
+        Flow = "flow",
+        /// The first part of its datagram led there.
+        Fragment = "fragment",
         /// No server is involved: the packet is not ours, or has nowhere to go.
         None = "none",
     }

@@ -1,7 +1,8 @@
 //! What the command line offers. The doc comments are its help text: a line a verb, then the details.
 
 use super::verb_args::{
-    Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord, Stats, Status, Up, Weight,
+    Capture, Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord, Stats, Status, Up,
+    Weight,
 };
 use crate::output::Format;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -126,8 +127,15 @@ pub enum Verb {
 
     /// What the data path would do with a packet, and why
     ///
-    /// Sends nothing and changes nothing.
+    /// Sends nothing and changes nothing: a second copy of the program, from which every write is removed, answers over the
+    /// same tables. The packet is named by its ends (a SYN, or a datagram), or is a frame of a capture file.
     Explain(Explain),
+
+    /// Capture frames as they came and as they left, with what was decided about them
+    ///
+    /// While it runs, a capturing copy of the program forwards in the serving one's place; afterwards nothing is left of it. Ends
+    /// by --count, --for or Ctrl-C. The file is for tcpdump, tshark and wireshark; the decision is each frame's comment.
+    Capture(Capture),
 
     /// Give a server no new connections
     ///
@@ -168,6 +176,7 @@ impl Verb {
             | Self::Connections(Connections { output, .. })
             | Self::Stats(Stats { output, .. })
             | Self::Explain(Explain { output, .. })
+            | Self::Capture(Capture { output, .. })
             | Self::Drain(OrderFor { output, .. })
             | Self::Enable(OrderFor { output, .. })
             | Self::Disable(OrderFor { output, .. })

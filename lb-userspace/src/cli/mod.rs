@@ -3,6 +3,8 @@
 //! Data goes to stdout, talk to stderr. The exit code is part of the interface: see [`Exit`].
 
 mod args;
+mod capture;
+mod capture_file;
 mod check;
 mod documents;
 mod exit;
@@ -10,6 +12,7 @@ mod locate;
 mod machine;
 mod no_agent;
 mod order;
+mod pcapng;
 mod read;
 mod reload;
 mod session;
@@ -43,6 +46,7 @@ pub fn run(cli: Cli, machine: &dyn Machine) -> Exit {
         Verb::Stats(stats) => read::stats(&stats, &session),
         Verb::Drops(_) => read::drops(&session),
         Verb::Explain(explain) => read::explain(&explain, &session),
+        Verb::Capture(verb) => capture::run(&verb, &session),
         Verb::Drain(order) => order::drain(order, &session),
         Verb::Enable(order) => order::enable(order, &session),
         Verb::Disable(order) => order::disable(order, &session),

@@ -2,7 +2,7 @@
 
 use crate::config::Weight;
 use crate::config::duration::{self, DurationError};
-use crate::control::WeightOrder;
+use crate::control::{EndQuery, WeightOrder};
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +35,11 @@ impl fmt::Display for Patience {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&duration::show(self.0))
     }
+}
+
+/// The number of a frame in a file: they begin with 1.
+pub fn frame_number(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "frames are numbered from 1".to_owned())
 }
 
 /// The service an order is for.
@@ -75,6 +80,17 @@ pub(super) fn endpoint(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// An address, with a port or any.
+pub(super) fn end(text: &str) -> Result<EndQuery, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(EndQuery { address, port: None });
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(end) => Ok(EndQuery { address: end.ip(), port: Some(end.port()) }),
+        Err(_) => Err("it is no address; write 192.0.2.7, 192.0.2.7:40000 or [2001:db8::7]:40000".to_owned()),
+    }
+}
+
 /// A weight, or `config`.
 pub(super) fn weight(text: &str) -> Result<WeightOrder, String> {
     if text == "config" {
@@ -88,7 +104,7 @@ pub(super) fn weight(text: &str) -> Result<WeightOrder, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Patience, ServiceChoice, endpoint, weight};
+    use super::{Patience, ServiceChoice, end, endpoint, weight};
     use crate::control::WeightOrder;
     use std::time::Duration;
 
@@ -108,6 +124,16 @@ mod tests {
         assert!(endpoint("2001:db8::7").unwrap_err().contains("[2001:db8::7]:PORT"));
         assert!(endpoint("localhost:80").is_err());
         assert!(endpoint("192.0.2.7:70000").is_err());
+    }
+
+    #[test]
+    fn an_end_may_do_without_a_port() {
+        let parts = |text| end(text).map(|end| (end.address.to_string(), end.port));
+        assert_eq!(parts("192.0.2.7"), Ok(("192.0.2.7".to_owned(), None)));
+        assert_eq!(parts("192.0.2.7:80"), Ok(("192.0.2.7".to_owned(), Some(80))));
+        assert_eq!(parts("2001:db8::7"), Ok(("2001:db8::7".to_owned(), None)));
+        assert_eq!(parts("[2001:db8::7]:80"), Ok(("2001:db8::7".to_owned(), Some(80))));
+        assert!(parts("web").is_err());
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! The arguments of each verb. The doc comments are their help text.
 
-use super::values::{Patience, ServiceChoice, endpoint};
-use crate::api::Protocol;
-use crate::control::WeightOrder;
+use super::values::{Patience, ServiceChoice, end, endpoint, frame_number};
+use crate::api::{Hex, Protocol};
+use crate::control::{EndQuery, WeightOrder};
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+const EXPLAIN_USAGE: &str = "\
+xlvs explain [OPTIONS] <PROTO> <SRC:PORT> <DST:PORT>
+       xlvs explain [OPTIONS] --pcap <FILE> [-n <N>]
+       xlvs explain [OPTIONS] --frame <HEX>";
 
 /// The form of a report.
 #[derive(Debug, Clone, Args)]
@@ -106,20 +112,78 @@ pub struct Stats {
 
 /// `xlvs explain`.
 #[derive(Debug, Args)]
+#[command(override_usage = EXPLAIN_USAGE)]
 pub struct Explain {
     /// Protocol of the packet
-    #[arg(value_name = "PROTO", value_parser = clap::builder::PossibleValuesParser::new(["tcp", "udp"]))]
-    pub protocol: String,
+    #[arg(
+        value_name = "PROTO",
+        value_parser = clap::builder::PossibleValuesParser::new(["tcp", "udp"]),
+        required_unless_present_any = ["pcap", "frame"],
+        requires = "destination"
+    )]
+    pub protocol: Option<String>,
 
     /// Where it comes from; an IPv6 address stands in brackets
-    #[arg(value_name = "SRC:PORT", value_parser = endpoint)]
-    pub source: SocketAddr,
+    #[arg(value_name = "SRC:PORT", value_parser = endpoint, required_unless_present_any = ["pcap", "frame"])]
+    pub source: Option<SocketAddr>,
 
     /// Where it goes
-    #[arg(value_name = "DST:PORT", value_parser = endpoint)]
-    pub destination: SocketAddr,
+    #[arg(value_name = "DST:PORT", value_parser = endpoint, required_unless_present_any = ["pcap", "frame"])]
+    pub destination: Option<SocketAddr>,
+
+    /// A frame of this capture file instead (pcap or pcapng, of an Ethernet interface)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["protocol", "frame"])]
+    pub pcap: Option<PathBuf>,
+
+    /// Which frame of the file, from 1
+    #[arg(short = 'n', value_name = "N", default_value_t = 1, value_parser = frame_number, requires = "pcap")]
+    pub number: usize,
+
+    /// This frame instead, in hexadecimal digits from the Ethernet header on
+    #[arg(long, value_name = "HEX", conflicts_with = "protocol")]
+    pub frame: Option<Hex>,
+
+    /// The interface it comes in through [default: the first that is attached]
+    #[arg(long, value_name = "IF")]
+    pub iface: Option<String>,
 
     /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `xlvs capture`.
+#[derive(Debug, Args)]
+pub struct Capture {
+    /// Only frames of this service
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
+
+    /// Only frames from or to this client
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = end)]
+    pub client: Option<EndQuery>,
+
+    /// Only frames from or to this VIP
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = end)]
+    pub vip: Option<EndQuery>,
+
+    /// Only frames with this verdict, such as dropped_no_server
+    #[arg(long, value_name = "VERDICT")]
+    pub verdict: Option<String>,
+
+    /// End after so many frames
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+
+    /// End after so long
+    #[arg(long = "for", value_name = "DURATION")]
+    pub time: Option<Patience>,
+
+    /// Write a pcapng file instead of lines
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+
+    /// Form of what is printed: with json, an object a line.
     #[command(flatten)]
     pub output: Output,
 }
@@ -186,6 +250,6 @@ pub struct Man {
 
 impl Explain {
     pub(super) fn protocol(&self) -> Protocol {
-        Protocol::from(self.protocol.as_str())
+        Protocol::from(self.protocol.as_deref().unwrap_or("tcp"))
     }
 }

@@ -74,20 +74,9 @@ impl ServerAddress {
 
     /// One address, or one of each family.
     pub(super) fn read<'a>(entry: &Entry<'a>) -> Result<Vec<Placed<'a, Self>>, Reported> {
-        let example = "address = \"192.0.2.11\"";
-        let mut addresses = listed::read(entry, example, |item| read(item, example).map(Self))?;
-        // Stable: of two of a family the later stays the later.
-        addresses.sort_by_key(|address| address.value.family());
-        let mut outcome = Ok(());
-        for (first, second) in addresses.iter().zip(addresses.iter().skip(1)) {
-            if first.value.family() == second.value.family() {
-                let family = first.value.family();
-                let what =
-                    format!("the server has two {family} addresses, {} and {}", first.value, second.value);
-                outcome = Err(second.spot.problem(what, "write a server of its own for each"));
-            }
-        }
-        outcome.map(|()| addresses)
+        let remedy = "write a server of its own for each";
+        let addresses = read_one_of_each(entry, "address = \"192.0.2.11\"", "the server has two", remedy)?;
+        Ok(addresses.into_iter().map(|Placed { value, spot }| Placed { value: Self(value), spot }).collect())
     }
 }
 
@@ -108,6 +97,27 @@ impl SourceAddress {
         let addresses = listed::read(entry, example, |item| read(item, example).map(Self))?;
         listed::distinct(addresses, |address| format!("the address {address} is given twice"))
     }
+}
+
+/// One address, or one of each family, IPv4 first. `two` begins the complaint about a second one.
+pub(super) fn read_one_of_each<'a>(
+    entry: &Entry<'a>,
+    example: &str,
+    two: &str,
+    remedy: &str,
+) -> Result<Vec<Placed<'a, IpAddr>>, Reported> {
+    let mut addresses = listed::read(entry, example, |item| read(item, example))?;
+    // Stable: of two of a family the later stays the later.
+    addresses.sort_by_key(|address| Family::of(address.value));
+    let mut outcome = Ok(());
+    for (first, second) in addresses.iter().zip(addresses.iter().skip(1)) {
+        let family = Family::of(first.value);
+        if family == Family::of(second.value) {
+            let what = format!("{two} {family} addresses, {} and {}", first.value, second.value);
+            outcome = Err(second.spot.problem(what, remedy));
+        }
+    }
+    outcome.map(|()| addresses)
 }
 
 fn read(entry: &Entry<'_>, example: &str) -> Result<IpAddr, Reported> {

@@ -54,8 +54,7 @@ pub(super) fn read<T: Choice>(entry: &Entry<'_>) -> Result<T, Reported> {
 
 impl Choice for Mode {
     const OFFERED: &'static [(&'static str, Self)] =
-        &[("nat", Self::Nat), ("dr", Self::Dr), ("fullnat", Self::FullNat)];
-    const LATER: &'static [&'static str] = &["tunnel"];
+        &[("nat", Self::Nat), ("dr", Self::Dr), ("tunnel", Self::Tunnel), ("fullnat", Self::FullNat)];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
         ("LVS calls", "masq", "nat"),
         ("LVS calls", "masquerade", "nat"),

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use lb_common::entry::Rule;
+use lb_common::entry::{QuicFormat, Rule};
 use serde::Serialize;
 
 use super::duration::show;
@@ -255,11 +255,13 @@ fn service_fields(service: &Service) -> Fields {
         name: _,
         listening,
         mode,
+        tunnel,
         scheduler,
         on_no_server,
         on_server_down,
         access,
         limits,
+        quic_lb,
         health: _,
         servers: _,
     } = service;
@@ -268,6 +270,7 @@ fn service_fields(service: &Service) -> Fields {
         ("port", joined(&listening.ports)),
         ("protocol", joined(&listening.protocols)),
         ("mode", mode.to_string()),
+        ("tunnel", or_none(tunnel.as_ref(), "-")),
         ("scheduler", scheduler.to_string()),
         ("on_no_server", on_no_server.to_string()),
         ("on_server_down", on_server_down.to_string()),
@@ -278,6 +281,8 @@ fn service_fields(service: &Service) -> Fields {
         ("limits.source_packets_per_second", or_none(limits.source_packets, "-")),
         ("limits.prefix_v4", limits.prefix_v4.to_string()),
         ("limits.prefix_v6", limits.prefix_v6.to_string()),
+        ("quic_lb.config_id", or_none(quic_lb.map(QuicFormat::config), "-")),
+        ("quic_lb.server_id_length", or_none(quic_lb.map(QuicFormat::length), "-")),
     ]
 }
 
@@ -310,11 +315,12 @@ fn health_fields(health: &Health) -> Fields {
 }
 
 fn server_fields(server: &Server) -> Fields {
-    let Server { name: _, addresses, port, weight } = server;
+    let Server { name: _, addresses, port, weight, server_id } = server;
     vec![
         ("address", joined(addresses)),
         ("port", or_none(*port, "the port that was hit")),
         ("weight", weight.to_string()),
+        ("server_id", or_none(server_id.as_ref(), "-")),
     ]
 }
 

@@ -27,6 +27,7 @@ mod name;
 mod port;
 mod prefix;
 mod problem;
+mod quic;
 mod server;
 mod service;
 mod source;
@@ -36,6 +37,7 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod vocabulary;
 
 pub use diff::{Change, Effect, Field, diff};

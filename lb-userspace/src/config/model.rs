@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_common::entry::QuicFormat;
+
 use super::status::StatusSet;
 
 /// A whole configuration without a mistake.
@@ -135,6 +137,8 @@ pub struct Service {
     pub listening: Listening,
     /// How packets reach a server.
     pub mode: Mode,
+    /// The tunnel to each server, in tunnel mode and no other.
+    pub tunnel: Option<Tunnel>,
     /// How a new connection finds its server.
     pub scheduler: Scheduler,
     /// What a client is told when no server can take it.
@@ -145,10 +149,12 @@ pub struct Service {
     pub access: Arc<Access>,
     /// How much it takes in a second.
     pub limits: Limits,
+    /// Of the connection ids that name its servers, if they do; every server then has an id of that length.
+    pub quic_lb: Option<QuicFormat>,
     /// How the servers are checked.
     pub health: Health,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
-    /// and none has an address of another.
+    /// and none has an address of another; but in a tunnel any address serves either.
     pub servers: Vec<Server>,
 }
 
@@ -159,6 +165,8 @@ pub enum Mode {
     Nat,
     /// Direct routing: only the MAC is rewritten, the server answers the client itself.
     Dr,
+    /// The packet goes whole into one of the director's own; the server takes it out and answers the client itself.
+    Tunnel,
     /// Addresses and ports of both ends are rewritten: the servers answer this director, whatever their routes are.
     FullNat,
 }
@@ -193,13 +201,15 @@ pub enum OnServerDown {
 pub struct Server {
     /// Its identity within the service.
     pub name: ServerName,
-    /// Its addresses, at most one of a family, IPv4 first; never one of the VIPs. A listener uses that of its own family.
+    /// Its addresses, at most one of a family, IPv4 first; never one of the VIPs. A listener uses that of its own family, or in a tunnel the other.
     pub addresses: Vec<ServerAddress>,
-    /// The port that NAT rewrites to; `None`: the port that was hit. Always `None` in DR and in a
+    /// The port that NAT rewrites to; `None`: the port that was hit. Always `None` in DR, in a tunnel and in a
     /// service of any port or of a range.
     pub port: Option<NonZeroU16>,
     /// Its share of new connections.
     pub weight: Weight,
+    /// What connection ids call it, where they do; no other server of the service is called so.
+    pub server_id: Option<QuicId>,
 }
 
 /// How the servers of a service are checked.
@@ -249,6 +259,12 @@ pub struct HttpProbe {
 }
 
 impl Service {
+    /// The address by which listeners of this family lead to a server of this service.
+    pub fn address(&self, server: &Server, family: Family) -> Option<ServerAddress> {
+        let any = || server.addresses.first().copied().filter(|_| self.mode == Mode::Tunnel);
+        server.address(family).or_else(any)
+    }
+
     /// Where this server is checked under one of its addresses; `None` if checks are off.
     pub fn check_target(&self, server: &Server, address: ServerAddress) -> Option<SocketAddr> {
         let Health::Checked(check) = &self.health else { return None };
@@ -283,4 +299,6 @@ pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
 pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
 pub use super::prefix::Prefix;
+pub use super::quic::QuicId;
 pub use super::server::Weight;
+pub use super::tunnel::{Encapsulation, Tunnel};

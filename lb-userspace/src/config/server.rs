@@ -8,6 +8,7 @@ use super::listed;
 use super::model::{ListenPort, Mode, Server};
 use super::name::ServerName;
 use super::port;
+use super::quic::QuicId;
 use super::source::{Placed, Reported};
 use super::table::{Entry, Layered};
 
@@ -54,6 +55,7 @@ pub(super) struct Draft<'a> {
     pub(super) name: Result<Placed<'a, ServerName>, Reported>,
     pub(super) addresses: Result<Vec<Placed<'a, ServerAddress>>, Reported>,
     pub(super) port: Result<Option<NonZeroU16>, Reported>,
+    pub(super) server_id: Result<Option<Placed<'a, QuicId>>, Reported>,
     weight: Result<Weight, Reported>,
     backup: Result<(), Reported>,
 }
@@ -65,6 +67,7 @@ pub(super) fn read<'a>(table: Layered<'a>, mode: Option<Mode>, listen: Option<&[
         name: name.map(|value| Placed { value, spot: table.spot_of("name") }),
         addresses: table.require("address", "address = \"192.0.2.11\"", ServerAddress::read),
         port: read_port(&table, mode, listen),
+        server_id: table.read("server_id", QuicId::read),
         weight: table.read_or("weight", Weight::default(), Weight::read),
         backup: table.read_or("backup", (), read_backup),
     }
@@ -74,7 +77,8 @@ impl Draft<'_> {
     pub(super) fn finish(self) -> Result<Server, Reported> {
         self.backup?;
         let (name, addresses) = (self.name?.value, listed::values(&self.addresses?));
-        Ok(Server { name, addresses, port: self.port?, weight: self.weight? })
+        let server_id = self.server_id?.map(|id| id.value);
+        Ok(Server { name, addresses, port: self.port?, weight: self.weight?, server_id })
     }
 }
 
@@ -85,8 +89,8 @@ fn read_port(
     listen: Option<&[ListenPort]>,
 ) -> Result<Option<NonZeroU16>, Reported> {
     let listen = listen.unwrap_or_default();
-    let why = if mode == Some(Mode::Dr) {
-        "in dr a server gets packets as they were sent, with the port of the service"
+    let why = if matches!(mode, Some(Mode::Dr | Mode::Tunnel)) {
+        "in dr and in a tunnel a server gets packets as they were sent, with the port of the service"
     } else if listen.contains(&ListenPort::Any) {
         "a service of any port keeps the port that was hit, or its replies could not be told apart"
     } else if listen.iter().any(|port| port.fixed().is_none()) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lb_common::entry::QuicFormat;
+
 use super::access::{self, Access};
 use super::address::Vip;
 use super::choice;
@@ -13,9 +15,11 @@ use super::model::{
 };
 use super::name::ServiceName;
 use super::port;
+use super::quic;
 use super::server;
 use super::source::{Placed, Reported, Spot};
 use super::table::{Entry, Layered, Table};
+use super::tunnel::{self, Tunnel};
 use super::vocabulary::{DEFAULTS, HEALTH, HEALTH_DEFAULTS, SERVER, SERVER_DEFAULTS};
 
 /// What services, their checks and their servers inherit.
@@ -35,11 +39,13 @@ pub(super) struct Draft<'a> {
     pub(super) ports: Result<Vec<Placed<'a, ListenPort>>, Reported>,
     pub(super) protocols: Result<Vec<Placed<'a, Protocol>>, Reported>,
     pub(super) mode: Result<Mode, Reported>,
+    pub(super) tunnel: Result<Option<Tunnel>, Reported>,
     scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
     on_server_down: Result<OnServerDown, Reported>,
     access: Result<Access, Reported>,
     limits: Result<Limits, Reported>,
+    pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
     health: Result<Health, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
@@ -61,6 +67,7 @@ impl<'a> Defaults<'a> {
         let port = table.read("port", port::read_listen);
         let protocol = table.read("protocol", read_protocols);
         let mode = table.read("mode", choice::read::<Mode>);
+        let tunnel = table.read("tunnel", tunnel::read_table);
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
         let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
@@ -70,7 +77,7 @@ impl<'a> Defaults<'a> {
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
-        on_server_down?;
+        tunnel.map(drop).and(on_server_down)?;
         access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
     }
 }
@@ -86,6 +93,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         None => Ok(vec![Placed { value: Protocol::Tcp, spot: table.spot }]),
     };
     let mode = table.read_or("mode", Mode::Nat, choice::read);
+    let tunnel = tunnel::read(&table, mode.ok());
     let scheduler = table.read_or("scheduler", Scheduler::Maglev, choice::read);
     let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
     let on_server_down = table.read_or("on_server_down", OnServerDown::Keep, choice::read);
@@ -102,11 +110,13 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         ports,
         protocols,
         mode,
+        tunnel,
         scheduler,
         on_no_server,
         on_server_down,
         access: access::read(&table),
         limits: limits::read(&table),
+        quic_lb: quic::read(&table),
         health: read_health(own, defaults, checked),
         servers,
         has_servers,
@@ -148,11 +158,13 @@ impl<'a> Draft<'a> {
             name: self.name?.value,
             listening,
             mode: self.mode?,
+            tunnel: self.tunnel?,
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
             on_server_down: self.on_server_down?,
             access: Arc::new(self.access?),
             limits: self.limits?,
+            quic_lb: self.quic_lb?.map(|quic| quic.value),
             health: self.health?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })

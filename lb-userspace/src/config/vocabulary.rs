@@ -15,8 +15,11 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
-        [&ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &SERVICE, &LIMITS, &HEALTH, &SERVER, &DEFAULTS]
-            .into_iter()
+        [
+            &ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &SERVICE, &TUNNEL, &LIMITS, &QUIC_LB, &HEALTH,
+            &SERVER, &DEFAULTS,
+        ]
+        .into_iter()
     }
 }
 
@@ -120,6 +123,7 @@ pub(super) const DEFAULTS: Vocabulary = Vocabulary {
         "port",
         "protocol",
         "mode",
+        "tunnel",
         "scheduler",
         "on_no_server",
         "on_server_down",
@@ -141,23 +145,22 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "port",
         "protocol",
         "mode",
+        "tunnel",
         "scheduler",
         "on_no_server",
         "on_server_down",
         "allow",
         "deny",
         "limits",
+        "quic_lb",
         "health",
         "server",
     ],
-    later: &[
-        ("affinity", "remove it, a client's connections are spread one by one in this version"),
-        ("tunnel", "remove it, the modes of this version are nat and dr"),
-    ],
+    later: &[("affinity", "remove it, a client's connections are spread one by one in this version")],
     foreign: &[
-        ("lvs_method", "write mode = \"nat\" or mode = \"dr\""),
-        ("lb_kind", "write mode = \"nat\" or mode = \"dr\""),
-        ("forwarding", "write mode = \"nat\" or mode = \"dr\""),
+        ("lvs_method", "write mode = \"nat\", \"dr\" or \"tunnel\""),
+        ("lb_kind", "write mode = \"nat\", \"dr\" or \"tunnel\""),
+        ("forwarding", "write mode = \"nat\", \"dr\" or \"tunnel\""),
         ("lvs_sched", "write scheduler = \"maglev\""),
         ("lb_algo", "write scheduler = \"maglev\""),
         ("balance", "write scheduler = \"maglev\""),
@@ -182,7 +185,22 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("blacklist", "write deny = [\"192.0.2.0/24\"]"),
         ("acl", "write allow = [\"192.0.2.0/24\"] or deny = [\"192.0.2.0/24\"]"),
         ("rate_limit", "write limits = { source_connections_per_second = 20 }"),
+        ("quic", "write quic_lb = { config_id = 0, server_id_length = 2 }"),
         ("quorum", "remove it, on_no_server says what happens when no server is left"),
+    ],
+};
+
+pub(super) const TUNNEL: Vocabulary = Vocabulary {
+    table: "[[service]] tunnel",
+    keys: &["kind", "port", "source"],
+    later: &[],
+    foreign: &[
+        ("type", "write kind = \"gue\""),
+        ("local", "write source = \"192.0.2.2\""),
+        ("remote", "remove it, a tunnel leads to each server's address"),
+        ("encap", "write kind = \"gue\""),
+        ("dport", "write port = 6080"),
+        ("mtu", "remove it, the MTU is that of the route to the server"),
     ],
 };
 
@@ -200,6 +218,18 @@ pub(super) const LIMITS: Vocabulary = Vocabulary {
         ("rate", "write connections_per_second = 1000, or source_connections_per_second = 20"),
         ("burst", "remove it, a second's worth may come at once"),
         ("maxconn", "remove it, connections are limited by the second, not by their number"),
+    ],
+};
+
+pub(super) const QUIC_LB: Vocabulary = Vocabulary {
+    table: "[service.quic_lb]",
+    keys: &["config_id", "server_id_length"],
+    later: &[],
+    foreign: &[
+        ("cid_key", "remove it, connection ids are read in the plaintext form alone"),
+        ("key", "remove it, connection ids are read in the plaintext form alone"),
+        ("nonce_length", "remove it, what follows the server's id is for the servers alone"),
+        ("first_octet_encodes_cid_length", "remove it, the last five bits of the first octet may be any"),
     ],
 };
 
@@ -226,7 +256,7 @@ pub(super) const HEALTH: Vocabulary = Vocabulary {
 
 pub(super) const SERVER: Vocabulary = Vocabulary {
     table: "[[service.server]]",
-    keys: &["name", "address", "port", "weight", "backup"],
+    keys: &["name", "address", "port", "weight", "server_id", "backup"],
     later: &[],
     foreign: &[
         ("ip", "write address = \"192.0.2.11\""),

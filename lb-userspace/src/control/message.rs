@@ -1,8 +1,8 @@
 //! The requests and their answers.
 
 use crate::api::{
-    ConnectionsReport, DiffReport, DropsReport, ExplainReport, Failure, OverrideReport, Protocol,
-    ReloadReport, StatusReport,
+    CaptureReport, ConnectionsReport, DiffReport, DropsReport, ExplainReport, Failure, Hex, OverrideReport,
+    Protocol, ReloadReport, StatusReport,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +20,20 @@ pub enum Request {
     Drops,
     /// What would happen to a packet; answered by [`Report::Explain`].
     Explain(PacketQuery),
+    /// What would happen to a frame; answered by [`Report::Explain`].
+    ExplainFrame(FrameQuery),
+    /// Capture frames; answered by [`Report::Capture`]. Goes on as long as somebody asks for more.
+    BeginCapture(CaptureQuery),
+    /// What was captured meanwhile; answered by [`Report::Capture`].
+    GoOnCapturing {
+        /// Its number.
+        capture: u64,
+    },
+    /// Enough is captured; answered by [`Report::Capture`], with the last frames.
+    EndCapture {
+        /// Its number.
+        capture: u64,
+    },
     /// Put a file in force, or refuse it and change nothing; answered by [`Report::Reload`] once it is in force.
     Reload {
         /// An absolute path; absent: the file in force, read again.
@@ -59,6 +73,41 @@ pub struct PacketQuery {
     pub source: SocketAddr,
     /// Its destination.
     pub destination: SocketAddr,
+    /// The interface it comes in through; absent: the first that is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+}
+
+/// A frame to explain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameQuery {
+    /// From the Ethernet header on.
+    pub frame: Hex,
+    /// The interface it comes in through; absent: the first that is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+}
+
+/// Which frames to capture; what is absent is of no matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CaptureQuery {
+    /// Those of this service.
+    pub service: Option<String>,
+    /// Those that come from or go to this client, as they came or as they left.
+    pub client: Option<EndQuery>,
+    /// Likewise of this VIP.
+    pub vip: Option<EndQuery>,
+    /// Those with this verdict.
+    pub verdict: Option<String>,
+}
+
+/// An end of a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndQuery {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; absent: any, or none.
+    pub port: Option<u16>,
 }
 
 /// An order and whom it concerns.
@@ -118,7 +167,9 @@ pub enum Report {
     /// To [`Request::Drops`].
     Drops(DropsReport),
     /// To [`Request::Explain`].
-    Explain(ExplainReport),
+    Explain(Box<ExplainReport>),
+    /// To the requests about a capture.
+    Capture(CaptureReport),
     /// To [`Request::Reload`].
     Reload(ReloadReport),
     /// To [`Request::Diff`].

@@ -8,8 +8,10 @@ use aya::programs::{ProgramInfo, Xdp, XdpMode, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 
+use lb_common::purpose::Purpose;
 use lb_common::stage::ENTRY;
 
+use super::maps::cpus;
 use super::{MapSizes, Maps, Object, Pins, stages};
 
 /// Where in the receive path the program runs.
@@ -47,19 +49,7 @@ impl Program {
     /// # Errors
     /// What the kernel or the checks say.
     pub fn load(object: &Object, sizes: &MapSizes, pins: Option<&Pins>) -> Result<(Self, Maps)> {
-        let mut loader = EbpfLoader::new();
-        for (name, entries) in sizes.by_name() {
-            loader.map_max_entries(name, entries);
-        }
-        if let Some(pins) = pins {
-            for (name, kind, key, value) in MAPS {
-                pins.check_map(name, *kind, *key, *value)?;
-                loader.map_pin_path(name, pins.map(name));
-            }
-        }
-        let mut ebpf = loader.load(object.bytes()).context("loading the eBPF object")?;
-        xdp(&mut ebpf)?.load().context("loading the XDP program (the kernel's verifier must accept it)")?;
-        stages::load(&mut ebpf)?;
+        let mut ebpf = open(object, sizes, pins, Purpose::Serve)?;
         let maps = Maps::take(&mut ebpf)?;
         Ok((Self { ebpf }, maps))
     }
@@ -77,7 +67,7 @@ impl Program {
     /// # Errors
     /// What the kernel says.
     pub fn info(&mut self) -> Result<ProgramInfo> {
-        xdp(&mut self.ebpf)?.info().context("reading the program's information")
+        xdp(&mut self.ebpf, ENTRY)?.info().context("reading the program's information")
     }
 
     /// The program itself, for test runs.
@@ -85,7 +75,7 @@ impl Program {
     /// # Errors
     /// If the object has no such program.
     pub fn xdp(&mut self) -> Result<&mut Xdp> {
-        xdp(&mut self.ebpf)
+        xdp(&mut self.ebpf, ENTRY)
     }
 
     /// Where the data path's own log lines come out.
@@ -131,7 +121,7 @@ impl Program {
                 }
             }
         }
-        let xdp = xdp(&mut self.ebpf)?;
+        let xdp = xdp(&mut self.ebpf, ENTRY)?;
         let tries: &[Mode] = match mode {
             Some(Mode::Native) => &[Mode::Native],
             Some(Mode::Generic) => &[Mode::Generic],
@@ -158,14 +148,61 @@ impl Program {
         bail!("attaching XDP to {interface}: {reason}")
     }
 
-    fn exchange(&mut self, path: &Path) -> Result<()> {
-        let link: FdLink = PinnedLink::from_pin(path)?.into();
-        let xdp = xdp(&mut self.ebpf)?;
-        let id = xdp.attach_to_link(link.try_into()?)?;
-        // The pin holds the link; our handle may go.
-        drop(xdp.take_link(id)?);
-        Ok(())
+    /// Puts the program behind the pinned link of this interface, in place of a copy of it.
+    ///
+    /// # Errors
+    /// What the kernel says, with the interface.
+    pub fn return_to(&mut self, pins: &Pins, interface: &str) -> Result<()> {
+        self.exchange(&pins.link(interface)).with_context(|| format!("returning to {interface}"))
     }
+
+    fn exchange(&mut self, path: &Path) -> Result<()> {
+        put_behind(&mut self.ebpf, ENTRY, path)
+    }
+}
+
+/// Exchanges the program behind a pinned link for this one.
+pub(super) fn put_behind(ebpf: &mut Ebpf, name: &str, path: &Path) -> Result<()> {
+    let link: FdLink = PinnedLink::from_pin(path)?.into();
+    let xdp = xdp(ebpf, name)?;
+    let id = xdp.attach_to_link(link.try_into()?)?;
+    // The pin holds the link; our handle may go.
+    drop(xdp.take_link(id)?);
+    Ok(())
+}
+
+/// Of frames on their way to whoever captures: some thousand full ones.
+const RING_BYTES: u32 = 8 << 20;
+
+/// Loads the object's programs over the pinned maps, or over new ones.
+pub(super) fn open(object: &Object, sizes: &MapSizes, pins: Option<&Pins>, purpose: Purpose) -> Result<Ebpf> {
+    let constant = purpose as u8;
+    let mut loader = EbpfLoader::new();
+    loader.override_global(Purpose::CONSTANT, &constant, true);
+    if purpose != Purpose::Serve {
+        loader.map_max_entries("TRAIL", cpus()? as u32);
+    }
+    if purpose == Purpose::Capture {
+        loader.map_max_entries("RING", RING_BYTES);
+    }
+    for (name, entries) in sizes.by_name() {
+        loader.map_max_entries(name, entries);
+    }
+    if let Some(pins) = pins {
+        for (name, kind, key, value) in MAPS {
+            pins.check_map(name, *kind, *key, *value)?;
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
+    let mut ebpf = loader.load(object.bytes()).context("loading the eBPF object")?;
+    xdp(&mut ebpf, ENTRY)?
+        .load()
+        .context("loading the XDP program (the kernel's verifier must accept it)")?;
+    stages::load(&mut ebpf)?;
+    if purpose == Purpose::Capture {
+        stages::surround(&mut ebpf)?;
+    }
+    Ok(ebpf)
 }
 
 /// The name of a program by its id, for messages about somebody else's program.
@@ -178,10 +215,9 @@ pub fn foreign_program(id: u32) -> String {
         .unwrap_or_else(|| format!("id {id}"))
 }
 
-fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program =
-        ebpf.program_mut(ENTRY).ok_or_else(|| anyhow!("the eBPF object has no program '{ENTRY}'"))?;
-    program.try_into().with_context(|| format!("program '{ENTRY}'"))
+pub(super) fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("the eBPF object has no program '{name}'"))?;
+    program.try_into().with_context(|| format!("program '{name}'"))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -215,6 +251,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("TENANTS", ARRAY, 4, size_of::<entry::Caller>() as u32),
         ("SERVICES", ARRAY, 4, size_of::<entry::Service>() as u32),
         ("SERVERS", ARRAY, 4, size_of::<entry::Server>() as u32),
+        ("TUNNELS", ARRAY, 4, size_of::<entry::Tunnel>() as u32),
         ("TABLES", ARRAY, 4, 8),
         ("PATHS", ARRAY, 4, (size_of::<entry::Path>() * entry::Path::WAYS) as u32),
         ("FRAGMENTS", ARRAY, 4, 8 * fragments::SET_NOTES as u32),
@@ -223,10 +260,12 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("SOURCES", ARRAY, 4, 8 * rate::WAYS as u32),
         ("LISTENERS", HASH, size_of::<entry::EndpointKey>() as u32, 4),
         ("BACKENDS", HASH, size_of::<entry::EndpointKey>() as u32, size_of::<entry::Sharers>() as u32),
+        ("QUIC_SERVERS", HASH, size_of::<entry::QuicKey>() as u32, 4),
         ("LOCALS", HASH, size_of::<net::Addr>() as u32, 4),
         ("VLANS", HASH, size_of::<wire::Wire>() as u32, 4),
         ("LISTS", LPM_TRIE, size_of::<entry::AccessKey>() as u32, 4),
         ("DEVICES", DEVMAP, 4, 8),
+        ("PULSE", PERCPU_ARRAY, 4, size_of::<entry::Pulse>() as u32),
         ("VERDICTS", PERCPU_ARRAY, 4, size_of::<entry::Tally>() as u32),
         ("EVENTS", PERCPU_ARRAY, 4, 8),
         ("SERVER_COUNTERS", PERCPU_ARRAY, 4, size_of::<entry::Counters>() as u32),

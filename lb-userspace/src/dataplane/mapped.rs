@@ -7,9 +7,13 @@
 use std::os::fd::AsRawFd;
 use std::{io, marker::PhantomData};
 
+use lb_common::capture::Filter;
 use lb_common::clock::Clock;
-use lb_common::entry::{About, Caller, Interface, Path, Pool, Server, Service, ServiceLimits, Settings};
+use lb_common::entry::{
+    About, Caller, Interface, Path, Pool, Server, Service, ServiceLimits, Settings, Tunnel,
+};
 use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::trail::Trail;
 use lb_common::word::Word;
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -42,7 +46,13 @@ unsafe impl Shared for ServiceLimits {}
 // SAFETY: as above.
 unsafe impl Shared for Server {}
 // SAFETY: as above.
+unsafe impl Shared for Tunnel {}
+// SAFETY: as above.
 unsafe impl Shared for Interface {}
+// SAFETY: as above.
+unsafe impl Shared for Trail {}
+// SAFETY: as above.
+unsafe impl Shared for Filter {}
 
 /// The entries of a mapped array. Stays valid as long as this lives, whatever becomes of the map's other holders.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusals, Server, ServerState,
-    Service, ServiceLimits, Settings, Sharers, Tally,
+    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, QuicKey, Refusals, Server,
+    ServerState, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::net::{Addr, Tuple};
@@ -69,6 +69,7 @@ pub struct Maps {
     pub tenants: Mapped<Caller>,
     pub services: Mapped<Service>,
     pub servers: Mapped<Server>,
+    pub tunnels: Mapped<Tunnel>,
     pub tables: Mapped<Word>,
     pub paths: Mapped<[Path; Path::WAYS]>,
     pub interfaces: Mapped<Interface>,
@@ -79,6 +80,8 @@ pub struct Maps {
     /// Entries for which `listeners` has room.
     pub listener_room: u32,
     pub backends: HashMap<MapData, EndpointKey, Sharers>,
+    /// By what connection ids call it, a server.
+    pub quic_servers: HashMap<MapData, QuicKey, u32>,
     pub locals: HashMap<MapData, Addr, u32>,
     /// The interface with these tags on this device, by index.
     pub vlans: HashMap<MapData, Wire, u32>,
@@ -96,13 +99,16 @@ pub struct Maps {
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 14] {
+    pub fn by_name(&self) -> [(&'static str, u32); 16] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
             ("SERVERS", self.servers),
             ("SERVER_COUNTERS", self.servers),
+            ("TUNNELS", self.servers),
             ("BACKENDS", self.servers),
+            // Old and new ones, while they are exchanged.
+            ("QUIC_SERVERS", self.servers * 2),
             ("SERVICES", self.services),
             ("REFUSALS", self.services),
             ("LISTS", self.lists),
@@ -140,6 +146,7 @@ impl Maps {
             tenants: mapped(ebpf, "TENANTS")?,
             services: mapped(ebpf, "SERVICES")?,
             servers: mapped(ebpf, "SERVERS")?,
+            tunnels: mapped(ebpf, "TUNNELS")?,
             tables: mapped(ebpf, "TABLES")?,
             paths: mapped(ebpf, "PATHS")?,
             interfaces: mapped(ebpf, "INTERFACES")?,
@@ -148,6 +155,7 @@ impl Maps {
             listeners: HashMap::try_from(listeners).context("map LISTENERS")?,
             listener_room,
             backends: typed(ebpf, "BACKENDS")?,
+            quic_servers: typed(ebpf, "QUIC_SERVERS")?,
             locals: typed(ebpf, "LOCALS")?,
             vlans: typed(ebpf, "VLANS")?,
             lists: LpmTrie::try_from(lists).context("map LISTS")?,
@@ -313,7 +321,7 @@ pub fn pinned_vips(dir: &std::path::Path) -> BTreeSet<IpAddr> {
     used.map(|service| service.vip.load().into()).collect()
 }
 
-fn cpus() -> Result<usize> {
+pub(super) fn cpus() -> Result<usize> {
     aya::util::nr_cpus().map_err(|(_, error)| error).context("counting CPUs")
 }
 
@@ -326,14 +334,14 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).ok_or_else(|| anyhow!("the eBPF object has no map {name}"))
 }
 
-fn typed<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+pub(super) fn typed<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
 where
     M::Error: std::error::Error + Send + Sync + 'static,
 {
     M::try_from(take(ebpf, name)?).with_context(|| format!("map {name}"))
 }
 
-fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
+pub(super) fn mapped<T: super::mapped::Shared>(ebpf: &mut Ebpf, name: &str) -> Result<Mapped<T>> {
     let Map::Array(data) = take(ebpf, name)? else { return Err(anyhow!("map {name} is not an array")) };
     shared(&data, name)
 }

@@ -12,8 +12,10 @@
 //! and sizes of our object. The program behind a link changes atomically; maps are never replaced under a program.
 
 mod attach;
+mod capturer;
 mod driver_counters;
 mod ethtool;
+mod explainer;
 mod mapped;
 mod maps;
 mod object;
@@ -21,8 +23,10 @@ mod pins;
 mod stages;
 
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
+pub use capturer::{Capturer, Wanted, monotonic_ns};
 pub use driver_counters::driver_losses;
 pub use ethtool::offloads;
+pub use explainer::{Course, Explainer, FRAME_LENGTHS};
 pub use mapped::Mapped;
 pub use maps::{MapSizes, Maps, Site, last_heartbeat, pinned_netns, pinned_pool, pinned_vips};
 pub use object::{Object, ObjectError};

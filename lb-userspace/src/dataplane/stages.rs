@@ -11,10 +11,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use aya::Ebpf;
 use aya::maps::{Map, MapData, ProgramArray};
-use aya::programs::Xdp;
-use lb_common::stage::Stage;
+use lb_common::purpose::{ENTRY_INDEX, SEEN, SEEN_INDEX, WATCH};
+use lb_common::stage::{ENTRY, Stage};
 
 use super::Pins;
+use super::attach::xdp;
 
 const ARRAY: &str = "STAGES";
 
@@ -27,17 +28,31 @@ const GRACE: Duration = Duration::from_millis(20);
 /// What the kernel says, with the program.
 pub fn load(ebpf: &mut Ebpf) -> Result<()> {
     for stage in Stage::ALL {
-        let name = stage.program();
-        let program =
-            ebpf.program_mut(name).ok_or_else(|| anyhow!("the eBPF object has no program '{name}'"))?;
-        let program: &mut Xdp = program.try_into().with_context(|| format!("program '{name}'"))?;
-        program.load().with_context(|| format!("loading the XDP program '{name}'"))?;
-        let program = program.fd()?.try_clone()?;
-        let map = ebpf.map_mut(ARRAY).with_context(|| format!("the eBPF object has no map {ARRAY}"))?;
-        let mut array = ProgramArray::try_from(map)?;
-        array.set(*stage as u32, &program, 0).with_context(|| format!("entering the program '{name}'"))?;
+        xdp(ebpf, stage.program())?
+            .load()
+            .with_context(|| format!("loading the XDP program '{}'", stage.program()))?;
+        enter(ebpf, stage.program(), *stage as u32)?;
     }
     Ok(())
+}
+
+/// Loads the two programs around the others, for a copy that captures.
+///
+/// # Errors
+/// What the kernel says, with the program.
+pub fn surround(ebpf: &mut Ebpf) -> Result<()> {
+    for name in [WATCH, SEEN] {
+        xdp(ebpf, name)?.load().with_context(|| format!("loading the XDP program '{name}'"))?;
+    }
+    enter(ebpf, ENTRY, ENTRY_INDEX)?;
+    enter(ebpf, SEEN, SEEN_INDEX)
+}
+
+fn enter(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<()> {
+    let program = xdp(ebpf, name)?.fd()?.try_clone()?;
+    let map = ebpf.map_mut(ARRAY).with_context(|| format!("the eBPF object has no map {ARRAY}"))?;
+    let mut array = ProgramArray::try_from(map)?;
+    array.set(index, &program, 0).with_context(|| format!("entering the program '{name}'"))
 }
 
 /// Pins the array of this loading, besides those of others.

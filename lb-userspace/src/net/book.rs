@@ -178,6 +178,14 @@ impl Book {
         self.ways.iter().filter_map(|(&subject, way)| Some((subject, way.hop?)))
     }
 
+    /// The routes to targets, as they were last found.
+    pub(super) fn routes(&self) -> impl Iterator<Item = (IpAddr, Route)> {
+        self.ways.iter().filter_map(|(subject, way)| match subject {
+            Subject::Target(ip) => Some((*ip, way.route?)),
+            Subject::DefaultGatewayV4 | Subject::DefaultGatewayV6 => None,
+        })
+    }
+
     /// Targets whose way is in doubt, and why; those whose next hop is known keep it all the same.
     pub(super) fn troubles(&self) -> impl Iterator<Item = (IpAddr, String)> {
         self.ways.iter().filter_map(|(subject, way)| match subject {

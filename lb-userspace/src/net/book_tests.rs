@@ -13,7 +13,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn route(ifindex: u32, via: &str) -> Route {
-    Route { ifindex, via: ip(via), source: None }
+    Route { ifindex, via: ip(via), source: None, mtu: None }
 }
 
 fn valid(last: u8) -> Seen {
@@ -129,7 +129,7 @@ fn many_neighbours_are_confirmed_in_turns() {
     let targets: BTreeSet<IpAddr> = (0..200u8).map(|last| IpAddr::from([10, 0, 1, last])).collect();
     book.set_targets(&targets);
     for &target in &targets {
-        book.routed(Subject::Target(target), Ok(Route { ifindex: 3, via: target, source: None }));
+        book.routed(Subject::Target(target), Ok(Route { ifindex: 3, via: target, source: None, mtu: None }));
     }
     let start = Instant::now();
     book.saw_all(targets.iter().map(|&target| (3, target, valid(9))), start);

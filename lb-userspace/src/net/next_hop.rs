@@ -7,7 +7,9 @@ use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
+};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::Mac;
@@ -32,6 +34,8 @@ pub struct Route {
     pub via: IpAddr,
     /// The source address this host would use.
     pub source: Option<IpAddr>,
+    /// What the route says of the largest packet, where it says more than the interface does.
+    pub mtu: Option<u32>,
 }
 
 /// What the neighbour table says of one neighbour.
@@ -171,7 +175,7 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<(u32, IpAddr, Seen
 }
 
 fn route(target: IpAddr, answer: &RouteMessage) -> Option<Route> {
-    let (mut ifindex, mut via, mut source) = (None, target, None);
+    let (mut ifindex, mut via, mut source, mut mtu) = (None, target, None, None);
     for attribute in &answer.attributes {
         match attribute {
             RouteAttribute::Oif(index) => ifindex = Some(*index),
@@ -182,10 +186,16 @@ fn route(target: IpAddr, answer: &RouteMessage) -> Option<Route> {
             RouteAttribute::Via(RouteVia::Inet6(ip)) => via = IpAddr::V6(*ip),
             RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => source = Some(IpAddr::V4(*ip)),
             RouteAttribute::PrefSource(RouteAddress::Inet6(ip)) => source = Some(IpAddr::V6(*ip)),
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
             _ => {}
         }
     }
-    Some(Route { ifindex: ifindex?, via, source })
+    Some(Route { ifindex: ifindex?, via, source, mtu })
 }
 
 fn family(ip: &IpAddr) -> AddressFamily {

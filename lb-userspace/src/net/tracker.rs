@@ -50,6 +50,8 @@ pub struct View {
     /// away while the target is wanted: a target without an entry is *not known*, and what an earlier agent stored for
     /// it should stay.
     pub hops: BTreeMap<IpAddr, NextHop>,
+    /// The route to each target, kept in the same way.
+    pub routes: BTreeMap<IpAddr, Route>,
     /// Targets whose way is in doubt (no route, neighbour silent) and why, whether they have a next hop or not.
     pub troubles: BTreeMap<IpAddr, String>,
     /// The next hop of the default route; kept in the same way.
@@ -280,6 +282,7 @@ impl Actor {
                 Subject::DefaultGatewayV6 => view.gateway_v6 = Some(hop),
             }
         }
+        view.routes = self.book.routes().collect();
         view.troubles = self.book.troubles().collect();
         self.outbox.send_if_modified(|published| {
             let differs = **published != *view;

@@ -66,9 +66,10 @@ fn traffic(rates: Rates) -> f64 {
 
 /// Only what tells something: that a server is up because its checks pass is no news.
 fn note(server: &ServerStatus) -> String {
-    let backup = server.backup.then_some("backup");
-    let reason = server.reason.as_deref().filter(|_| server.state != ServerState::Up);
-    backup.into_iter().chain(reason).collect::<Vec<_>>().join("; ")
+    let backup = server.backup.then_some("backup".to_owned());
+    let id = server.server_id.as_ref().map(|id| format!("id {id}"));
+    let reason = server.reason.clone().filter(|_| server.state != ServerState::Up);
+    backup.into_iter().chain(id).chain(reason).collect::<Vec<_>>().join("; ")
 }
 
 fn footnote(report: &ServersReport) -> String {

@@ -23,7 +23,7 @@ impl Render for ServicesReport {
         let rows = self.services.iter().map(|service| {
             vec![
                 service.name.clone(),
-                service.mode.to_string(),
+                service.way(),
                 up(service),
                 count(service.connections_active),
                 or_unknown(service.rates, |rates| rate(rates.connections_per_second)),
@@ -51,7 +51,7 @@ pub(super) fn services_table(services: &[ServiceStatus]) -> String {
     let rows = services.iter().map(|service| {
         vec![
             service.name.clone(),
-            service.mode.to_string(),
+            service.way(),
             up(service),
             count(service.connections_active),
             count(service.connections_total),

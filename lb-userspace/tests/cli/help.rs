@@ -3,7 +3,7 @@
 use crate::golden::assert_golden;
 use crate::xlvs::xlvs;
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "up",
     "down",
     "check",
@@ -15,6 +15,7 @@ const VERBS: [&str; 17] = [
     "stats",
     "drops",
     "explain",
+    "capture",
     "drain",
     "enable",
     "disable",
@@ -50,7 +51,7 @@ fn the_overview_lists_every_verb_of_this_version_and_no_other() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(listed, VERBS);
-    for later in ["peers", "top", "doctor", "capture", "events", "affinity", "cluster", "import", "schema"] {
+    for later in ["peers", "top", "doctor", "events", "affinity", "cluster", "import", "schema"] {
         assert_eq!(xlvs(&[later]).exit, 2, "{later}");
     }
 }
@@ -85,6 +86,13 @@ fn a_wrong_command_line_exits_two_and_says_what_is_wrong() {
         (&["weight", "web", "rs1", "1001"], "whole number from 0 to 1000"),
         (&["explain", "icmp", "1.2.3.4:1", "1.2.3.4:2"], "tcp"),
         (&["explain", "tcp", "1.2.3.4", "1.2.3.4:2"], "write 1.2.3.4:PORT"),
+        (&["explain", "tcp"], "<SRC:PORT>"),
+        (&["explain"], "--pcap"),
+        (&["explain", "--pcap", "x.pcap", "-n", "0"], "numbered from 1"),
+        (&["explain", "--frame", "0g"], "no hexadecimal digit"),
+        (&["explain", "--pcap", "x.pcap", "tcp", "1.2.3.4:1", "1.2.3.4:2"], "cannot be used with"),
+        (&["capture", "--client", "web"], "write 192.0.2.7"),
+        (&["capture", "--for", "5"], "5s"),
         (&["explain", "tcp", "::1", "1.2.3.4:2"], "write [::1]:PORT"),
         (&["explain", "tcp", "1.2.3.4:70000", "1.2.3.4:2"], "ADDRESS:PORT"),
         (&["completions", "dos"], "dos"),

@@ -24,6 +24,7 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
         weight: 1,
         weight_configured: 1,
         weight_override: None,
+        server_id: None,
         backup: false,
         state: ServerState::Up,
         admin: Admin::Enabled,
@@ -69,12 +70,14 @@ fn web() -> ServiceStatus {
         admin: Admin::Draining,
         reason: Some("drained by hand".to_owned()),
         connections_active: 7,
+        server_id: Some("0a1b".into()),
         backup: true,
         ..server("rs4", "10.77.2.24", Some(80))
     };
     ServiceStatus {
         name: "web".to_owned(),
         mode: ForwardMode::Nat,
+        encapsulation: None,
         scheduler: "maglev".to_owned(),
         listeners: vec![Listener {
             vip: ip("10.77.1.100"),
@@ -88,6 +91,7 @@ fn web() -> ServiceStatus {
         bytes: 936_000_000,
         reply_packets: Some(18_300_000),
         reply_bytes: Some(25_200_000_000),
+        quic_lb: None,
         refused: Refused { denied: 12, rate_source: 0, rate_service: 0 },
         rates: server("", "10.77.2.21", None).rates,
         servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
@@ -110,6 +114,7 @@ fn dns() -> ServiceStatus {
     ServiceStatus {
         name: "dns".to_owned(),
         mode: ForwardMode::Dr,
+        encapsulation: None,
         scheduler: "maglev".to_owned(),
         listeners: vec![
             listener(ListenerPort::Number(53)),
@@ -124,6 +129,7 @@ fn dns() -> ServiceStatus {
         bytes: 126_000,
         reply_packets: None,
         reply_bytes: None,
+        quic_lb: Some(QuicLb { config_id: 2, server_id_length: 2 }),
         refused: Refused::default(),
         rates: None,
         servers: vec![ns1, ns1_v6],
@@ -270,24 +276,64 @@ pub(crate) fn drops() -> DropsReport {
     }
 }
 
+fn told(text: &str, bytes: &[u8]) -> ExplainedFrame {
+    ExplainedFrame { text: format!("tcp {text} SYN, 54 bytes"), bytes: Hex(bytes.to_vec()) }
+}
+
 pub(crate) fn explain() -> ExplainReport {
     ExplainReport {
         schema: Schema,
-        protocol: Protocol::Tcp,
-        source: "10.77.1.7:40001".parse().expect("an endpoint"),
-        destination: "10.77.1.100:80".parse().expect("an endpoint"),
+        protocol: Some(Protocol::Tcp),
+        source: Some("10.77.1.7:40001".parse().expect("an endpoint")),
+        destination: Some("10.77.1.100:80".parse().expect("an endpoint")),
+        interface: "eth0".to_owned(),
         service: Some("web".to_owned()),
         decision: Decision::Entry,
         server: Some("rs1".to_owned()),
         server_address: Some(ip("10.77.2.21")),
         server_port: Some(80),
         verdict: "forwarded_nat".to_owned(),
+        stage: "entry".to_owned(),
+        events: vec!["next_hop_by_fib".to_owned()],
         why: vec![
-            "10.77.1.100 is a VIP".to_owned(),
-            "the connection table holds flow 2c9d1f: rs1, established, idle for 3s".to_owned(),
-            "rs1 is reached by eth0, 02:00:00:00:00:21".to_owned(),
+            "the connection table has its entry".to_owned(),
+            "the entry names server id 1".to_owned(),
+            "forwarded_nat: Client to real server, destination rewritten.".to_owned(),
         ],
+        before: told("10.77.1.7:40001 > 10.77.1.100:80", &[2, 0, 0, 0, 0, 1]),
+        after: Some(told("10.77.1.7:40001 > 10.77.2.21:80", &[2, 0, 0, 0, 0, 0x21])),
     }
+}
+
+/// Two frames, of which the second is not sent.
+pub(crate) fn capture() -> CaptureReport {
+    let bytes = |text: &str, bytes: &[u8]| CapturedBytes {
+        text: text.to_owned(),
+        length: bytes.len() as u64,
+        bytes: Hex(bytes.to_vec()),
+    };
+    let frame = CapturedFrame {
+        schema: Schema,
+        at: "2026-09-21T14:13:20.123456789Z".parse().expect("a time"),
+        interface: Some("eth0".to_owned()),
+        verdict: "forwarded_nat".to_owned(),
+        stage: "arrival".to_owned(),
+        events: vec!["stored".to_owned()],
+        service: Some("web".to_owned()),
+        server: Some("rs1".to_owned()),
+        before: bytes("10.77.1.7:40001 > 10.77.1.100:80", &[1; 60]),
+        after: Some(bytes("10.77.1.7:40001 > 10.77.2.21:80", &[2; 60])),
+    };
+    let dropped = CapturedFrame {
+        verdict: "dropped_ttl".to_owned(),
+        stage: "entry".to_owned(),
+        events: Vec::new(),
+        service: None,
+        server: None,
+        after: None,
+        ..frame.clone()
+    };
+    CaptureReport { schema: Schema, capture: 1, frames: vec![frame, dropped], lost: 0 }
 }
 
 pub(crate) fn changes() -> Vec<Change> {

@@ -6,7 +6,7 @@ use crate::sample;
 use crate::xlvs::{Run, command, finish, xlvs_at};
 use lb_userspace::api::*;
 use lb_userspace::control::{
-    ConnectionFilter, Order, OverrideRequest, PacketQuery, Report, Request, Response, WeightOrder,
+    ConnectionFilter, FrameQuery, Order, OverrideRequest, PacketQuery, Report, Request, Response, WeightOrder,
 };
 
 /// Answers everything from the sample; after an order, each status shows fewer connections on `web/rs4`.
@@ -26,7 +26,11 @@ fn agent() -> Agent {
             }
             Request::Connections(_) => Report::Connections(sample::connections()),
             Request::Drops => Report::Drops(sample::drops()),
-            Request::Explain(_) => Report::Explain(sample::explain()),
+            Request::Explain(_) | Request::ExplainFrame(_) => Report::Explain(Box::new(sample::explain())),
+            Request::BeginCapture(_) | Request::GoOnCapturing { .. } => Report::Capture(sample::capture()),
+            Request::EndCapture { .. } => {
+                Report::Capture(CaptureReport { frames: Vec::new(), ..sample::capture() })
+            }
             Request::Reload { .. } => Report::Reload(sample::reload()),
             Request::Diff { path } => Report::Diff(DiffReport {
                 schema: Schema,
@@ -66,6 +70,7 @@ fn reading_verbs_print_what_the_agent_reports() {
         ("connections", &["connections"][..]),
         ("drops", &["drops"]),
         ("explain", &["explain", "tcp", "10.77.1.7:40001", "10.77.1.100:80"]),
+        ("capture", &["capture", "--count", "1"]),
         ("reload", &["reload"]),
         ("drain", &["drain", "web", "rs4"]),
         ("weight", &["weight", "web", "rs4", "5"]),
@@ -98,6 +103,7 @@ fn arguments_reach_the_agent() {
     let ask = |args: &[&str]| done(xlvs_at(&agent.socket(), args));
     ask(&["connections", "--service", "web", "--server", "rs1", "--client", "192.0.2.7", "--limit", "5"]);
     ask(&["explain", "udp", "[2001:db8::7]:40001", "[2001:db8::100]:53"]);
+    ask(&["explain", "--frame", "02:00:00:00:00:01", "--iface", "eth1"]);
     ask(&["drain", "-", "rs4"]);
     ask(&["weight", "web", "rs4", "config"]);
     ask(&["reload"]);
@@ -117,6 +123,11 @@ fn arguments_reach_the_agent() {
             protocol: Protocol::Udp,
             source: "[2001:db8::7]:40001".parse().expect("an endpoint"),
             destination: "[2001:db8::100]:53".parse().expect("an endpoint"),
+            interface: None,
+        }),
+        Request::ExplainFrame(FrameQuery {
+            frame: "0200 0000 0001".parse().expect("digits"),
+            interface: Some("eth1".to_owned()),
         }),
         order(None, Order::Drain),
         order(Some("web"), Order::Weight(WeightOrder::Config)),
@@ -276,4 +287,37 @@ fn check_diff_asks_the_agent_about_the_file_that_was_checked() {
          - service old 10.77.1.99:80 tcp\n"
     );
     assert_eq!(agent.requests(), [Request::Diff { path: Some(file) }]);
+}
+
+#[test]
+fn a_capture_is_written_with_what_was_decided() {
+    use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+    use pcap_file::pcapng::{Block, PcapNgReader};
+    let agent = agent();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("frames.pcapng");
+    let run = xlvs_at(&agent.socket(), &["capture", "--count", "3", "-w", path.to_str().unwrap()]);
+    assert_eq!((run.exit, run.stdout.as_str()), (0, ""), "{}", run.stderr);
+    assert!(run.stderr.contains("3 frames captured in"), "{}", run.stderr);
+    let mut reader = PcapNgReader::new(std::fs::File::open(&path).unwrap()).unwrap();
+    let mut found = Vec::new();
+    while let Some(block) = reader.next_block() {
+        if let Block::EnhancedPacket(packet) = block.unwrap() {
+            let comment = packet.options.iter().find_map(|option| match option {
+                EnhancedPacketOption::Comment(comment) => Some(comment.to_string()),
+                _ => None,
+            });
+            found.push((
+                packet.interface_id,
+                packet.data[0],
+                packet.timestamp.subsec_nanos(),
+                comment.unwrap(),
+            ));
+        }
+    }
+    // The third frame is the first once more; each one that is sent stands there twice.
+    let came = (1, 1, 123_456_789, "in: forwarded_nat (stage arrival) web/rs1 [stored]".to_owned());
+    let left = (0, 2, 123_456_789, "out: forwarded_nat (stage arrival) web/rs1 [stored]".to_owned());
+    let dropped = (1, 1, 123_456_789, "in: dropped_ttl (stage entry)".to_owned());
+    assert_eq!(found, [came.clone(), left.clone(), dropped, came, left]);
 }

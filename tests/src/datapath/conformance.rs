@@ -7,8 +7,17 @@ use super::cases::{Case, Step};
 use super::world::{Mode, World};
 
 /// The columns: a frame's family and the mode of the services around it.
-const KINDS: [&str; 7] =
-    ["IPv4 NAT", "IPv4 DR", "IPv4 full NAT", "IPv6 NAT", "IPv6 DR", "IPv6 full NAT", "neither"];
+const KINDS: [&str; 9] = [
+    "IPv4 NAT",
+    "IPv4 DR",
+    "IPv4 tunnel",
+    "IPv4 full NAT",
+    "IPv6 NAT",
+    "IPv6 DR",
+    "IPv6 tunnel",
+    "IPv6 full NAT",
+    "neither",
+];
 
 /// The document.
 #[must_use]
@@ -63,14 +72,15 @@ fn kind(frame: &[u8], world: &World) -> usize {
     }
     let family = match frame.get(at..at + 2) {
         Some([0x08, 0x00]) => 0,
-        Some([0x86, 0xdd]) => 3,
+        Some([0x86, 0xdd]) => 4,
         _ => return KINDS.len() - 1,
     };
     // The service it is about, if its VIP is in the frame; the first one otherwise.
     let named = world.services.iter().find(|service| contains(frame, service.vip));
     match named.or(world.services.first()).map(|service| service.mode) {
         Some(Mode::Dr) => family + 1,
-        Some(Mode::FullNat) => family + 2,
+        Some(Mode::Tunnel(_)) => family + 2,
+        Some(Mode::FullNat) => family + 3,
         _ => family,
     }
 }

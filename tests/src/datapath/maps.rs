@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, EndpointKey, Interface, Path, Pool, Rule, Server, ServerState, Service, ServiceLimits,
-    Settings, Sharers,
+    AccessKey, Caller, Encapsulation, EndpointKey, Interface, Path, Pool, QuicFormat, QuicKey, Rule, Server,
+    ServerState, Service, ServiceLimits, Settings, Sharers, Tunnel, TunnelWay,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::SET_NOTES;
@@ -49,6 +49,7 @@ pub struct Arrays {
     pub addresses: Region<Caller>,
     pub services: Region<Service>,
     pub servers: Region<Server>,
+    pub tunnels: Region<Tunnel>,
     pub tables: Region<Word>,
     pub paths: Region<[Path; Path::WAYS]>,
     /// Sets of eight words, as buckets are.
@@ -69,6 +70,8 @@ pub trait Keyed {
     /// The VLAN interface with this index has this wire.
     fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()>;
     fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()>;
+    /// Connection ids call this server so.
+    fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()>;
     fn clear(&mut self) -> Result<()>;
 }
 
@@ -92,6 +95,7 @@ impl Arrays {
         self.flows.clear();
         self.services.clear();
         self.servers.clear();
+        self.tunnels.clear();
         self.tables.clear();
         self.paths.clear();
         self.fragments.clear();
@@ -133,6 +137,11 @@ impl Arrays {
             let id = ServerId::new(index as u16 + 1).context("ids begin with 1")?;
             let service = &world.services[number.0];
             self.write_server(world, id, number.0, service, server, indices);
+            if let (Some(format), Some(called)) = (service.quic, server.quic)
+                && !server.freed
+            {
+                keyed.add_quic_server(QuicKey::new(number.0 as u16, format, called), id)?;
+            }
             if service.mode == Mode::Nat && !server.freed {
                 let addr = Addr::from(server.address);
                 self.admit(addr, Role::NatServer);
@@ -231,6 +240,7 @@ impl Arrays {
         entry.name_hash.store(name_hash(0, service.name.as_bytes()));
         self.write_limits(number, entry, &service.limits);
         entry.access.store(if service.rules.is_empty() { 0 } else { list(number) });
+        entry.quic.store(service.quic.map_or(0, QuicFormat::to_word));
         let flag = |on, bit| if on { bit } else { 0 };
         entry.flags.store(
             Service::IN_USE
@@ -302,10 +312,12 @@ impl Arrays {
                 | flag(server.down && service.resets, ServerState::RESETS)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
+                | flag(matches!(service.mode, Mode::Tunnel(_)), ServerState::TUNNEL)
                 | flag(service.mode == Mode::FullNat, ServerState::FULL_NAT)
                 | flag(service.protocol == world::Protocol::Udp, ServerState::UDP)
                 | flag(shared, ServerState::SHARED)
                 | flag(service.limits.source_packets > 0, ServerState::METERED)
+                | flag(service.quic.is_some(), ServerState::BY_ID)
                 | flag(server.removed, ServerState::REMOVED),
             service: number as u16,
             port: port_at(world, service, server),
@@ -322,6 +334,15 @@ impl Arrays {
         };
         entry.next_hop.store(server.next_hop.map_or(0, way));
         entry.state.store(state.to_word());
+        if let Mode::Tunnel(tunnel) = service.mode
+            && let Some(entry) = self.tunnels.get(id.index())
+        {
+            let encapsulation =
+                tunnel.gue.map_or(Encapsulation::Ip, |port| Encapsulation::Gue(Port::from_host(port)));
+            let way = TunnelWay::new(encapsulation, Addr::from(server.address), tunnel.mtu);
+            entry.source.store(Addr::from(tunnel.source));
+            entry.way.store(way.to_word());
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
 use anyhow::{Context as _, Result};
-use lb_common::clock::{Clock, LOOK_EVERY, TICK_NS};
+use lb_common::clock::{Clock, Now, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Refusal, Refusals, Rule, Server,
-    ServerState, Service, ServiceLimits, Settings, Sharers,
+    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Pulse, QuicKey, Refusal, Refusals, Rule,
+    Server, ServerState, Service, ServiceLimits, Settings, Sharers, Tunnel,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::fragments::{self, SET_NOTES};
@@ -58,7 +58,7 @@ pub struct Native {
     events: Cell<[i64; Event::ALL.len()]>,
     servers: RefCell<HashMap<ServerId, Counters>>,
     refusals: RefCell<HashMap<u32, Refusals>>,
-    forwarded: Cell<u64>,
+    pulse: Cell<Pulse>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
     /// Which of them, and which sets of paths, since everything was last forgotten.
@@ -111,6 +111,7 @@ struct HashMaps {
     vlans: HashMap<Wire, u32>,
     /// The kernel's trie as a list of its prefixes.
     rules: Vec<(AccessKey, Rule)>,
+    quic_servers: HashMap<QuicKey, ServerId>,
 }
 
 impl Keyed for HashMaps {
@@ -139,6 +140,11 @@ impl Keyed for HashMaps {
         Ok(())
     }
 
+    fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()> {
+        self.quic_servers.insert(key, server);
+        Ok(())
+    }
+
     fn clear(&mut self) -> Result<()> {
         *self = Self::default();
         Ok(())
@@ -158,11 +164,11 @@ impl Native {
             ingress: Cell::new(0),
             memory: Vec::new(),
             left: Cell::new((0, 0)),
-            verdicts: Cell::default(),
+            verdicts: Cell::new([0; Verdict::ALL.len()]),
             events: Cell::default(),
             servers: RefCell::default(),
             refusals: RefCell::default(),
-            forwarded: Cell::default(),
+            pulse: Cell::default(),
             buckets_seen: Cell::default(),
             touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
             undisturbed: Vec::new(),
@@ -200,7 +206,7 @@ impl Native {
         }
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         self.servers.get_mut().clear();
-        self.forwarded.set(0);
+        self.pulse.take();
     }
 
     /// Whoever is stored now is still there when everything is forgotten.
@@ -244,9 +250,6 @@ impl Native {
             }
             (verdict, _) => verdict,
         };
-        if matches!(verdict, Verdict::ForwardedNat | Verdict::ForwardedDr) {
-            self.forwarded.set(self.forwarded.get() + 1);
-        }
         let mut verdicts = self.verdicts.get();
         verdicts[verdict as usize] += 1;
         self.verdicts.set(verdicts);
@@ -287,6 +290,7 @@ fn arrays() -> io::Result<Arrays> {
         addresses: Region::private(geometry().slots())?,
         services: Region::private(SERVICES)?,
         servers: Region::private(SERVERS)?,
+        tunnels: Region::private(SERVERS)?,
         tables: Region::private(TABLE_WORDS)?,
         paths: Region::private(Path::SETS)?,
         fragments: Region::private(fragments::SETS)?,
@@ -303,6 +307,7 @@ impl Engine for Native {
     fn reset(&mut self) -> Result<()> {
         self.arrays.clear();
         self.keyed.clear()?;
+        self.pulse.take();
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         Ok(())
     }
@@ -326,7 +331,7 @@ impl Engine for Native {
     }
 
     fn run(&mut self, from: Side, frame: &[u8]) -> Result<Observation> {
-        self.verdicts.set(Default::default());
+        self.verdicts.set([0; Verdict::ALL.len()]);
         self.take_counters();
         let (verdict, exit, output) = self.push(from, frame);
         let action = match (verdict.action(), exit) {
@@ -392,6 +397,10 @@ impl Tables for Native {
         self.arrays.servers.get(id.index())
     }
 
+    fn tunnel(&self, id: ServerId) -> Option<&Tunnel> {
+        self.arrays.tunnels.get(id.index())
+    }
+
     fn ids(&self, word: u32) -> Option<u64> {
         self.arrays.tables.get(word).map(Word::load)
     }
@@ -407,6 +416,10 @@ impl Tables for Native {
     fn rule(&self, client: &AccessKey) -> Option<u32> {
         let matching = self.keyed.rules.iter().filter(|(prefix, _)| is_in(client, prefix));
         matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, rule)| *rule as u32)
+    }
+
+    fn quic_server(&self, key: &QuicKey) -> Option<u32> {
+        self.keyed.quic_servers.get(key).map(|id| id.index())
     }
 
     fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
@@ -438,8 +451,18 @@ impl Tables for Native {
         self.machine_ns
     }
 
-    fn is_time_to_look(&self, _: [Verdict; 2]) -> bool {
-        self.forwarded.get().is_multiple_of(LOOK_EVERY)
+    fn is_time_to_look(&self) -> bool {
+        let mut pulse = self.pulse.get();
+        let looks = pulse.is_time_to_look();
+        self.pulse.set(pulse);
+        looks
+    }
+
+    fn may_answer(&self, now: Now) -> bool {
+        let mut pulse = self.pulse.get();
+        let may = pulse.may_answer(now);
+        self.pulse.set(pulse);
+        may
     }
 
     fn vlan(&self, wire: &Wire) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! The object as the kernel verified and compiled it, run frame by frame with BPF_PROG_TEST_RUN.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -10,17 +11,21 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use lb_common::capture::Filter;
 use lb_common::clock::TICK_NS;
-use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, Refusals, Rule, Sharers, Tally};
+use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, QuicKey, Refusals, Rule, Sharers, Tally};
 use lb_common::fragments;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
+use lb_common::purpose::{ENTRY_INDEX, Purpose, SEEN, SEEN_INDEX, WATCH};
+use lb_common::slot::ServerId;
 use lb_common::stage::{ENTRY, Stage};
-use lb_common::verdict::{Event, Verdict};
+use lb_common::verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict};
 use lb_common::wire::Wire;
+use lb_common::word::Word;
 use nix::time::{ClockId, clock_gettime};
 
 use super::maps::{Arrays, Keyed, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
@@ -43,6 +48,7 @@ pub struct Program {
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     refusals: PerCpuArray<MapData, Refusals>,
+    purpose: Purpose,
     /// What the counters showed after the last run.
     seen: Seen,
     names: Vec<String>,
@@ -67,6 +73,7 @@ struct HashMaps {
     vlans: HashMap<MapData, Wire, u32>,
     devices: DevMap<MapData>,
     lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
+    quic_servers: HashMap<MapData, QuicKey, u32>,
 }
 
 /// The bytes of the object under test.
@@ -79,12 +86,18 @@ pub fn object() -> Result<Vec<u8>> {
 
 /// The object, its maps made and its programs not yet loaded. Maps whose size the agent sets are small.
 pub fn open() -> Result<Ebpf> {
+    open_to(Purpose::Serve)
+}
+
+fn open_to(purpose: Purpose) -> Result<Ebpf> {
     let sizes = [
         ("FLOWS", geometry().buckets()),
         ("ADDRESSES", geometry().slots()),
         ("SERVERS", SERVERS),
         ("SERVER_COUNTERS", SERVERS),
+        ("TUNNELS", SERVERS),
         ("BACKENDS", SERVERS),
+        ("QUIC_SERVERS", SERVERS),
         ("SERVICES", SERVICES),
         ("REFUSALS", SERVICES),
         ("LIMITS", SERVICES),
@@ -94,7 +107,16 @@ pub fn open() -> Result<Ebpf> {
         ("LISTENERS", SERVICES * 2),
         ("TABLES", TABLE_WORDS),
     ];
+    let constant = purpose as u8;
     let mut loader = EbpfLoader::new();
+    loader.override_global(Purpose::CONSTANT, &constant, true);
+    if purpose != Purpose::Serve {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error).context("cannot count CPUs")?;
+        loader.map_max_entries("TRAIL", cpus as u32);
+    }
+    if purpose == Purpose::Capture {
+        loader.map_max_entries("RING", 1 << 20);
+    }
     for (map, entries) in sizes {
         loader.map_max_entries(map, entries);
     }
@@ -112,19 +134,35 @@ pub fn load(ebpf: &mut Ebpf) -> Result<()> {
     xdp(ebpf, ENTRY)?.load().with_context(|| format!("the kernel refuses {ENTRY}"))?;
     for stage in Stage::ALL {
         let name = stage.program();
-        let program = xdp(ebpf, name)?;
-        program.load().with_context(|| format!("the kernel refuses {name}"))?;
-        let program = program.fd()?.try_clone()?;
-        let mut stages =
-            ProgramArray::try_from(ebpf.map_mut("STAGES").context("the object has no map STAGES")?)?;
-        stages.set(*stage as u32, &program, 0).with_context(|| format!("cannot enter {name}"))?;
+        xdp(ebpf, name)?.load().with_context(|| format!("the kernel refuses {name}"))?;
+        enter(ebpf, name, *stage as u32)?;
     }
     Ok(())
+}
+
+/// Likewise the programs around the others, for a copy that captures.
+fn surround(ebpf: &mut Ebpf) -> Result<()> {
+    for name in [WATCH, SEEN] {
+        xdp(ebpf, name)?.load().with_context(|| format!("the kernel refuses {name}"))?;
+    }
+    enter(ebpf, ENTRY, ENTRY_INDEX)?;
+    enter(ebpf, SEEN, SEEN_INDEX)
+}
+
+fn enter(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<()> {
+    let program = xdp(ebpf, name)?.fd()?.try_clone()?;
+    let mut stages = ProgramArray::try_from(ebpf.map_mut("STAGES").context("the object has no map STAGES")?)?;
+    stages.set(index, &program, 0).with_context(|| format!("cannot enter {name}"))
 }
 
 impl Program {
     /// Loads the object and makes the two interfaces. The calling thread stays in their namespace.
     pub fn load() -> Result<Self> {
+        Self::load_to(Purpose::Serve)
+    }
+
+    /// The same, for any purpose.
+    pub fn load_to(purpose: Purpose) -> Result<Self> {
         let namespace = Namespace::create(Group::next(), "program")?;
         namespace.speak_ipv6()?;
         let mut lines = String::new();
@@ -144,8 +182,11 @@ impl Program {
         let indices = [index(Side::Front)?, index(Side::Back)?];
         namespace.join()?;
 
-        let mut ebpf = open()?;
+        let mut ebpf = open_to(purpose)?;
         load(&mut ebpf)?;
+        if purpose == Purpose::Capture {
+            surround(&mut ebpf)?;
+        }
         let mut devices: DevMap<_> = take(&mut ebpf, "DEVICES")?;
         for index in indices {
             devices.set(PortNumber::of_interface(index).index(), index, None, 0)?;
@@ -159,11 +200,13 @@ impl Program {
                 vlans: take(&mut ebpf, "VLANS")?,
                 devices,
                 lists: take(&mut ebpf, "LISTS")?,
+                quic_servers: take(&mut ebpf, "QUIC_SERVERS")?,
             },
             verdicts: take(&mut ebpf, "VERDICTS")?,
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
             refusals: take(&mut ebpf, "REFUSALS")?,
+            purpose,
             seen: Seen::default(),
             names: Vec::new(),
             services: Vec::new(),
@@ -180,6 +223,73 @@ impl Program {
     pub fn verdicts(&self) -> Result<Vec<u64>> {
         let numbers = 0..Verdict::ALL.len() as u32;
         numbers.map(|i| Ok(self.verdicts.get(&i, 0)?.iter().map(|tally| tally.packets).sum())).collect()
+    }
+
+    /// Everything that lies in the maps, by name.
+    pub fn dump(&self) -> Result<BTreeMap<&'static str, Vec<u64>>> {
+        let words = |words: &[Word]| words.iter().map(Word::load).collect::<Vec<u64>>();
+        let arrays = &self.arrays;
+        let mut dump = BTreeMap::from([
+            ("SETTINGS", words(arrays.settings.words())),
+            ("CLOCK", words(arrays.clock.words())),
+            ("GATE", words(arrays.gate.words())),
+            ("FLOWS", words(arrays.flows.words())),
+            ("ADDRESSES", words(arrays.addresses.words())),
+            ("SERVICES", words(arrays.services.words())),
+            ("SERVERS", words(arrays.servers.words())),
+            ("TUNNELS", words(arrays.tunnels.words())),
+            ("POOL", words(arrays.pool.words())),
+            ("LEASES", words(arrays.leases.words())),
+            ("TENANTS", words(arrays.tenants.words())),
+            ("TABLES", words(arrays.tables.words())),
+            ("LIMITS", words(arrays.limits.words())),
+            ("SOURCES", words(arrays.sources.words())),
+            ("PATHS", words(arrays.paths.words())),
+            ("FRAGMENTS", words(arrays.fragments.words())),
+            ("INTERFACES", words(arrays.interfaces.words())),
+        ]);
+        // Of every CPU, with the numbers that nothing has yet.
+        let mut verdicts = Vec::new();
+        for number in 0..VERDICT_LIMIT {
+            let cpus = self.verdicts.get(&number, 0)?;
+            verdicts.extend(cpus.iter().flat_map(|tally| [tally.packets, tally.bytes]));
+        }
+        let mut events = Vec::new();
+        for number in 0..EVENT_LIMIT {
+            events.extend(self.events.get(&number, 0)?.iter());
+        }
+        let mut counters = Vec::new();
+        for id in 0..SERVERS {
+            counters.extend(self.counters.get(&id, 0)?.iter().flat_map(|counters| counters.to_array()));
+        }
+        let mut refusals = Vec::new();
+        for number in 0..SERVICES {
+            refusals.extend(self.refusals.get(&number, 0)?.iter().flat_map(|refusals| refusals.to_array()));
+        }
+        dump.extend([
+            ("VERDICTS", verdicts),
+            ("EVENTS", events),
+            ("SERVER_COUNTERS", counters),
+            ("REFUSALS", refusals),
+        ]);
+        dump.extend(self.keyed.dump()?);
+        Ok(dump)
+    }
+
+    /// What a capturing copy has written since the last call.
+    pub fn captured(&mut self) -> Result<Vec<Vec<u8>>> {
+        let map = self.ebpf.map_mut("RING").context("the object has no map RING")?;
+        let mut ring = RingBuf::try_from(map)?;
+        let mut records = Vec::new();
+        while let Some(record) = ring.next() {
+            records.push(record.to_vec());
+        }
+        Ok(records)
+    }
+
+    /// What a capturing copy goes by.
+    pub fn filter(&mut self) -> Result<Region<Filter>> {
+        array(&mut self.ebpf, "FILTER", 1)
     }
 
     fn counted(&self) -> Result<Seen> {
@@ -200,21 +310,26 @@ impl Program {
 
     /// The kernel's action and the frame that is left, without a look at the counters.
     pub fn push(&mut self, from: Side, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
-        ensure!(frame.len() >= 14, "BPF_PROG_TEST_RUN takes no frame of less than an Ethernet header");
         self.settle()?;
+        self.put(from, frame)
+    }
+
+    /// The same, with the clock left as it is.
+    pub fn put(&mut self, from: Side, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        ensure!(frame.len() >= 14, "BPF_PROG_TEST_RUN takes no frame of less than an Ethernet header");
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, self.indices[from as usize], 0, 0];
         let context: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
-        // A frame may grow.
-        let mut output = vec![0; frame.len() + 128];
+        let mut output = vec![0; frame.len() + GROWTH];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut output),
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        let result =
-            xdp(&mut self.ebpf, ENTRY)?.test_run(options).context("BPF_PROG_TEST_RUN refuses the frame")?;
+        let result = xdp(&mut self.ebpf, self.purpose.first())?
+            .test_run(options)
+            .context("BPF_PROG_TEST_RUN refuses the frame")?;
         output.truncate(result.data_size_out as usize);
         Ok((result.return_value, output))
     }
@@ -236,6 +351,9 @@ impl Program {
         Ok(())
     }
 }
+
+/// More than any tunnel adds.
+const GROWTH: usize = 64;
 
 /// Longer than a frame takes, also on a busy machine.
 const NEAR_TICK_NS: u64 = 20_000_000;
@@ -262,6 +380,7 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         addresses: array(ebpf, "ADDRESSES", geometry().slots())?,
         services: array(ebpf, "SERVICES", SERVICES)?,
         servers: array(ebpf, "SERVERS", SERVERS)?,
+        tunnels: array(ebpf, "TUNNELS", SERVERS)?,
         tables: array(ebpf, "TABLES", TABLE_WORDS)?,
         paths: array(ebpf, "PATHS", Path::SETS)?,
         fragments: array(ebpf, "FRAGMENTS", fragments::SETS)?,
@@ -287,6 +406,31 @@ where
     M::try_from(map).with_context(|| format!("map {name}"))
 }
 
+impl HashMaps {
+    /// What lies in them, by name and in the order of the keys.
+    fn dump(&self) -> Result<BTreeMap<&'static str, Vec<u64>>> {
+        fn sorted<K: Debug, V>(
+            entries: impl Iterator<Item = Result<(K, V), aya::maps::MapError>>,
+            words: impl Fn(V) -> Vec<u64>,
+        ) -> Result<Vec<u64>> {
+            let entries = entries.map(|entry| entry.map(|(key, value)| (format!("{key:?}"), words(value))));
+            let entries = entries.collect::<Result<BTreeMap<_, _>, _>>()?;
+            Ok(entries.into_values().flatten().collect())
+        }
+        let one = |value: u32| vec![u64::from(value)];
+        let lists =
+            self.lists.iter().map(|entry| entry.map(|(key, rule)| ((key.prefix_len(), key.data()), rule)));
+        let ids = |sharers: Sharers| sharers.ids.map(u64::from).to_vec();
+        Ok(BTreeMap::from([
+            ("LISTENERS", sorted(self.listeners.iter(), one)?),
+            ("BACKENDS", sorted(self.backends.iter(), ids)?),
+            ("LOCALS", sorted(self.locals.iter(), one)?),
+            ("VLANS", sorted(self.vlans.iter(), one)?),
+            ("LISTS", sorted(lists, one)?),
+        ]))
+    }
+}
+
 impl Keyed for HashMaps {
     fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()> {
         self.listeners.insert(key, service, 0).context("cannot add a listener")
@@ -310,6 +454,12 @@ impl Keyed for HashMaps {
         self.lists.insert(&key, rule as u32, 0).context("cannot add a prefix")
     }
 
+    fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()> {
+        self.quic_servers
+            .insert(key, server.index(), 0)
+            .context("cannot add what connection ids call a server")
+    }
+
     fn clear(&mut self) -> Result<()> {
         for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
             self.listeners.remove(&key)?;
@@ -325,6 +475,9 @@ impl Keyed for HashMaps {
         }
         for key in self.lists.keys().collect::<Result<Vec<_>, _>>()? {
             self.lists.remove(&key)?;
+        }
+        for key in self.quic_servers.keys().collect::<Result<Vec<_>, _>>()? {
+            self.quic_servers.remove(&key)?;
         }
         Ok(())
     }

@@ -9,8 +9,11 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd as _};
 
 use anyhow::{Context, Result};
+use lb_common::capture::Filter;
 use lb_common::clock::Clock;
-use lb_common::entry::{About, Caller, Interface, Path, Pool, Server, Service, ServiceLimits, Settings};
+use lb_common::entry::{
+    About, Caller, Interface, Path, Pool, Server, Service, ServiceLimits, Settings, Tunnel,
+};
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::word::Word;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
@@ -38,11 +41,15 @@ unsafe impl Value for Pool {}
 // SAFETY: as above.
 unsafe impl Value for Clock {}
 // SAFETY: as above.
+unsafe impl Value for Filter {}
+// SAFETY: as above.
 unsafe impl Value for Service {}
 // SAFETY: as above.
 unsafe impl Value for ServiceLimits {}
 // SAFETY: as above.
 unsafe impl Value for Server {}
+// SAFETY: as above.
+unsafe impl Value for Tunnel {}
 // SAFETY: as above.
 unsafe impl Value for Interface {}
 

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use lb_common::slot::Slot;
 use lb_common::word::Word;
 
-use super::world::{Hop, Server, Service, Side, World, mac_of};
+use super::world::{Hop, Server, Service, Side, Tunnel, World, mac_of};
+use crate::packet::quic::{connection_id, long, short};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Transport, Udp};
 use crate::random::Random;
 
@@ -20,8 +21,15 @@ pub enum Act {
 
 /// The three VIPs.
 const VIPS: [u8; 3] = [100, 101, 102];
+/// Where QUIC is served, and the configuration of its connection ids.
+const QUIC: u16 = 8443;
+const QUIC_CONFIG: u8 = 3;
 /// The director among the servers.
 const DIRECTOR: u8 = 1;
+
+/// The ports of the services that are reached through tunnels: of one family, and of both.
+const TUNNEL: u16 = 444;
+const MIXED: u16 = 445;
 
 /// Who somebody is by number, in the clients' network (1) or the servers' (2).
 type Addresses = fn(u8, u8) -> IpAddr;
@@ -34,10 +42,10 @@ fn v6(network: u8, host: u8) -> IpAddr {
     Ipv6Addr::new(0xfd77, network.into(), 0, 0, 0, 0, 0, host.into()).into()
 }
 
-/// Five services of every kind on three VIPs; servers are shared among them.
+/// Services of every kind on three VIPs; servers are shared among them. One tunnel is of the other family.
 #[must_use]
 pub fn busy_world() -> World {
-    world_of(v4)
+    world_of(v4, v6)
 }
 
 /// The busy world and its twin over IPv6, side by side; what is named `web` here is `web-6` there.
@@ -45,7 +53,7 @@ pub fn busy_world() -> World {
 pub fn busy_world_of_both_families() -> World {
     // Made once, for names of worlds live for ever.
     static TWIN: LazyLock<World> = LazyLock::new(|| {
-        world_of(v6).with(|world| {
+        world_of(v6, v4).with(|world| {
             let services = world.services.iter_mut().map(|service| &mut service.name);
             let servers = world.servers.iter_mut().map(|(_, server)| &mut server.name);
             for name in services.chain(servers) {
@@ -53,10 +61,10 @@ pub fn busy_world_of_both_families() -> World {
             }
         })
     });
-    world_of(v4).beside(TWIN.clone())
+    busy_world().beside(TWIN.clone())
 }
 
-fn world_of(address: Addresses) -> World {
+fn world_of(address: Addresses, other: Addresses) -> World {
     let rs = |last: u8| address(2, 20 + last);
     let vip = |index: usize| address(1, VIPS[index]);
     World::of(
@@ -82,6 +90,22 @@ fn world_of(address: Addresses) -> World {
     .and(
         Service::tcp("direct", vip(0), 443).direct(),
         [Server::at("direct6", rs(6), 443).in_front(), Server::at("direct7", rs(7), 443)],
+    )
+    .and(
+        Service::tcp("quic", vip(0), QUIC).quic(QUIC_CONFIG, 1),
+        [Server::at("quic8", rs(8), 4433).called(&[8]), Server::at("quic9", rs(9), 4433).called(&[9])],
+    )
+    .and(
+        Service::tcp("tunnel", vip(1), TUNNEL).tunnelled(address(2, DIRECTOR)),
+        [Server::at("tunnel8", rs(8), TUNNEL), Server::at("tunnel9", rs(9), TUNNEL).in_front()],
+    )
+    .and(
+        Service::tcp("gue", vip(1), MIXED).through(Tunnel {
+            source: other(2, DIRECTOR),
+            gue: Some(6080),
+            mtu: 1500,
+        }),
+        [Server::at("gue8", other(2, 28), MIXED), Server::at("gue9", other(2, 29), MIXED).weight(2)],
     )
     .with(|world| {
         world.local(address(2, DIRECTOR));
@@ -178,25 +202,27 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     let from_client = random.below(5) < 3;
     let (source, destination, transport, side, port) = if from_client {
         // Mostly where a service listens.
-        let (vip, port) = match random.below(8) {
+        let (vip, port) = match random.below(9) {
             0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
             1 | 2 => (VIPS[2], [80, 8080, 22][random.below(3) as usize]),
             3 => (VIPS[0], 53),
             4 => (VIPS[0], 443),
-            5 => (VIPS[1], 80),
+            5 => (VIPS[1], [80, 80, TUNNEL, MIXED][random.below(4) as usize]),
+            6 => (VIPS[0], QUIC),
             _ => (VIPS[0], 80),
         };
-        let transport = if port == 53 {
-            datagram(random, client_port, port)
-        } else {
-            transport(random, client_port, port)
+        let transport = match port {
+            53 => datagram(random, client_port, port),
+            QUIC => quic(random, client_port, port),
+            TUNNEL | MIXED if random.below(3) == 0 => large(random, client_port, port),
+            _ => transport(random, client_port, port),
         };
         (client, address(1, vip), transport, Side::Front, port)
     } else {
-        let server = address(2, 21 + random.below(7) as u8);
-        let port = [8080, 8080, 53, 5353, 80, 443, 22][random.below(7) as usize];
+        let server = address(2, 21 + random.below(9) as u8);
+        let port = [8080, 8080, 53, 5353, 80, 443, 22, 4433][random.below(8) as usize];
         let to = if random.below(12) == 0 { address(2, DIRECTOR) } else { client };
-        let transport = if port % 100 == 53 {
+        let transport = if port % 100 == 53 || port == 4433 {
             datagram(random, port, client_port)
         } else {
             transport(random, port, client_port)
@@ -308,6 +334,20 @@ fn datagram(random: &mut Random, source: u16, destination: u16) -> Transport {
     if random.below(3) == 0 { udp.without_checksum().into() } else { udp.into() }
 }
 
+/// Mostly with an id that names one of two servers.
+fn quic(random: &mut Random, source: u16, destination: u16) -> Transport {
+    let config = if random.below(6) == 0 { random.below(8) as u8 } else { QUIC_CONFIG };
+    let server = if random.below(6) == 0 { random.below(256) as u8 } else { 8 + random.below(2) as u8 };
+    let id = connection_id(config, &[server]);
+    let mut payload = if random.below(2) == 0 { short(&id) } else { long(&id) };
+    match random.below(6) {
+        0 => payload.truncate(random.below(12) as usize),
+        1 => payload[5] = random.below(9) as u8,
+        _ => {}
+    }
+    Udp::new(source, destination, payload).into()
+}
+
 fn transport(random: &mut Random, source: u16, destination: u16) -> Transport {
     let payload = vec![random.below(256) as u8; random.below(40) as usize];
     match random.below(20) {
@@ -328,6 +368,12 @@ fn transport(random: &mut Random, source: u16, destination: u16) -> Transport {
     }
 }
 
+/// A segment that may be too big for a tunnel.
+fn large(random: &mut Random, source: u16, destination: u16) -> Transport {
+    let payload = vec![random.below(256) as u8; 1250 + random.below(190) as usize];
+    Tcp { payload, ..Tcp::ack(source, destination, 1, 1) }.into()
+}
+
 /// Any bit may be wrong, and any end may be missing; an Ethernet header always remains, as in the kernel.
 fn spoil(random: &mut Random, bytes: &mut Vec<u8>) {
     if random.below(2) == 0 {
@@ -343,6 +389,7 @@ fn spoil(random: &mut Random, bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datapath::world::Mode;
 
     fn frames(acts: Vec<Act>) -> Vec<Vec<u8>> {
         let frame = |act| match act {
@@ -367,10 +414,9 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!((names.len(), both.services.len()), (2 * one.servers.len(), 2 * one.services.len()));
-        assert!(
-            both.servers.iter().all(|(number, server)| {
-                both.services[number.0].vip.is_ipv4() == server.address.is_ipv4()
-            })
-        );
+        assert!(both.servers.iter().all(|(number, server)| {
+            let service = &both.services[number.0];
+            matches!(service.mode, Mode::Tunnel(_)) || service.vip.is_ipv4() == server.address.is_ipv4()
+        }));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use lb_common::entry::QuicFormat;
 use lb_common::wire::Tags;
 
 use crate::packet::Mac;
@@ -44,6 +45,18 @@ pub enum Mode {
     Nat,
     Dr,
     FullNat,
+    Tunnel(Tunnel),
+}
+
+/// How packets get to the servers of a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// The director's end, of the servers' family.
+    pub source: IpAddr,
+    /// The port, if by GUE.
+    pub gue: Option<u16>,
+    /// Of the way to the servers, bytes.
+    pub mtu: u16,
 }
 
 /// One listener.
@@ -62,6 +75,8 @@ pub struct Service {
     /// Prefixes of clients: address, length, and whether they may come.
     pub rules: Vec<(IpAddr, u32, bool)>,
     pub limits: Limits,
+    /// Of the connection ids that name its servers, if they do.
+    pub quic: Option<QuicFormat>,
 }
 
 /// How much a service takes in a second; 0 is as much as comes.
@@ -87,6 +102,7 @@ impl Service {
             resets: false,
             rules: Vec::new(),
             limits: Limits::default(),
+            quic: None,
         }
     }
 
@@ -103,6 +119,17 @@ impl Service {
     #[must_use]
     pub fn full_nat(self) -> Self {
         Self { mode: Mode::FullNat, ..self }
+    }
+
+    /// By IP in IP from here, over Ethernet.
+    #[must_use]
+    pub fn tunnelled(self, source: impl Into<IpAddr>) -> Self {
+        self.through(Tunnel { source: source.into(), gue: None, mtu: 1500 })
+    }
+
+    #[must_use]
+    pub fn through(self, tunnel: Tunnel) -> Self {
+        Self { mode: Mode::Tunnel(tunnel), ..self }
     }
 
     /// Connections of a server that is down are ended.
@@ -131,6 +158,17 @@ impl Service {
         Self { limits, ..self }
     }
 
+    /// UDP, and connection ids of this configuration name the servers by ids of so many octets.
+    ///
+    /// # Panics
+    /// If there is no such format.
+    #[must_use]
+    pub fn quic(self, config: u8, length: u8) -> Self {
+        let format = QuicFormat::new(config, length);
+        assert!(format.is_some(), "configuration {config} with {length} octets");
+        Self { quic: format, ..self.udp() }
+    }
+
     /// Without a server, packets are dropped in silence.
     #[must_use]
     pub fn silent(self) -> Self {
@@ -155,6 +193,8 @@ pub struct Server {
     pub down: bool,
     pub drained: bool,
     pub removed: bool,
+    /// What connection ids call it, as many octets as its service says.
+    pub quic: Option<&'static [u8]>,
     /// Not in use (any more): its number may be found in old entries and tables.
     pub freed: bool,
 }
@@ -175,8 +215,15 @@ impl Server {
             down: false,
             drained: false,
             removed: false,
+            quic: None,
             freed: false,
         }
+    }
+
+    /// Connection ids call it so.
+    #[must_use]
+    pub fn called(self, id: &'static [u8]) -> Self {
+        Self { quic: Some(id), ..self }
     }
 
     #[must_use]

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::life::{Connection, Sight, Stage};
+use super::notices::{self, Notice};
 use super::parts::Heading;
 use super::reading::{Body, Message, Quote, Reading, Segment, Word, number};
 use super::rewriting::{End, Expected};
 use super::tables::{is_alive, takes_new};
 use super::{Alternative, Belief, Fate, Flow, Oracle};
 use crate::datapath::world::{Hop, Mode, Protocol, Side};
-use crate::packet::{Frame, Ipv4, Ipv6, Network, Tcp, TcpFlags};
+use crate::packet::{Ipv4, Ipv6, Network, Tcp, TcpFlags};
 
 impl Oracle {
     pub(super) fn to_vip(&self, from: Side, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
@@ -22,26 +23,32 @@ impl Oracle {
             Body::Segment(segment) => {
                 let arrival = Arrival { from, frame, packet, segment };
                 let flow = arrival.flow();
+                let named = self.named_by(frame, packet, segment);
                 if !self.world.flows {
-                    return self.admit(&arrival, None);
+                    return self.admit(&arrival, None, named);
                 }
-                self.beliefs(&flow).into_iter().flat_map(|belief| self.met(&arrival, belief)).collect()
+                let beliefs = self.beliefs(&flow).into_iter();
+                beliefs.flat_map(|belief| self.met(&arrival, belief, named)).collect()
             }
         }
     }
 
-    /// If this is what is stored for the packet's flow.
-    fn met(&self, arrival: &Arrival<'_>, belief: Belief) -> Vec<Alternative> {
-        let Some(connection) = belief else { return self.admit(arrival, None) };
+    /// If this is what is stored for the packet's flow, and it names this server itself.
+    fn met(&self, arrival: &Arrival<'_>, belief: Belief, named: Option<usize>) -> Vec<Alternative> {
+        let Some(connection) = belief else { return self.admit(arrival, None, named) };
         let mut all = Vec::new();
         for stays in self.stays(&connection, arrival.segment) {
             if !stays {
-                all.extend(self.admit(arrival, belief));
+                all.extend(self.admit(arrival, belief, named));
+                continue;
+            }
+            if let Some(other) = named.filter(|named| *named != connection.server) {
+                all.push(self.deliver(arrival, other).storing(arrival.flow(), belief));
                 continue;
             }
             let sight = match self.service_of(connection.server).mode {
                 Mode::Nat | Mode::FullNat => Sight::Both,
-                Mode::Dr => Sight::ClientOnly,
+                Mode::Dr | Mode::Tunnel(_) => Sight::ClientOnly,
             };
             let Segment { word, protocol, .. } = *arrival.segment;
             for after in connection.client_spoke(word, protocol, sight, self.now) {
@@ -77,7 +84,7 @@ impl Oracle {
     }
 
     /// A packet without a server (any more): `old` still stands in the flow table.
-    fn admit(&self, arrival: &Arrival<'_>, old: Belief) -> Vec<Alternative> {
+    fn admit(&self, arrival: &Arrival<'_>, old: Belief, named: Option<usize>) -> Vec<Alternative> {
         let (packet, flow, word) = (arrival.packet, arrival.flow(), arrival.segment.word);
         let unstored = |alternative: Alternative| alternative.storing(flow, old);
         let Some(service) = self.listener(flow.vip, flow.vip_port, flow.protocol) else {
@@ -87,19 +94,23 @@ impl Oracle {
             return vec![unstored(Alternative::dropped("dropped_martian"))];
         }
         let mut all = Vec::new();
-        for (server, facts) in self.picks(service, &flow, word) {
+        let picks = match named {
+            Some(_) => vec![(named, Vec::new())],
+            None => self.picks(service, &flow, word),
+        };
+        for (server, facts) in picks {
             let alternative = match server {
                 Some(server) if self.world.flows => {
                     self.deliver(arrival, server).storing(flow, Some(Connection::new(server, self.now)))
                 }
                 Some(server) => self.deliver(arrival, server),
                 None => {
-                    let whole = packet.datagram.is_none();
-                    let told = word == Word::Syn && whole && self.world.services[service].reject;
-                    let reset = told.then(|| arrival.reset()).flatten();
-                    unstored(match reset {
-                        Some(reset) => Alternative::of("replied_reset", Fate::Sent(arrival.from, reset)),
-                        None => Alternative::dropped("dropped_no_server"),
+                    let is_told = packet.datagram.is_none() && self.world.services[service].reject;
+                    unstored(match (is_told, flow.protocol, word) {
+                        (true, Protocol::Udp, _) if packet.hops <= 1 => arrival.told(&Notice::EXPIRED),
+                        (true, Protocol::Udp, _) => arrival.told(&Notice::UNREACHABLE),
+                        (true, Protocol::Tcp, Word::Syn) => arrival.refused(),
+                        _ => Alternative::dropped("dropped_no_server"),
                     })
                 }
             };
@@ -114,8 +125,12 @@ impl Oracle {
 
     fn send(&self, arrival: &Arrival<'_>, server: usize) -> Alternative {
         let Arrival { from, frame, packet, segment } = *arrival;
+        if let Mode::Tunnel(tunnel) = &self.service_of(server).mode {
+            return self.through_tunnel(from, frame, packet, server, tunnel);
+        }
         let hop = match Self::way_out(packet, self.way_to_server(server)) {
             Ok(hop) => hop,
+            Err("dropped_ttl") if packet.datagram.is_none() => return arrival.told(&Notice::EXPIRED),
             Err(verdict) => return Alternative::dropped(verdict),
         };
         let expected = Expected::forwarded(frame, packet, hop.mac, hop.side.mac());
@@ -141,7 +156,7 @@ impl Oracle {
         match packet.message(frame) {
             Message::Other => vec![Alternative::passed("passed_not_balanced")],
             Message::Echo => vec![self.echo(from, frame, packet)],
-            Message::Error => self.error_to_vip(frame, packet),
+            Message::Error => self.error_to_vip(from, frame, packet),
         }
     }
 
@@ -162,7 +177,7 @@ impl Oracle {
     }
 
     /// An error about a packet that was sent in the VIP's name goes to whoever sent it.
-    fn error_to_vip(&self, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
+    fn error_to_vip(&self, from: Side, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
         const UNMATCHED: Alternative = Alternative::passed("passed_icmp_unmatched");
         let quote = packet.quote(frame).filter(|quote| quote.source == packet.destination);
         let Some(quote) = quote else { return vec![UNMATCHED] };
@@ -178,7 +193,7 @@ impl Oracle {
         for belief in beliefs {
             let stored = belief.map(|connection| connection.server);
             if let Some(server) = stored.filter(|server| !self.server(*server).freed) {
-                all.push(self.forward_error(frame, packet, &quote, server).storing(flow, belief));
+                all.push(self.forward_error(from, frame, packet, &quote, server).storing(flow, belief));
                 continue;
             }
             let Some(service) = self.listener(flow.vip, flow.vip_port, flow.protocol) else {
@@ -187,7 +202,7 @@ impl Oracle {
             };
             for (server, facts) in self.derived(service, &flow) {
                 let alternative = match server {
-                    Some(server) => self.forward_error(frame, packet, &quote, server),
+                    Some(server) => self.forward_error(from, frame, packet, &quote, server),
                     None => UNMATCHED,
                 };
                 all.push(alternative.storing(flow, belief).given(facts));
@@ -196,7 +211,17 @@ impl Oracle {
         all
     }
 
-    fn forward_error(&self, frame: &[u8], packet: &Reading, quote: &Quote, server: usize) -> Alternative {
+    fn forward_error(
+        &self,
+        from: Side,
+        frame: &[u8],
+        packet: &Reading,
+        quote: &Quote,
+        server: usize,
+    ) -> Alternative {
+        if let Mode::Tunnel(tunnel) = &self.service_of(server).mode {
+            return self.through_tunnel(from, frame, packet, server, tunnel);
+        }
         let hop = match Self::way_out(packet, self.way_to_server(server)) {
             Ok(hop) => hop,
             Err(verdict) => return Alternative::dropped(verdict),
@@ -237,6 +262,17 @@ impl Arrival<'_> {
         }
     }
 
+    fn told(&self, notice: &Notice) -> Alternative {
+        notice.about(self.from, self.frame, self.packet)
+    }
+
+    fn refused(&self) -> Alternative {
+        match self.reset() {
+            Some(reset) => Alternative::of("replied_reset", Fate::Sent(self.from, reset)),
+            None => Alternative::dropped("dropped_no_server"),
+        }
+    }
+
     /// The RST that answers this SYN, written from nothing (RFC 9293 section 3.10.7.1); `None` if it has more headers than
     /// the two, which would have to be cut out, or contradicts itself.
     fn reset(&self) -> Option<Expected> {
@@ -270,12 +306,7 @@ impl Arrival<'_> {
             }
             _ => return None,
         };
-        let mac = |at: usize| std::array::from_fn(|i| frame[at + i]);
-        let mut answer = Frame::new(mac(0), mac(6), network);
-        for tag in (12..packet.ip - 2).step_by(4) {
-            answer.vlans.push((number(frame, tag)?, number(frame, tag + 2)?));
-        }
-        Some(Expected::same(&answer.bytes()))
+        Some(notices::back(frame, packet, network))
     }
 }
 

@@ -10,13 +10,16 @@
 
 mod inbound;
 mod life;
+mod notices;
 mod outbound;
 mod parts;
+mod quic;
 mod reading;
 mod rewriting;
 pub mod soundness;
 mod tables;
 pub mod trial;
+mod tunnels;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,6 +34,7 @@ use parts::{Datagram, Trail};
 use reading::Reading;
 use rewriting::Expected;
 use tables::{Fact, Known};
+use tunnels::Told;
 
 /// Who talks to which VIP, by which ports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,6 +62,8 @@ struct Alternative {
     heard: Option<(IpAddr, Hop)>,
     /// Where the other parts of its datagram must go.
     trail: Option<(Datagram, Trail)>,
+    /// What a router says of a tunnel, and is believed.
+    told: Option<Told>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +75,7 @@ enum Fate {
 
 impl Alternative {
     const fn of(verdict: &'static str, fate: Fate) -> Self {
-        Self { verdict, fate, stored: None, facts: Vec::new(), heard: None, trail: None }
+        Self { verdict, fate, stored: None, facts: Vec::new(), heard: None, trail: None, told: None }
     }
 
     const fn passed(verdict: &'static str) -> Self {
@@ -120,6 +126,8 @@ pub struct Oracle {
     paths: HashMap<IpAddr, Hop>,
     /// Where first parts of datagrams may have gone.
     trails: HashMap<Datagram, Vec<Option<Trail>>>,
+    /// What routers have said of the ways to servers.
+    told: HashMap<usize, Told>,
 }
 
 impl Oracle {
@@ -133,6 +141,7 @@ impl Oracle {
             tables: Known::default(),
             paths: HashMap::new(),
             trails: HashMap::new(),
+            told: HashMap::new(),
         }
     }
 
@@ -180,11 +189,16 @@ impl Oracle {
             Ok(packet) => packet,
             Err(verdict) => return vec![Alternative::passed(verdict)],
         };
-        if self.is_vip(packet.destination) {
-            self.to_vip(from, frame, &packet)
-        } else {
-            self.not_to_vip(frame, &packet)
+        if !self.is_vip(packet.destination) {
+            let all = self.not_to_vip(frame, &packet);
+            return self.error_about_tunnel(frame, &packet, all);
         }
+        let mut all = self.to_vip(from, frame, &packet);
+        // Without a flow table it may be forgotten at once to whom it was to go.
+        if !self.world.flows && all.iter().any(|one| one.verdict == "replied_too_big") {
+            all.push(Alternative::dropped("dropped_too_big"));
+        }
+        all
     }
 
     /// What all alternatives have in common that fit is true.
@@ -217,6 +231,9 @@ impl Oracle {
                 None => before.clone(),
             });
             self.trails.insert(datagram, after.collect());
+        }
+        if let Some(told) = fitting[0].told {
+            self.told.insert(told.server, told);
         }
         if let Some((client, hop)) = fitting[0].heard {
             self.paths.insert(client, hop);

@@ -95,8 +95,15 @@ impl Oracle {
                 let stored = Some((flow, connection));
                 all.push(Explanation { server: Some(*pair), facts: Vec::new(), stored });
             }
+            // Or another server's, of a service whose clients name their server in each packet.
+            let besides = |belief: &Option<Connection>| {
+                belief.is_some_and(|one| self.are_named_alike(*pair, one.server))
+            };
+            if beliefs.iter().any(|belief| here(belief).is_none() && besides(belief)) {
+                all.push(Explanation { server: Some(*pair), facts: Vec::new(), stored: None });
+            }
             // Where it certainly is stored, nobody asks further.
-            if beliefs.iter().all(|belief| here(belief).is_some()) {
+            if beliefs.iter().all(|belief| here(belief).is_some() || besides(belief)) {
                 return all;
             }
             if self.service_of(*pair).port == 0 {

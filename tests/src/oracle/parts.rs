@@ -53,6 +53,9 @@ impl Oracle {
                 else {
                     return Alternative::dropped("dropped_fragment");
                 };
+                if let Mode::Tunnel(tunnel) = &self.service_of(server).mode {
+                    return self.through_tunnel(from, frame, packet, server, tunnel);
+                }
                 let hop = match Self::way_out(packet, self.way_to_server(server)) {
                     Ok(hop) => hop,
                     Err(verdict) => return Alternative::dropped(verdict),

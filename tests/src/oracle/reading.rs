@@ -85,6 +85,14 @@ pub(super) struct Quote {
     pub summed: bool,
 }
 
+/// A packet that is quoted within one of a tunnel.
+#[derive(Clone, Debug)]
+pub(super) struct Inside {
+    /// Source and destination of the tunnel's.
+    pub outer: (IpAddr, IpAddr),
+    pub quote: Quote,
+}
+
 /// What an ICMP message asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Message {
@@ -257,8 +265,40 @@ impl Reading {
 
     /// The packet that this error quotes, if its ports can be read.
     pub fn quote(&self, frame: &[u8]) -> Option<Quote> {
-        let ip = self.icmp()?.start + 8;
-        let v6 = self.source.is_ipv6();
+        self.quote_at(frame, self.icmp()?.start + 8, self.source.is_ipv6())
+    }
+
+    /// The packet that is quoted within one of a tunnel, and the MTU that was too small for that.
+    pub fn narrow_tunnel(&self, frame: &[u8]) -> Option<(usize, Inside)> {
+        let (at, v6) = (self.icmp()?.start, self.source.is_ipv6());
+        let low = usize::from(number(frame, at + 6)?);
+        let mtu = match (v6, frame[at], frame[at + 1]) {
+            (false, 3, 4) => low,
+            (true, 2, _) => usize::from(number(frame, at + 4)?) << 16 | low,
+            _ => return None,
+        };
+        let ip = at + 8;
+        let (header, protocol) = if v6 {
+            (40, *frame.get(ip + 6)?)
+        } else {
+            // Those of tunnels have no options.
+            (20, *frame.get(ip + 9).filter(|_| frame[ip] == 0x45)?)
+        };
+        let inner = match protocol {
+            4 | 41 => ip + header,
+            UDP => ip + header + 8,
+            _ => return None,
+        };
+        let inner_v6 = match frame.get(inner)? >> 4 {
+            4 => false,
+            6 => true,
+            _ => return None,
+        };
+        let (outer, quote) = (ends(frame, ip, v6)?, self.quote_at(frame, inner, inner_v6)?);
+        Some((mtu, Inside { outer, quote }))
+    }
+
+    fn quote_at(&self, frame: &[u8], ip: usize, v6: bool) -> Option<Quote> {
         let (at, protocol) = if v6 {
             let fixed = frame.get(ip..ip + 40).filter(|fixed| fixed[0] >> 4 == 6)?;
             upper(frame, ip + 40, fixed[6], &mut None).ok()?

@@ -15,6 +15,14 @@ use crate::packet::{Mac, difference};
 pub(super) struct Expected {
     bytes: Vec<u8>,
     sums: Vec<Sum>,
+    around: Option<Around>,
+}
+
+/// The headers of a tunnel around a packet that begins here.
+#[derive(Clone, Debug)]
+struct Around {
+    at: usize,
+    headers: Vec<u8>,
 }
 
 /// A checksum and everything it is about.
@@ -36,7 +44,7 @@ pub(super) enum End {
 impl Expected {
     /// The same frame.
     pub fn same(frame: &[u8]) -> Self {
-        Self { bytes: frame.to_vec(), sums: Vec::new() }
+        Self { bytes: frame.to_vec(), sums: Vec::new(), around: None }
     }
 
     /// The frame of this packet on its next hop: MACs and one hop less.
@@ -112,8 +120,21 @@ impl Expected {
         self
     }
 
+    /// In a tunnel, with these headers, of which it is not known what is the flow's.
+    pub fn within(self, packet: &Reading, headers: &[u8]) -> Self {
+        Self { around: Some(Around { at: packet.ip, headers: headers.to_vec() }), ..self }
+    }
+
     /// What is wrong with a frame that was made of `input`; `None`: nothing.
     pub fn deviation(&self, input: &[u8], output: &[u8]) -> Option<String> {
+        let Some(around) = &self.around else { return self.deviation_inside(input, output) };
+        match around.taken_off(output, &self.bytes) {
+            Ok(inside) => self.deviation_inside(input, &inside),
+            Err(told) => Some(told.to_owned()),
+        }
+    }
+
+    fn deviation_inside(&self, input: &[u8], output: &[u8]) -> Option<String> {
         let mut masked = [self.bytes.clone(), output.to_vec()];
         for frame in &mut masked {
             for sum in &self.sums {
@@ -139,6 +160,35 @@ impl Expected {
             IpAddr::V4(address) => self.with(at, &address.octets()),
             IpAddr::V6(address) => self.with(at, &address.octets()),
         }
+    }
+}
+
+impl Around {
+    /// The frame without these headers, so that the EtherType is again that of the packet within.
+    fn taken_off(&self, output: &[u8], inside: &[u8]) -> Result<Vec<u8>, &'static str> {
+        let Self { at, ref headers } = *self;
+        let end = at + headers.len();
+        let got = output.get(at..end).ok_or("too short for the headers of a tunnel")?;
+        let (ether_type, udp) = if headers[0] >> 4 == 6 { ([0x86, 0xdd], 40) } else { ([8, 0], 20) };
+        if output[at - 2..at] != ether_type {
+            return Err("not the EtherType of the tunnel");
+        }
+        if got.get(udp).is_some_and(|high| *high < 0xc0) {
+            return Err("a UDP source port that is somebody's");
+        }
+        let masked = |headers: &[u8]| {
+            let mut masked = headers.to_vec();
+            if udp == 40 {
+                masked[1] &= 0xf0;
+                masked[2..4].fill(0);
+            }
+            masked.iter_mut().skip(udp).take(2).for_each(|byte| *byte = 0);
+            masked
+        };
+        if masked(got) != masked(headers) {
+            return Err("other headers of the tunnel");
+        }
+        Ok([&output[..at - 2], &inside[at - 2..at], &output[end..]].concat())
     }
 }
 

@@ -21,6 +21,11 @@ fn body_is_sound(frame: &[u8], packet: &Reading) -> bool {
         let pseudo = if packet.source.is_ipv6() { addresses + length + u64::from(packet.next) } else { 0 };
         return folds_to_nothing(pseudo + sum(&frame[message]));
     }
+    if matches!(packet.next, 4 | 41) && packet.datagram.is_none() {
+        let ether_type: [u8; 2] = if packet.next == 4 { [8, 0] } else { [0x86, 0xdd] };
+        let inside = packet.ip + packet.header..packet.end;
+        return is_sound(&[&[0; 12], &ether_type[..], &frame[inside]].concat());
+    }
     let Body::Segment(segment) = &packet.body else { return true };
     let bytes = &frame[segment.at..packet.end];
     let number = match segment.protocol {

@@ -173,6 +173,8 @@ impl Answers {
                 between(packet.destination, packet.source, transport)
             }
             Body::Segment(_) => self.complaint(&frame, &packet),
+            // A tunnel's, about which routers have something to say.
+            Body::Other if matches!(packet.next, 4 | 41) => self.complaint(&frame, &packet),
             _ => return None,
         }?;
         let macs: [Mac; 2] = [std::array::from_fn(|i| frame[i]), side.mac()];
@@ -202,7 +204,7 @@ impl Answers {
     fn complaint(&mut self, frame: &[u8], packet: &Reading) -> Option<Network> {
         let least = packet.header + 8;
         let longest = packet.end - packet.ip;
-        let length = (least + self.random.below(64) as usize).min(longest);
+        let length = (least + self.random.below(96) as usize).min(longest);
         let quoted = &frame[packet.ip..packet.ip + length];
         let v6 = packet.source.is_ipv6();
         let kind = if v6 { [1, 2, 3, 4] } else { [3, 3, 11, 12] }[self.random.below(4) as usize];

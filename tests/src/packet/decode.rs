@@ -39,6 +39,9 @@ struct Reader<'a> {
     fields: Vec<Field>,
 }
 
+/// The port of Generic UDP Encapsulation, assigned by IANA.
+const GUE: u16 = 6080;
+
 /// None ends the reading: the bytes have run out.
 type Step = Option<()>;
 
@@ -133,6 +136,8 @@ impl<'a> Reader<'a> {
         let segment = self.rest;
         let wrong = |covered: &[u8]| internet_checksum(&[covered, segment]) != 0;
         let read = match protocol {
+            4 => self.ipv4(),
+            41 => self.ipv6(),
             6 => self.tcp(pseudo.is_some_and(|pseudo| wrong(&pseudo))),
             17 => self.udp(version_6, pseudo.is_some(), pseudo.is_some_and(|pseudo| wrong(&pseudo))),
             1 => self.icmp(pseudo.is_some_and(|_| wrong(&[]))),
@@ -175,14 +180,19 @@ impl<'a> Reader<'a> {
     fn udp(&mut self, version_6: bool, whole: bool, wrong: bool) -> Step {
         self.layer = "udp";
         let follow = self.rest.len();
-        self.ports()?;
+        let tunnel = self.ports()? == GUE;
         let length = self.take_u16()?;
         let fits = if whole { usize::from(length) == follow } else { usize::from(length) >= follow };
         let lies = (!fits).then(|| format!("{follow} bytes follow"));
         self.judged("length", format!("{length}"), lies);
-        let absent = self.rest.first_chunk() == Some(&[0, 0]) && !version_6;
+        // RFC 6935 section 5: over IPv6 only tunnels may leave it out.
+        let absent = self.rest.first_chunk() == Some(&[0, 0]) && (!version_6 || tunnel);
         self.checksum(wrong && !absent)?;
-        self.payload()
+        match self.rest.first().map(|byte| byte >> 4) {
+            Some(4) if tunnel => self.ipv4(),
+            Some(6) if tunnel => self.ipv6(),
+            _ => self.payload(),
+        }
     }
 
     fn icmp(&mut self, wrong: bool) -> Step {
@@ -196,11 +206,12 @@ impl<'a> Reader<'a> {
         self.payload()
     }
 
-    fn ports(&mut self) -> Step {
+    /// Answers the destination.
+    fn ports(&mut self) -> Option<u16> {
         let [source, destination] = [self.take_u16()?, self.take_u16()?];
         self.field("source_port", format!("{source}"));
         self.field("destination_port", format!("{destination}"));
-        Some(())
+        Some(destination)
     }
 
     fn checksum(&mut self, wrong: bool) -> Step {

@@ -16,6 +16,7 @@ mod extension;
 mod ipv4;
 mod ipv6;
 mod link;
+pub mod quic;
 mod transport;
 
 pub use checksum::{Checksum, internet_checksum};

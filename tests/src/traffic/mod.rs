@@ -21,3 +21,4 @@ pub use outcome::{ConnectionReport, Fate, SwarmReport};
 pub use runner::Runner;
 pub use swarm::{Activity, Swarm, SwarmPlan};
 pub use udp::{UdpEchoServer, UdpReport, udp_flows};
+pub use wire::numbered_payload;

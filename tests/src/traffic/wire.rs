@@ -120,7 +120,7 @@ pub(super) fn download_word(index: u64) -> [u8; 8] {
 }
 
 /// The payload that connection `nonce` sends as its record `number`.
-pub(super) fn numbered_payload(nonce: u64, number: u64, length: usize) -> Vec<u8> {
+pub fn numbered_payload(nonce: u64, number: u64, length: usize) -> Vec<u8> {
     let words = (0..length.div_ceil(8) as u64).flat_map(|word| download_word(nonce ^ (number << 20) ^ word));
     words.take(length).collect()
 }

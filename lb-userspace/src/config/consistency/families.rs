@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 
 use crate::config::address::Family;
+use crate::config::model::Mode;
 use crate::config::service::Draft;
 
 /// Reports each VIP for which the service has no server, and each server's address for which it has no VIP.
 pub(super) fn check(service: &Draft<'_>) {
+    // Around a packet, the other family will do as well.
+    if matches!(service.mode, Ok(Mode::Tunnel)) {
+        return;
+    }
     let Ok(vips) = &service.vips else { return };
     let listening: BTreeSet<Family> = vips.iter().map(|vip| vip.value.family()).collect();
     let mut served = BTreeSet::new();

@@ -15,6 +15,7 @@ use super::table::quoted;
 mod families;
 mod fullnat;
 mod listeners;
+mod quic;
 mod room;
 mod stateless;
 
@@ -28,8 +29,10 @@ pub(super) fn check(services: &[Draft<'_>], pool: &super::fullnat::Draft<'_>, da
         check_names("server", names, "give each server of the service a name of its own");
         check_targets(service);
         families::check(service);
+        quic::check(service);
     }
     check_servers_against_vips(services);
+    check_tunnels_against_vips(services);
     fullnat::check(services, pool, datapath);
     room::check(services, datapath);
     if datapath.is_some_and(|datapath| datapath.flow_table_size == 0) {
@@ -92,6 +95,19 @@ fn check_servers_against_vips(services: &[Draft<'_>]) {
             let of = service.map(|name| format!(" of service {}", quoted(name.as_str()))).unwrap_or_default();
             let what = format!("the server's address {} is the VIP{of}", address.value);
             address.spot.problem(what, "write the address the server has to itself");
+        }
+    }
+}
+
+/// An error about an outer packet goes to its source, which must not be taken for a client's packet to a service.
+fn check_tunnels_against_vips(services: &[Draft<'_>]) {
+    let vips: BTreeSet<IpAddr> =
+        services.iter().flat_map(|service| service.vips.iter().flatten()).map(|vip| vip.value.ip()).collect();
+    for service in services {
+        let sources = service.tunnel.iter().flatten().flat_map(|tunnel| &tunnel.sources);
+        for source in sources.filter(|source| vips.contains(source)) {
+            let what = format!("the tunnel's source {source} is a VIP");
+            service.spot.problem(what, "write an address the director has to itself");
         }
     }
 }

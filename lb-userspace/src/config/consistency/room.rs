@@ -95,6 +95,9 @@ fn check_server_slots(services: &[Draft<'_>], slots: u32) {
 /// A server has a slot for each lane that leads to it.
 fn pairs(service: &Draft<'_>) -> usize {
     let Some(listening) = service.listening() else { return service.servers.len() };
+    if matches!(service.mode, Ok(Mode::Tunnel)) {
+        return listening.lanes().count() * service.servers.len();
+    }
     let addresses = || service.servers.iter().filter_map(|server| server.addresses.as_ref().ok()).flatten();
     listening
         .lanes()

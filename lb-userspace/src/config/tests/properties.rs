@@ -14,7 +14,7 @@ fn right_texts() -> impl Strategy<Value = String> {
         format!("weight = {weight}\n{port}")
     });
     let service = (
-        prop_oneof![Just("nat"), Just("dr")],
+        prop_oneof![Just("nat"), Just("dr"), Just("tunnel")],
         prop_oneof![Just("tcp"), Just("http"), Just("none")],
         1_u32..60,
         prop_oneof![Just("80"), Just("[443, 80]"), Just("[\"8000-8099\", 80]"), Just("\"any\"")],

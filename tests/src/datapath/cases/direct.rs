@@ -3,7 +3,7 @@
 use super::Case;
 use super::people::*;
 use crate::datapath::world::{Hop, Server, Service, Side, World, mac_of};
-use crate::fixture::Output::{Back, Dropped, Passed, Through};
+use crate::fixture::Output::{Back, Passed, Through};
 use crate::packet::{Frame, Ipv4, Tcp, Udp};
 
 fn world() -> World {
@@ -34,7 +34,11 @@ pub(super) fn cases() -> Vec<Case> {
             "DR spends the TTL, so that a server without the VIP cannot send a packet round for ever",
             world(),
         )
-        .front(&client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)), "dropped_ttl", Dropped)
+        .front(
+            &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)),
+            "replied_time_exceeded",
+            Notice::TIME_EXCEEDED.about(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)),
+        )
         .front(
             &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(2)),
             "forwarded_dr",

@@ -1,12 +1,15 @@
 //! Full NAT: both ends of each packet change, both ways; ports are lent, rest, and run out.
 
+mod errors;
+mod refusals;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::people::*;
 use super::{Case, fragments};
-use crate::datapath::world::{Limits, Server, Service, Side, World};
+use crate::datapath::world::{Server, Service, World};
 use crate::fixture::Output::{Back, Dropped, Passed, Through};
-use crate::packet::{Frame, Icmp, Mac, Network, Tcp, TcpFlags, Transport, Udp};
+use crate::packet::{Frame, Mac, Tcp, TcpFlags, Transport, Udp};
 
 pub const POOL: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 200);
 pub const POOL6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 0x200);
@@ -15,7 +18,6 @@ pub const FIRST: u16 = 50_000;
 const PORTS: u16 = 8;
 /// What is closing has rested for long enough, and what is established has not expired.
 const REST: u32 = 57;
-const ROUTER_MAC: Mac = [2, 9, 9, 9, 9, 9];
 const SYN_ACK: TcpFlags = TcpFlags(0x12);
 const FIN_ACK: TcpFlags = TcpFlags(0x11);
 
@@ -143,6 +145,13 @@ impl People {
         ])
     }
 
+    /// The last hop of a packet of the client's was the one to the director.
+    fn told_expired(&self, case: Case, transport: impl Into<Transport>) -> Case {
+        let packet = ip(self.client, self.vip, 1, transport);
+        let answer = Notice::TIME_EXCEEDED.about(packet.clone());
+        case.front(&client_frame(packet), "replied_time_exceeded", answer).counting(&[("rs1.packets_in", 0)])
+    }
+
     /// The RST that answers a segment.
     fn told(&self, case: Case, tcp: &Tcp, sequence: u32) -> Case {
         let reset = Tcp { sequence, window: 0, ..Tcp::new(80, PORT, TcpFlags::RST) };
@@ -151,40 +160,15 @@ impl People {
         let output = Frame::new(macs[0], macs[1], ip(self.vip, self.client, 64, reset)).bytes();
         case.front(&input, "replied_reset", Back(output)).counting(&[("stored", 0), ("rs1.packets_in", 0)])
     }
-
-    fn unreachable(&self, about: Vec<u8>) -> Icmp {
-        if self.client.is_ipv4() {
-            Icmp::new(3, 3, [0; 4], about)
-        } else {
-            Icmp::new(1, 4, [0; 4], about).version_6()
-        }
-    }
-
-    fn too_big(&self, about: &[u8]) -> Icmp {
-        if self.client.is_ipv4() {
-            Icmp::fragmentation_needed(1400, about)
-        } else {
-            Icmp::new(2, 0, [0, 0, 5, 120], about).version_6()
-        }
-    }
-}
-
-/// A packet as an error quotes it.
-fn quoted(source: IpAddr, destination: IpAddr, transport: impl Into<Transport>) -> Vec<u8> {
-    match ip(source, destination, 61, transport) {
-        Network::Ipv4(packet) => packet.bytes(),
-        Network::Ipv6(packet) => packet.bytes(),
-        _ => Vec::new(),
-    }
 }
 
 fn of(people: &People) -> Vec<Case> {
     [
         connections(people),
         ports(people),
-        refusals(people),
+        refusals::cases(people),
         servers(people),
-        errors(people),
+        errors::cases(people),
         neighbours(people),
     ]
     .concat()
@@ -277,93 +261,6 @@ fn ports(people: &People) -> Vec<Case> {
     vec![all, rests, again]
 }
 
-fn refusals(people: &People) -> Vec<Case> {
-    let &People { client, vip, rs1, pool, .. } = people;
-    let web = || people.web();
-    let stray = people.case("a segment of no connection is answered with RST: nobody can know of it", web());
-    let stray = people.told(stray, &data(80), 5001);
-    let stray = people.told(stray, &flags(SYN_ACK), 5020);
-    let reset = people.case("a RST of no connection is dropped", web()).front(
-        &people.at_vip(flags(TcpFlags::RST)),
-        "dropped_no_port",
-        Dropped,
-    );
-    let waiting = people
-        .case("a director that does not serve answers no segment", web().with(|world| world.serving = false))
-        .front(&people.at_vip(data(80)), "dropped_not_serving", Dropped);
-    let nobody = people
-        .case("what comes to a port that is not lent is the kernel's", web())
-        .back(&people.at_pool(between(&syn_ack(80), 8080, FIRST)), "passed_local", Passed)
-        .back(&people.at_pool(between(&syn_ack(80), 8080, FIRST - 1)), "passed_local", Passed)
-        .back(&people.at_pool(between(&syn_ack(80), 8080, FIRST + PORTS)), "passed_local", Passed);
-    let other = people.case("what another server or port says is not the connection's", web());
-    let other = people
-        .opens(other, PORT, FIRST)
-        .back(&people.at_pool(between(&answer(8080), 8081, FIRST)), "passed_local", Passed)
-        .back(
-            &from_server(ip(people.rs2, pool, 64, between(&answer(8080), 8080, FIRST))),
-            "passed_local",
-            Passed,
-        )
-        .back(&people.at_pool(Udp::new(8080, FIRST, *b"udp")), "passed_local", Passed);
-    let denied =
-        people.world_of(Service::tcp("web", vip, 80).deny(client, 8), [Server::at("rs1", rs1, 8080)]);
-    let denied = people
-        .case("lists are asked first", denied)
-        .front(&people.at_vip(syn(80)), "dropped_denied", Dropped)
-        .front(&people.at_vip(data(80)), "dropped_denied", Dropped);
-    let limits = Limits { source_packets: 2, ..Limits::default() };
-    let limited = people.world_of(Service::tcp("web", vip, 80).limit(limits), [Server::at("rs1", rs1, 8080)]);
-    let limited = people.goes(people.case("packets of a source are limited", limited), PORT, FIRST, &syn(80));
-    let limited = people.goes(limited, PORT, FIRST, &data(80)).front(
-        &people.at_vip(data(80)),
-        "dropped_rate_source",
-        Dropped,
-    );
-    let limits = Limits { connections: 1, ..Limits::default() };
-    let few = people.world_of(Service::tcp("web", vip, 80).limit(limits), [Server::at("rs1", rs1, 8080)]);
-    let few = people.goes(people.case("new connections are limited", few), PORT, FIRST, &syn(80));
-    let few = few.front(&people.at_vip(between(&syn(80), PORT + 1, 80)), "dropped_rate_service", Dropped);
-    let martian = people.case("nobody is a client that cannot be one", web()).front(
-        &client_frame(ip(vip, vip, 64, syn(80))),
-        "dropped_martian",
-        Dropped,
-    );
-    let last = people.case("the last hop is dropped by name, both ways", web());
-    let last = people
-        .opens(last, PORT, FIRST)
-        .front(&client_frame(ip(client, vip, 1, data(80))), "dropped_ttl", Dropped)
-        .back(&from_server(ip(rs1, pool, 1, between(&answer(8080), 8080, FIRST))), "dropped_ttl", Dropped);
-    let lost = people
-        .case("without a way to the server, it is dropped by name", {
-            web().with(|world| world.named("rs1").next_hop = None)
-        })
-        .front(&people.at_vip(syn(80)), "dropped_no_next_hop", Dropped);
-    let without = people
-        .case("without an address of the family, nothing can be sent", {
-            web().with(|world| world.pool.addresses.clear())
-        })
-        .front(&people.at_vip(syn(80)), "dropped_no_port", Dropped);
-    let alone = people.case("without a server, a SYN is answered with RST", {
-        web().with(|world| world.named("rs1").weight = 0)
-    });
-    let reset_of_syn =
-        Tcp { acknowledgement: 1001, window: 0, ..Tcp::new(80, PORT, TcpFlags::RST | TcpFlags::ACK) };
-    let input = people.at_vip(syn(80));
-    let macs: [Mac; 2] = [0, 6].map(|at| std::array::from_fn(|i| input[at + i]));
-    let output = Frame::new(macs[0], macs[1], ip(vip, client, 64, reset_of_syn)).bytes();
-    let alone = alone.front(&input, "replied_reset", Back(output));
-    let elsewhere = people.case("where no service listens, it is the kernel's", web()).front(
-        &people.at_vip(Tcp::syn(PORT, 81, 1)),
-        "passed_no_service",
-        Passed,
-    );
-    vec![
-        stray, reset, waiting, nobody, other, denied, limited, few, martian, last, lost, without, alone,
-        elsewhere,
-    ]
-}
-
 fn servers(people: &People) -> Vec<Case> {
     let drain = |world: &mut World| {
         (world.named("rs1").drained, world.named("rs1").weight) = (true, 0);
@@ -413,78 +310,6 @@ fn servers(people: &People) -> Vec<Case> {
         })
         .front(&people.at_vip(query), "forwarded_fullnat", at(people.rs2));
     vec![drained, anew, lost, udp]
-}
-
-fn errors(people: &People) -> Vec<Case> {
-    let &People { client, vip, rs1, pool, router, .. } = people;
-    let router_frame = |side: Side, packet: Network| Frame::new(ROUTER_MAC, side.mac(), packet).bytes();
-    let opened = |name: &str| people.opens(people.case(name, people.web()), PORT, FIRST);
-    let answered = quoted(vip, client, between(&answer(80), 80, PORT));
-    let answered_within = quoted(rs1, pool, between(&answer(8080), 8080, FIRST));
-    let sent_within = quoted(pool, rs1, between(&data(8080), FIRST, 8080));
-    let sent = quoted(client, vip, data(80));
-
-    let mut to_server =
-        opened("an error of the client's side reaches the server as the director's, quote and all");
-    for error in [People::unreachable, |people: &People, about: Vec<u8>| people.too_big(&about)] {
-        let (input, output) = (error(people, answered.clone()), error(people, answered_within.clone()));
-        let arrives = Through(at_server(rs1, ip(pool, rs1, 63, output)));
-        to_server = to_server
-            .front(&client_frame(ip(client, vip, 64, input.clone())), "forwarded_icmp", arrives.clone())
-            .front(&router_frame(Side::Front, ip(router, vip, 64, input)), "forwarded_icmp", arrives)
-            .counting(&[("rs1.packets_in", 1), ("stored", 0)]);
-    }
-
-    let mut to_client =
-        opened("an error of the servers' side reaches the client, about the VIP, from whom it concerns");
-    for error in [People::unreachable, |people: &People, about: Vec<u8>| people.too_big(&about)] {
-        let (input, output) = (error(people, sent_within.clone()), error(people, sent.clone()));
-        to_client = to_client
-            .back(
-                &from_server(ip(rs1, pool, 64, input.clone())),
-                "forwarded_icmp_reply",
-                Through(at_client(ip(vip, client, 63, output.clone()))),
-            )
-            .back(
-                &router_frame(Side::Back, ip(router, pool, 64, input)),
-                "forwarded_icmp_reply",
-                Through(at_client(ip(router, client, 63, output))),
-            )
-            .counting(&[("rs1.packets_out", 1), ("stored", 0)]);
-    }
-
-    let mut cut = opened("of a quote only the ports are needed");
-    let header = if client.is_ipv4() { 20 } else { 40 };
-    for length in [header + 7, header + 8, header + 16] {
-        let input = people.at_pool(people.unreachable(sent_within[..length].to_vec()));
-        cut = if length < header + 8 {
-            cut.back(&input, "passed_not_ours", Passed)
-        } else {
-            let output = people.unreachable(sent[..length].to_vec());
-            cut.back(&input, "forwarded_icmp_reply", Through(at_client(ip(vip, client, 63, output))))
-        };
-    }
-
-    let mut forged = opened("an error that nothing of ours caused is the kernel's");
-    for about in [
-        quoted(pool, rs1, between(&data(8080), FIRST + 1, 8080)),
-        quoted(pool, rs1, between(&data(8080), FIRST, 8081)),
-        quoted(pool, people.rs2, between(&data(8080), FIRST, 8080)),
-        quoted(pool, rs1, Udp::new(FIRST, 8080, *b"udp")),
-        quoted(client, rs1, between(&data(8080), FIRST, 8080)),
-        vec![0; 60],
-    ] {
-        forged = forged.back(&people.at_pool(people.unreachable(about)), "passed_not_ours", Passed);
-    }
-    for about in [
-        quoted(vip, client, between(&answer(80), 80, PORT + 1)),
-        quoted(people.other_vip, client, between(&answer(80), 80, PORT)),
-        quoted(client, vip, data(80)),
-    ] {
-        let input = people.at_vip(people.unreachable(about));
-        forged = forged.front(&input, "passed_icmp_unmatched", Passed);
-    }
-    vec![to_server, to_client, cut, forged]
 }
 
 /// Other modes at the same VIP and the same servers.

@@ -100,14 +100,6 @@ pub(super) fn cases() -> Vec<Case> {
                 "forwarded_nat_reply",
                 Through(at_client(Ipv4::new(VIP, CLIENT, jumbo(Tcp::ack(80, PORT, 5001, 1001))).ttl(63))),
             ),
-        Case::new("TTL 1 ends at the director", one_server())
-            .front(&client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(1)), "dropped_ttl", Dropped)
-            .counting(&[("rs1.packets_in", 0)]),
-        Case::new("TTL 0 should never have been sent", one_server()).front(
-            &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(0)),
-            "dropped_ttl",
-            Dropped,
-        ),
         Case::new("TTL 2 is enough", one_server()).front(
             &client_frame(Ipv4::new(CLIENT, VIP, syn(80)).ttl(2)),
             "forwarded_nat",

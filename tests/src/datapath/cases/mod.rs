@@ -11,11 +11,14 @@ mod lists;
 mod lost;
 mod martians;
 mod nat;
+mod notice;
 pub mod people;
+mod quic;
 mod refusals;
 mod replies;
 mod strangers;
 pub mod tagged;
+mod tunnel;
 mod udp;
 mod vlan;
 
@@ -123,6 +126,7 @@ impl Case {
 pub fn all() -> Vec<Case> {
     let mut all = [
         nat::cases(),
+        notice::cases(),
         direct::cases(),
         udp::cases(),
         replies::cases(),
@@ -138,6 +142,8 @@ pub fn all() -> Vec<Case> {
         vlan::cases(),
         lists::cases(),
         limits::cases(),
+        tunnel::cases(),
+        quic::cases(),
     ]
     .concat();
     all.extend(tagged::representatives(&all));

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use lb_common::wire::{Tag, Tags};
 
 use crate::datapath::world::{Server, Service, Side, World, mac_of};
-use crate::packet::{Frame, Ipv4, Ipv6, Mac, Network, Tcp, TcpFlags, Transport};
+use crate::fixture::Output;
+use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Mac, Network, Tcp, TcpFlags, Transport};
 
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 10);
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 100);
@@ -119,5 +120,39 @@ pub fn ip(source: IpAddr, destination: IpAddr, hops: u8, transport: impl Into<Tr
             Ipv6::new(source, destination, transport).hop_limit(hops).into()
         }
         _ => unreachable!("both ends are of one family"),
+    }
+}
+
+/// What a client may be told of its packet: ICMP's type and code, ICMPv6's, and what follows the checksum.
+pub struct Notice([u8; 2], [u8; 2], [u8; 4]);
+
+impl Notice {
+    pub const TIME_EXCEEDED: Self = Self([11, 0], [3, 0], [0; 4]);
+    pub const PORT_UNREACHABLE: Self = Self([3, 3], [1, 4], [0; 4]);
+
+    pub fn too_big(mtu: usize) -> Self {
+        Self([3, 4], [2, 0], (mtu as u32).to_be_bytes())
+    }
+
+    pub fn about(self, packet: impl Into<Network>) -> Output {
+        Output::Back(self.frame(&client_frame(packet)[14..]))
+    }
+
+    /// The frame that tells the sender of this packet: from whom it was sent to, with 512 bytes of it or, if it is shorter, the
+    /// IP header and the 8 bytes that follow.
+    pub fn frame(self, packet: &[u8]) -> Vec<u8> {
+        let Self(v4, v6, rest) = self;
+        let quote = |little: usize| &packet[..if packet.len() < 512 { little } else { 512 }];
+        if packet[0] >> 4 == 4 {
+            let [source, destination] =
+                [12, 16].map(|at| Ipv4Addr::from(*packet[at..].first_chunk().unwrap()));
+            let icmp = Icmp::new(v4[0], v4[1], rest, quote(28));
+            at_client(Ipv4 { identification: 0, ..Ipv4::new(destination, source, icmp) })
+        } else {
+            let [source, destination] =
+                [8, 24].map(|at| Ipv6Addr::from(*packet[at..].first_chunk().unwrap()));
+            let icmp = Icmp::new(v6[0], v6[1], rest, quote(48)).version_6();
+            at_client(Ipv6::new(destination, source, icmp))
+        }
     }
 }

@@ -71,13 +71,13 @@ fn behind(case: &Case, what: &str, tags: fn(Side) -> Tags) -> Case {
         Step::Frame(side, fixture) => {
             let other = if *side == Side::Front { Side::Back } else { Side::Front };
             let output = match &fixture.output {
-                Output::Back(frame) => Output::Back(put_on(frame, tags(*side))),
-                Output::Through(frame) => Output::Through(put_on(frame, tags(other))),
+                Output::Back(frame) => Output::Back(put_on(frame, tags(*side), PRIORITY)),
+                Output::Through(frame) => Output::Through(put_on(frame, tags(other), PRIORITY)),
                 rest => rest.clone(),
             };
             Step::Frame(
                 *side,
-                Fixture { input: put_on(&fixture.input, tags(*side)), output, ..fixture.clone() },
+                Fixture { input: put_on(&fixture.input, tags(*side), PRIORITY), output, ..fixture.clone() },
             )
         }
         Step::Change(changed) => Step::Change(world(changed)),
@@ -88,12 +88,12 @@ fn behind(case: &Case, what: &str, tags: fn(Side) -> Tags) -> Case {
     Case { name, world: world(&case.world), steps: case.steps.iter().map(step).collect() }
 }
 
-/// The frame with these tags before its EtherType.
-fn put_on(frame: &[u8], tags: Tags) -> Vec<u8> {
+/// The frame with these tags of this priority before its EtherType.
+pub(super) fn put_on(frame: &[u8], tags: Tags, priority: u16) -> Vec<u8> {
     let mut tagged = frame[..12].to_vec();
     for tag in [tags.outer(), tags.inner()].into_iter().filter(|tag| !tag.is_none()) {
         tagged.extend(tag.ethertype().to_ne_bytes());
-        tagged.extend((tag.id() | PRIORITY).to_be_bytes());
+        tagged.extend((tag.id() | priority).to_be_bytes());
     }
     tagged.extend(&frame[12..]);
     tagged

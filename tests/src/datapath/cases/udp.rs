@@ -3,7 +3,7 @@
 use super::Case;
 use super::people::*;
 use crate::datapath::world::{Server, Service, World};
-use crate::fixture::Output::{Dropped, Passed, Through};
+use crate::fixture::Output::{Passed, Through};
 use crate::packet::{Checksum, Ipv4, Udp};
 
 fn world() -> World {
@@ -112,14 +112,6 @@ pub(super) fn cases() -> Vec<Case> {
             Through(at_server(RS2, Ipv4::new(CLIENT, RS2, query(5353)).ttl(63))),
         )
         .counting(&[("reselected", 1), ("miss_table_dead", 1), ("rs2.connections", 1)]),
-        Case::new("UDP without a usable server is dropped", {
-            world().with(|world| {
-                let rs1 = world.named("rs1");
-                (rs1.down, rs1.weight) = (true, 0);
-            })
-        })
-        .front(&from_client(VIP, query(53)), "dropped_no_server", Dropped)
-        .counting(&[("stored", 0), ("rs1.connections", 0)]),
         Case::new("TCP and UDP on one port are two services", {
             world().and(Service::tcp("dns-tcp", VIP, 53), [Server::at("rs2", RS2, 53)])
         })

@@ -4,7 +4,7 @@ use super::super::Case;
 use super::super::people::*;
 use super::at_rs1;
 use crate::datapath::world::{Side, mac_of};
-use crate::fixture::Output::{Dropped, Passed, Through};
+use crate::fixture::Output::{Passed, Through};
 use crate::packet::{Extension, Frame, Icmp, Ipv6, Network, Transport};
 
 fn to_vip(transport: impl Into<Transport>) -> Ipv6 {
@@ -25,14 +25,6 @@ pub(super) fn cases() -> Vec<Case> {
                 Through([at_rs1(syn(8080)), vec![0; 6]].concat()),
             )
             .counting(&[("rs1.bytes_in", 64)]),
-        Case::new("IPv6: hop limit 1 ends at the director", one_server6())
-            .front(&client_frame(to_vip(syn(80)).hop_limit(1)), "dropped_ttl", Dropped)
-            .counting(&[("rs1.packets_in", 0)]),
-        Case::new("IPv6: hop limit 0 should never have been sent", one_server6()).front(
-            &client_frame(to_vip(syn(80)).hop_limit(0)),
-            "dropped_ttl",
-            Dropped,
-        ),
         Case::new("IPv6: hop limit 2 is enough", one_server6()).front(
             &client_frame(to_vip(syn(80)).hop_limit(2)),
             "forwarded_nat",

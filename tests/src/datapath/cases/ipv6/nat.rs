@@ -183,7 +183,11 @@ pub(super) fn cases() -> Vec<Case> {
             .front(&from_client6(VIP6, data(80)), "forwarded_dr", Back(directed(data(80), 63)))
             .counting(&[("stored", 0), ("rs1.connections", 0), ("rs1.packets_in", 1)]),
         Case::new("IPv6: DR spends the hop limit", direct())
-            .front(&client_frame(Ipv6::new(CLIENT6, VIP6, syn(80)).hop_limit(1)), "dropped_ttl", Dropped)
+            .front(
+                &client_frame(Ipv6::new(CLIENT6, VIP6, syn(80)).hop_limit(1)),
+                "replied_time_exceeded",
+                Notice::TIME_EXCEEDED.about(Ipv6::new(CLIENT6, VIP6, syn(80)).hop_limit(1)),
+            )
             .front(
                 &client_frame(Ipv6::new(CLIENT6, VIP6, syn(80)).hop_limit(2)),
                 "forwarded_dr",

@@ -4,7 +4,7 @@ use super::super::Case;
 use super::super::people::*;
 use crate::datapath::world::{Server, Service, Side, World, mac_of};
 use crate::fixture::Output::{Back, Dropped};
-use crate::packet::{Extension, Frame, Ipv6, Tcp, TcpFlags, Udp};
+use crate::packet::{Extension, Frame, Ipv6, Tcp, TcpFlags};
 
 fn dead() -> World {
     one_server6().with(|world| {
@@ -71,10 +71,5 @@ pub(super) fn cases() -> Vec<Case> {
             World::of(Service::tcp("web", VIP6, 80).silent(), [rs1])
         })
         .front(&from_client6(VIP6, syn(80)), "dropped_no_server", Dropped),
-        Case::new("IPv6: UDP without a usable server is dropped", {
-            let rs1 = Server { down: true, weight: 0, ..Server::at("rs1", RS1_6, 5353) };
-            World::of(Service::tcp("dns", VIP6, 53).udp(), [rs1])
-        })
-        .front(&from_client6(VIP6, Udp::new(PORT, 53, *b"x")), "dropped_no_server", Dropped),
     ]
 }

@@ -1,0 +1,135 @@
+//! Frames for `xlvs explain`: made from a question, and told in a line.
+
+use crate::api::Protocol as Word;
+use crate::control::PacketQuery;
+use lb_common::net::Protocol;
+use lb_common::wire::Tags;
+use std::net::IpAddr;
+
+mod reading;
+
+pub use reading::{Ends, ends, told};
+
+/// What a TCP segment says about its connection (RFC 9293 section 3.1).
+pub const SYN: u8 = 0x02;
+pub const SYN_ACK: u8 = 0x12;
+
+const HOPS: u8 = 64;
+/// Locally administered, and nobody's.
+const NOBODYS_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
+
+/// The frame with which such a connection begins: no payload, checksums right. `flags`: a TCP segment's.
+///
+/// # Errors
+/// If source and destination are of two families.
+pub fn of_query(query: &PacketQuery, flags: u8) -> Result<Vec<u8>, String> {
+    let ports = [query.source.port().to_be_bytes(), query.destination.port().to_be_bytes()].concat();
+    let (number, mut segment) = if query.protocol == Word::Udp {
+        (Protocol::Udp as u8, [&ports[..], &[0, 8, 0, 0]].concat())
+    } else {
+        let rest = [0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0];
+        (Protocol::Tcp as u8, [&ports[..], &rest].concat())
+    };
+    let length = segment.len() as u16;
+    let (ethertype, mut header, ends) = match (query.source.ip(), query.destination.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let ends = [from.octets(), to.octets()].concat();
+            let total = (length + 20).to_be_bytes();
+            let header =
+                [&[0x45, 0, total[0], total[1], 0, 0, 0x40, 0, HOPS, number, 0, 0], &ends[..]].concat();
+            ([0x08, 0x00], header, ends)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let ends = [from.octets(), to.octets()].concat();
+            let payload = length.to_be_bytes();
+            let header = [&[0x60, 0, 0, 0, payload[0], payload[1], number, HOPS], &ends[..]].concat();
+            ([0x86, 0xdd], header, ends)
+        }
+        (from, to) => {
+            return Err(format!("no packet goes from {from} to {to}: name addresses of one family"));
+        }
+    };
+    let pseudo = [&ends[..], &length.to_be_bytes(), &[0, number]].concat();
+    let checksum_at = if number == Protocol::Udp as u8 { 6 } else { 16 };
+    let sum = checksum(&[&pseudo, &segment]);
+    segment[checksum_at..checksum_at + 2].copy_from_slice(&sum);
+    if header.len() == 20 {
+        let sum = checksum(&[&header]);
+        header[10..12].copy_from_slice(&sum);
+    }
+    Ok([&[0; 6], &NOBODYS_MAC[..], &ethertype, &header, &segment].concat())
+}
+
+/// The frame with these VLAN tags.
+#[must_use]
+pub fn dressed(frame: &[u8], tags: Tags) -> Vec<u8> {
+    const MACS: usize = 12;
+    let (macs, rest) = frame.split_at(MACS);
+    let worn = [tags.outer(), tags.inner()].into_iter().filter(|tag| !tag.is_none());
+    let worn = worn.flat_map(|tag| [tag.ethertype().to_ne_bytes(), tag.id().to_be_bytes()].concat());
+    [macs, &worn.collect::<Vec<u8>>(), rest].concat()
+}
+
+/// RFC 1071; each part but the last has an even length.
+fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+    let pairs = parts.iter().flat_map(|part| part.chunks(2));
+    let mut sum: u32 =
+        pairs.map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    // A sum of zero would say "none" in UDP (RFC 768); for the others it is the same number.
+    match !(sum as u16) {
+        0 => [0xff; 2],
+        sum => sum.to_be_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(protocol: Word, source: &str, destination: &str) -> PacketQuery {
+        let end = |text: &str| text.parse().expect("an endpoint");
+        PacketQuery { protocol, source: end(source), destination: end(destination), interface: None }
+    }
+
+    #[test]
+    fn a_question_becomes_a_frame_that_the_data_path_reads_as_asked() {
+        for (protocol, source, destination, words) in [
+            (Word::Tcp, "192.0.2.7:40000", "10.77.1.100:80", "SYN, 54 bytes"),
+            (Word::Udp, "192.0.2.7:40000", "10.77.1.100:53", "53, 42 bytes"),
+            (Word::Tcp, "[2001:db8::7]:40000", "[2001:db8::100]:80", "SYN, 74 bytes"),
+            (Word::Udp, "[2001:db8::7]:1", "[2001:db8::100]:53", "53, 62 bytes"),
+        ] {
+            let asked = query(protocol, source, destination);
+            let frame = of_query(&asked, SYN).expect("one family");
+            let found = ends(&frame).expect("ports");
+            assert_eq!((found.source, found.destination), (asked.source, asked.destination));
+            assert!(told(&frame).ends_with(words), "{}", told(&frame));
+        }
+        assert!(of_query(&query(Word::Tcp, "192.0.2.7:1", "[2001:db8::1]:2"), SYN).is_err());
+    }
+
+    #[test]
+    fn tags_stand_between_the_addresses_and_what_they_announce() {
+        use lb_common::wire::Tag;
+        let frame = of_query(&query(Word::Udp, "192.0.2.7:1", "10.77.1.100:53"), SYN).expect("a frame");
+        assert_eq!(dressed(&frame, Tags::NONE), frame);
+        let tags = Tags::of(Tag::new(7, true).expect("a VLAN"), Tag::new(100, false).expect("a VLAN"));
+        let said = told(&dressed(&frame, tags));
+        assert!(said.contains("vlan 7, vlan 100, udp 192.0.2.7:1 > 10.77.1.100:53, 50 bytes"), "{said}");
+    }
+
+    /// Summed once more with the checksum in it, every part gives all ones.
+    #[test]
+    fn its_checksums_are_right() {
+        let frame =
+            of_query(&query(Word::Tcp, "192.0.2.7:40000", "10.77.1.100:80"), SYN_ACK).expect("a frame");
+        let (header, segment) = frame[14..].split_at(20);
+        assert_eq!(checksum(&[header]), [0xff; 2]);
+        let pseudo = [&header[12..20], &[0, 6, 0, segment.len() as u8]].concat();
+        assert_eq!(checksum(&[&pseudo, segment]), [0xff; 2]);
+        assert_eq!(&header[12..16], [192, 0, 2, 7]);
+    }
+}
