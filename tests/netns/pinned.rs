@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use aya::Pod;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
-use lb_common::entry::{Counters, EndpointKey, Service, Sharers, Tally};
+use lb_common::entry::{AccessKey, Counters, EndpointKey, QuicKey, Refusals, Service, Sharers, Tally};
 use lb_common::net::Addr;
 use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word};
 use lb_common::wire::Wire;
@@ -17,14 +18,14 @@ use xlvs_tests::datapath::region::{Region, Value};
 /// By map, what it holds, in an order of its own.
 pub type Dump = BTreeMap<String, Vec<String>>;
 
-/// Every pinned map but the clock, into which the agent writes its sign of life, and the device map, whose content is
-/// that of INTERFACES.
+/// Every pinned map but the clock, into which the agent writes its sign of life, the device map, whose content is that of
+/// INTERFACES, and PULSE, which counts the packets of each CPU.
 pub fn dump(installation: &Installation) -> Dump {
     let folder = installation.pins().join("maps");
     let mut dump = Dump::new();
     for entry in fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if !matches!(name.as_str(), "CLOCK" | "DEVICES") {
+        if !matches!(name.as_str(), "CLOCK" | "DEVICES" | "PULSE") {
             let content = content(&folder.join(&name), &name);
             dump.insert(name, content);
         }
@@ -38,9 +39,12 @@ fn content(path: &Path, name: &str) -> Vec<String> {
         "BACKENDS" => keyed::<EndpointKey, Sharers>(path),
         "LOCALS" => keyed::<Addr, u32>(path),
         "VLANS" => keyed::<Wire, u32>(path),
+        "QUIC_SERVERS" => keyed::<QuicKey, u32>(path),
         "VERDICTS" => counted::<Tally>(path),
         "EVENTS" => counted::<u64>(path),
         "SERVER_COUNTERS" => counted::<Counters>(path),
+        "REFUSALS" => counted::<Refusals>(path),
+        "LISTS" => prefixes(path),
         _ => {
             let words = array::<Word>(path);
             let held = words.all().iter().enumerate().filter(|(_, word)| word.load() != 0);
@@ -54,6 +58,17 @@ fn keyed<K: Pod + std::fmt::Debug, V: Pod + std::fmt::Debug>(path: &Path) -> Vec
     let mut pairs: Vec<String> = map.iter().map(|pair| format!("{:?}", pair.unwrap())).collect();
     pairs.sort();
     pairs
+}
+
+fn prefixes(path: &Path) -> Vec<String> {
+    let data = MapData::from_pin(path).unwrap();
+    let map: LpmTrie<_, [u32; AccessKey::DATA_WORDS], u32> = Map::LpmTrie(data).try_into().unwrap();
+    let told = |(key, rule): (Key<[u32; AccessKey::DATA_WORDS]>, u32)| {
+        format!("{} bits of {:?}: {rule}", key.prefix_len(), key.data())
+    };
+    let mut prefixes: Vec<String> = map.iter().map(|pair| told(pair.unwrap())).collect();
+    prefixes.sort();
+    prefixes
 }
 
 fn counted<T: Pod + std::fmt::Debug>(path: &Path) -> Vec<String> {
