@@ -150,7 +150,7 @@ fn situations(site: &Site) -> Vec<(&'static str, Vec<u8>, &'static [&'static str
         (
             "its hops are used up",
             stranger.packet(data(WEB), |p| p.ttl(1), |p| p.hop_limit(1)),
-            &["dropped_ttl"],
+            &["replied_time_exceeded"],
         ),
         ("who is denied", denied.plain(Tcp::syn(40_000, CLOSED, 1)), &["dropped_denied"]),
         ("who is not", stranger.plain(Tcp::syn(40_000, CLOSED, 1)), FORWARDED),

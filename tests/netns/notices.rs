@@ -11,8 +11,11 @@ use xlvs_tests::topology::{Delivery, Layout};
 use crate::run::Run;
 use crate::site::Site;
 
-/// Long enough for a busy machine, shorter than any timer of TCP.
+/// Long enough for a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(700);
+/// TCP gives up after two minutes. Its first SYN goes out while the call that opens the connection holds the socket, and on a
+/// veth the answer is there before it lets go, so the kernel drops that (LockDroppedIcmps); the next SYN follows in a second.
+const SOON: Duration = Duration::from_secs(10);
 
 fn sites() -> impl Iterator<Item = Site> {
     let modes = [(Layout::TwoArm, Delivery::Nat), (Layout::OneArm, Delivery::DirectRouting)];
@@ -31,12 +34,12 @@ fn assert_sound(site: &Site) {
 }
 
 #[test]
-fn who_has_no_hop_left_is_told_at_once() {
+fn who_has_no_hop_left_is_told() {
     for site in sites() {
         let _servers = site.serve_all();
         site.configure(site.web_of(&[0]));
         let run = Run::start(&site);
-        let connect = || site.client().enter(|| TcpStream::connect_timeout(&site.target(), AT_ONCE)).unwrap();
+        let connect = || site.client().enter(|| TcpStream::connect_timeout(&site.target(), SOON)).unwrap();
         assert!(connect().is_ok());
         let hops = [("net/ipv4/ip_default_ttl", "1"), ("net/ipv6/conf/eth0/hop_limit", "1")];
         site.client().sysctl(&hops).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
-use lb_common::entry::{AccessKey, Counters, EndpointKey, Refusals, Service, Sharers, Tally};
+use lb_common::entry::{AccessKey, Counters, EndpointKey, QuicKey, Refusals, Service, Sharers, Tally};
 use lb_common::net::Addr;
 use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word};
 use lb_common::wire::Wire;
@@ -18,14 +18,14 @@ use xlvs_tests::datapath::region::{Region, Value};
 /// By map, what it holds, in an order of its own.
 pub type Dump = BTreeMap<String, Vec<String>>;
 
-/// Every pinned map but the clock, into which the agent writes its sign of life, and the device map, whose content is
-/// that of INTERFACES.
+/// Every pinned map but the clock, into which the agent writes its sign of life, the device map, whose content is that of
+/// INTERFACES, and PULSE, which counts the packets of each CPU.
 pub fn dump(installation: &Installation) -> Dump {
     let folder = installation.pins().join("maps");
     let mut dump = Dump::new();
     for entry in fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if !matches!(name.as_str(), "CLOCK" | "DEVICES") {
+        if !matches!(name.as_str(), "CLOCK" | "DEVICES" | "PULSE") {
             let content = content(&folder.join(&name), &name);
             dump.insert(name, content);
         }
@@ -39,6 +39,7 @@ fn content(path: &Path, name: &str) -> Vec<String> {
         "BACKENDS" => keyed::<EndpointKey, Sharers>(path),
         "LOCALS" => keyed::<Addr, u32>(path),
         "VLANS" => keyed::<Wire, u32>(path),
+        "QUIC_SERVERS" => keyed::<QuicKey, u32>(path),
         "VERDICTS" => counted::<Tally>(path),
         "EVENTS" => counted::<u64>(path),
         "SERVER_COUNTERS" => counted::<Counters>(path),

@@ -104,8 +104,10 @@ fn run_privileged(
             ("CARGO_MANIFEST_DIR", suite.target.folder.as_path()),
         ];
         variables.extend(wishes.iter().filter_map(|(name, value)| Some((*name, Path::new(value.as_ref()?)))));
-        let mut command = suite_command(&privilege, suite, &variables);
-        report.add(&suite.target.name, observe(&mut command, selection)?);
+        for round in suite.target.rounds(!selection.arguments.is_empty()) {
+            let mut command = suite_command(&privilege, suite, &variables);
+            report.add(&suite.target.name, observe(command.args(round), selection)?);
+        }
     }
     Ok(())
 }
@@ -122,9 +124,6 @@ fn suite_command(privilege: &Privilege, suite: &Suite, variables: &[(&str, &Path
     let mut command = privilege.command("timeout", variables);
     command.args(["--foreground", "--kill-after=20", &SUITE_LIMIT_SECONDS.to_string()]);
     command.arg(&suite.program).current_dir(&suite.target.folder);
-    if !suite.target.parallel() {
-        command.arg("--test-threads=1");
-    }
     command
 }
 

@@ -14,6 +14,9 @@ pub(crate) const NATIVE: &str = "native";
 /// The feature that marks a test target as one that needs root.
 const PRIVILEGED: &str = "privileged";
 
+/// Modules of the suite `netns` whose tests want the machine for themselves.
+const ALONE: [&str; 7] = ["flood", "load", "survival", "controls", "fragments", "lists", "quic"];
+
 /// A test target of the workspace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
@@ -31,9 +34,21 @@ pub(crate) struct Suite {
 }
 
 impl Target {
-    /// Tests on programs and maps of their own may run side by side; whole topologies would only measure each other.
-    pub(crate) fn parallel(&self) -> bool {
-        self.name == "kernel"
+    /// The rounds in which a suite's tests run, as arguments of its program. Tests on programs and maps of their own may run
+    /// side by side. So may topologies, which mostly wait, two at a time; but not those that load the machine, or measure what
+    /// a loaded one does to them. Where the caller filters, it is one round: his filters would add to those here.
+    pub(crate) fn rounds(&self, filtered: bool) -> Vec<Vec<String>> {
+        let one_by_one = "--test-threads=1".to_owned();
+        match self.name.as_str() {
+            "kernel" => vec![Vec::new()],
+            "netns" if !filtered => {
+                let alone = ALONE.map(|module| format!("{module}::"));
+                let others = alone.iter().flat_map(|module| ["--skip".to_owned(), module.clone()]);
+                let two = std::iter::once("--test-threads=2".to_owned()).chain(others).collect();
+                vec![two, std::iter::once(one_by_one).chain(alone).collect()]
+            }
+            _ => vec![vec![one_by_one]],
+        }
     }
 }
 
