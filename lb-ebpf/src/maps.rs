@@ -116,7 +116,8 @@ static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
 #[btf_map]
 static REFUSALS: PerCpuArray<Refusals, 1024> = PerCpuArray::new();
 
-/// A word of the connection table, or of that of leases. Explaining goes through all the motions, and every exchange seems to succeed.
+/// A word of the connection table, or of full NAT's. Explaining goes through all the motions, and every exchange seems to
+/// succeed.
 #[repr(transparent)]
 pub(crate) struct SlotCell(Word);
 

@@ -50,15 +50,22 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     if !may_be(tables, packet.destination, Role::Vip) {
         return match not_to_a_vip(&packet, tables) {
             Outcome::TO_REPLY => Outcome::TO_REPLY,
-            _ if may_be(tables, packet.destination, Role::FullNat) => Outcome::TO_FULL_NAT_REPLY,
+            _ if is_of_full_nat(&packet, tables) => Outcome::TO_FULL_NAT_REPLY,
             outcome => outcome,
         };
     }
     match inbound::forward(frame, &packet, tables) {
-        Outcome::OPEN if may_be(tables, packet.destination, Role::FullNat) => Outcome::TO_FULL_NAT,
+        Outcome::OPEN if is_of_full_nat(&packet, tables) => Outcome::TO_FULL_NAT,
         Outcome::OPEN => Outcome::TO_ARRIVAL,
         outcome => outcome,
     }
+}
+
+/// Perhaps to a VIP with full NAT, or to an address that it sends from. A subprogram, for the sake of the entry's stack: only
+/// what belongs to no stored connection asks it.
+#[inline(never)]
+fn is_of_full_nat<T: Tables>(packet: &Packet<'_>, tables: &T) -> bool {
+    may_be(tables, packet.destination, Role::FullNat)
 }
 
 /// What came to a VIP and belongs to a stored connection of a service that limits the packets of each source.
