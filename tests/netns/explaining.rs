@@ -62,21 +62,34 @@ fn said_and_done(site: &Site, forwarded: &str) {
         assert_eq!((&after["decision"], &after["verdict"]), (&"entry".into(), &forwarded.into()), "{after}");
         assert_eq!(before["server"], holder(site, port), "{before}");
         assert_eq!(before["server"], after["server"], "{after}");
+        assert_eq!(before["after"]["text"], after["after"]["text"], "{after}");
         used.insert(before["server"].as_str().unwrap().to_owned());
-        if site.delivery == Delivery::Nat {
+        if site.delivery != Delivery::DirectRouting {
             let server: IpAddr = before["server_address"].as_str().unwrap().parse().unwrap();
-            let reply = explain_tcp(site, SocketAddr::new(server, vip.port()), client(port));
-            assert_eq!(reply["verdict"], "forwarded_nat_reply", "{reply}");
+            let known = sender(before["after"]["text"].as_str().unwrap());
+            assert_eq!(known == client(port), site.delivery == Delivery::Nat, "{before}");
+            let reply = explain_tcp(site, SocketAddr::new(server, vip.port()), known);
+            assert_eq!(reply["verdict"], format!("{forwarded}_reply"), "{reply}");
             assert_eq!(
                 (&reply["decision"], &reply["server"]),
                 (&"reply".into(), &before["server"]),
                 "{reply}"
             );
-            assert!(reply["after"]["text"].as_str().unwrap().contains(&format!("{vip} > ")), "{reply}");
+            assert!(
+                reply["after"]["text"].as_str().unwrap().contains(&format!("{vip} > {}", client(port))),
+                "{reply}"
+            );
         }
     }
     assert_eq!(used.len(), 2, "six connections are explained to both servers");
     not_forwarded(site, &run, &runner, client(PORTS.end));
+}
+
+/// Who sent the packet of a frame that was told: it comes behind the MACs.
+fn sender(told: &str) -> SocketAddr {
+    let packet = told.split(", ").nth(1).unwrap();
+    let ends = packet.split_whitespace().find_map(|word| word.parse().ok());
+    ends.unwrap_or_else(|| panic!("{told}"))
 }
 
 /// What does not reach a server: each is explained, then sent, then found under the verdict that was named.
@@ -130,4 +143,11 @@ fn explained_as_it_happens_by_nat_over_ipv6() {
 #[test]
 fn explained_as_it_happens_by_direct_routing() {
     said_and_done(&Site::build(Layout::OneArm, Delivery::DirectRouting, 2), "forwarded_dr");
+}
+
+#[test]
+fn explained_as_it_happens_by_full_nat() {
+    for family in Family::BOTH {
+        said_and_done(&Site::full_nat(2, family), "forwarded_fullnat");
+    }
 }
