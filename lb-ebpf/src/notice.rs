@@ -130,8 +130,7 @@ fn why<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Why {
         Ok(transport) => {
             let is_datagram = transport.signal.is_datagram();
             let owner = arrival::owner(&director, &inbound::tuple(packet, &transport));
-            // A datagram leaves a dead server: if it came here, there is no other.
-            let owner = owner.filter(|id| !is_datagram || is_alive(&director, *id));
+            let owner = owner.filter(|id| !is_datagram || may_keep(&director, *id, packet.shape));
             if owner.is_none() {
                 return if is_datagram { Why::told(Why::SERVER) } else { Why(Why::SERVER) };
             }
@@ -146,9 +145,13 @@ fn why<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Why {
     }
 }
 
+/// Whether a datagram that came here was on its way to this server. It leaves a dead one; and a drained one, unless its
+/// connection is stored there, in which case only its size can have stopped it.
 #[inline(always)]
-fn is_alive<T: Tables>(director: &Director<'_, T>, id: ServerId) -> bool {
-    director.server(id).is_some_and(|server| server.state.alive())
+fn may_keep<T: Tables>(director: &Director<'_, T>, id: ServerId, shape: Shape) -> bool {
+    let Some(server) = director.server(id) else { return false };
+    let is_too_big = || room(director, id).is_some_and(|room| shape.length() > room);
+    server.state.takes_new() || server.state.alive() && is_too_big()
 }
 
 /// The largest packet that fits into the tunnel to this server.

@@ -95,6 +95,14 @@ fn of(family: &str, [client, vip, rs1]: [IpAddr; 3]) -> Vec<Case> {
         )
         .change(|world| (world.named("rs1").down, world.named("rs1").weight) = (true, 0))
         .front(&client_frame(sent(64, one.clone())), "replied_unreachable", unreachable(&one)),
+        case(
+            "a datagram for whom only a drained server is left is answered",
+            World::of(
+                dns.clone(),
+                [Server { drained: true, weight: 0, miss_weight: Some(1), ..Server::at("rs1", rs1, 5353) }],
+            ),
+        )
+        .front(&client_frame(sent(64, one.clone())), "replied_unreachable", unreachable(&one)),
         case("a datagram without a server is dropped where the policy says so", dead(dns.clone().silent()))
             .front(&client_frame(sent(64, one.clone())), "dropped_no_server", Dropped),
         case("the last hop of a datagram without a server is spent on saying that", dead(dns)).front(
