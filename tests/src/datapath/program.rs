@@ -235,6 +235,7 @@ impl Program {
             ("ADDRESSES", words(arrays.addresses.words())),
             ("SERVICES", words(arrays.services.words())),
             ("SERVERS", words(arrays.servers.words())),
+            ("TUNNELS", words(arrays.tunnels.words())),
             ("TABLES", words(arrays.tables.words())),
             ("LIMITS", words(arrays.limits.words())),
             ("SOURCES", words(arrays.sources.words())),
