@@ -58,4 +58,4 @@ pub mod tags;
 pub mod tunnel;
 
 pub use outcome::{Door, Exit, Outcome};
-pub use stages::process;
+pub use stages::{followed, process};

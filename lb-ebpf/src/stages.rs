@@ -21,8 +21,15 @@ use crate::{
 
 /// The whole way of one frame, as the kernel's tail calls make it.
 pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    followed(frame, tables).0
+}
+
+/// The same, with the stage that came to the outcome; `None`: the entry.
+pub fn followed<T: Tables>(frame: &Frame<'_>, tables: &T) -> (Outcome, Option<Stage>) {
     let mut outcome = entry(frame, tables);
+    let mut last = None;
     while let Some(stage) = outcome.stage() {
+        last = Some(stage);
         outcome = match stage {
             Stage::Reply => reply(frame, tables),
             Stage::Arrival => arrival(frame, tables),
@@ -37,7 +44,7 @@ pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
             Stage::FullNatIcmp => full_nat_icmp(frame, tables),
         };
     }
-    tags::finish(outcome, tables)
+    (tags::finish(outcome, tables), last)
 }
 
 /// What came to a VIP and belongs to a stored connection; and what is none of ours.

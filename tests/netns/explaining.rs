@@ -1,4 +1,5 @@
-//! What `xlvs explain` says is what then happens to that packet; and asking leaves no trace in the books.
+//! What `xlvs explain` says is what then happens to that packet; and asking leaves no trace in the books. What the file alone
+//! says agrees with it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -20,6 +21,35 @@ fn explain(site: &Site, args: &[&str]) -> Value {
 
 fn explain_tcp(site: &Site, from: SocketAddr, to: SocketAddr) -> Value {
     explain(site, &["tcp", &from.to_string(), &to.to_string()])
+}
+
+/// What the file alone says of the same packet, with the hash key and without, beside what the agent has said: the service
+/// and what becomes of the packet agree, and the server is among those that it may be.
+fn said_without_the_agent(site: &Site, from: SocketAddr, said: &Value) {
+    let told = |config: &str| {
+        let ends = ["tcp", &from.to_string(), &site.target().to_string()].map(str::to_owned);
+        let ends = ends.each_ref().map(String::as_str);
+        let args = [&["explain", "--offline", "-c", config, "-o", "json"], &ends[..]].concat();
+        let text = site.installation.ok(&args).unwrap();
+        let alone: Value = serde_json::from_str(&text).unwrap();
+        for same in ["service", "verdict", "stage", "decision", "events"] {
+            assert_eq!(alone[same], said[same], "{alone}");
+        }
+        assert_ne!(alone["assumed"], Value::Array(Vec::new()), "{alone}");
+        alone
+    };
+    let config = site.installation.config();
+    let with_key = told(config.to_str().unwrap());
+    assert_eq!((&with_key["server"], &with_key["candidates"]), (&said["server"], &Value::Array(Vec::new())));
+    let keyless = site.installation.folder().join("keyless.toml");
+    let state = site.installation.folder().join("state").display().to_string();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&keyless, text.replace(&state, "/nowhere/state")).unwrap();
+    let without = told(keyless.to_str().unwrap());
+    let candidates = without["candidates"].as_array().unwrap();
+    assert_eq!((&without["server"], candidates.len()), (&Value::Null, 2), "{without}");
+    let named = |it: &&Value| it["server"] == said["server"] && it["address"] == said["server_address"];
+    assert_eq!(candidates.iter().filter(named).count(), 1, "{without}");
 }
 
 /// A connection from this very port; `None` if it is refused.
@@ -57,6 +87,7 @@ fn said_and_done(site: &Site, forwarded: &str) {
             (&"pick".into(), &forwarded.into()),
             "{before}"
         );
+        said_without_the_agent(site, client(port), &before);
         held.push(connect(&runner, client(port), vip).expect("the service answers"));
         let after = explain_tcp(site, client(port), vip);
         assert_eq!((&after["decision"], &after["verdict"]), (&"entry".into(), &forwarded.into()), "{after}");

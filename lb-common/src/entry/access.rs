@@ -45,6 +45,17 @@ impl AccessKey {
         Self::new(list, addr, 128)
     }
 
+    /// Whether a client of the same list is in this prefix: the first bits are alike.
+    #[must_use]
+    pub fn covers(&self, client: &Self) -> bool {
+        let bits = |key: &Self| key.data().map(u32::to_be);
+        let left = |at: usize| self.prefix_len.saturating_sub(at as u32 * u32::BITS).min(u32::BITS);
+        let pairs = bits(self).into_iter().zip(bits(client)).enumerate();
+        pairs
+            .into_iter()
+            .all(|(at, (own, its))| (own ^ its).checked_shr(u32::BITS - left(at)).unwrap_or(0) == 0)
+    }
+
     /// The length in bits, of which [`data`](Self::data) has so many.
     #[must_use]
     pub const fn prefix_len(&self) -> u32 {

@@ -42,3 +42,13 @@ pub struct Tally {
     /// Frame bytes as they came in.
     pub bytes: u64,
 }
+
+impl core::ops::Add for Tally {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+        }
+    }
+}

@@ -235,19 +235,9 @@ impl Agent {
 
     /// Brings the maps to what is desired now.
     pub(super) fn reconcile(&mut self) {
-        let mut outcome = self.apply_wanted();
         let view = self.view.borrow().clone();
-        self.installation.write_tunnels(&view);
-        if self.installation.write_next_hops(&view) {
-            outcome = outcome.and_then(|()| self.apply_wanted());
-        }
+        let outcome = self.installation.reconcile(&self.wanted(), &view, Instant::now());
         self.note(outcome);
-    }
-
-    fn apply_wanted(&mut self) -> Result<()> {
-        let wanted = self.wanted();
-        let plan = self.installation.plan(&wanted)?;
-        self.installation.apply(plan, &wanted, Instant::now())
     }
 
     fn note(&mut self, outcome: Result<()>) {

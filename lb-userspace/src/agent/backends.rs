@@ -45,8 +45,8 @@ impl Installation {
             for (place, id) in list.ids.iter_mut().zip(ids) {
                 *place = id.get();
             }
-            if self.maps.backends.get(endpoint, 0).ok() != Some(list) {
-                self.maps.backends.insert(endpoint, list, 0).context("entering a real server's address")?;
+            if self.maps.backends.get(endpoint) != Some(list) {
+                self.maps.backends.insert(endpoint, list).context("entering a real server's address")?;
             }
         }
         let shared: BTreeSet<ServerId> =
@@ -60,15 +60,8 @@ impl Installation {
                 entry.state.store(ServerState { flags, ..state }.to_word());
             }
         }
-        let stale: Vec<EndpointKey> = self
-            .maps
-            .backends
-            .keys()
-            .filter_map(Result::ok)
-            .filter(|key| !wanted.contains_key(key))
-            .collect();
-        for key in stale {
-            let _ = self.maps.backends.remove(&key);
+        for key in self.maps.backends.keys().iter().filter(|key| !wanted.contains_key(key)) {
+            let _ = self.maps.backends.remove(key);
         }
         Ok(())
     }

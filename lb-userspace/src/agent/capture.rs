@@ -13,8 +13,8 @@ use lb_common::trail::Trail;
 use lb_common::verdict::Verdict;
 
 use super::actor::{Agent, refused};
+use super::course::stage_name;
 use super::desired::ServiceIdentity;
-use super::explain::stage_name;
 use crate::api::{
     CaptureReport, CapturedBytes, CapturedFrame, Failure, FailureKind, Hex, Schema, Time, time_of,
 };
@@ -175,7 +175,7 @@ impl Agent {
         let Some(mut capturer) = self.capturer.take() else {
             return CaptureReport { schema: Schema, capture, frames: Vec::new(), lost: 0 };
         };
-        let names = self.names();
+        let names = self.installation.names(&self.wanted());
         let mut frames = Vec::new();
         capturer.take(most, |captured| frames.push(self.frame_of(&captured, &names)));
         let lost = capturer.lost() - before;
@@ -200,7 +200,9 @@ impl Agent {
             verdict: trail.verdict().map_or("unknown", Verdict::name).to_owned(),
             stage: stage_name(trail.stage()).to_owned(),
             events: trail.events().map(|event| event.name().to_owned()).collect(),
-            service: service.or_else(|| trail.service().and_then(|number| self.service_name(number))),
+            service: service.or_else(|| {
+                trail.service().and_then(|number| self.installation.service_name(&self.wanted(), number))
+            }),
             server: pair.map(|(.., server)| server.clone()),
             before: bytes(before, head.length),
             after: after.map(|after| bytes(after, head.length_after)),

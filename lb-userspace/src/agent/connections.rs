@@ -19,8 +19,12 @@ impl Agent {
         let maps = &self.installation.maps;
         let now = maps.clock.only().now();
         let limits = self.sweep_limits();
-        let names: HashMap<ServerId, (String, String)> =
-            self.names().into_iter().map(|(id, service, server)| (id, (service, server))).collect();
+        let names: HashMap<ServerId, (String, String)> = self
+            .installation
+            .names(&self.wanted())
+            .into_iter()
+            .map(|(id, service, server)| (id, (service, server)))
+            .collect();
         let mut matching = 0;
         let mut connections = Vec::new();
         for (site, cell) in maps.places(0..maps.buckets()) {
@@ -101,22 +105,5 @@ impl Agent {
             idle_seconds: u64::from(slot.idle(now)) * tick / 1_000_000_000,
             diverged: slot.diverged(),
         }
-    }
-
-    /// Names of the pairs that have ids now, those included that are left of lanes that are gone.
-    pub(super) fn names(&self) -> Vec<(ServerId, String, String)> {
-        let wanted = self.wanted();
-        let directory = self.installation.ledger.directory();
-        let mut names = Vec::new();
-        for service in &wanted {
-            for server in &service.servers {
-                let ids = directory
-                    .pair(service, server)
-                    .into_iter()
-                    .chain(directory.earlier(server).iter().copied());
-                names.extend(ids.map(|id| (id, service.name.clone(), server.name.clone())));
-            }
-        }
-        names
     }
 }

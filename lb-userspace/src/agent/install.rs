@@ -21,6 +21,7 @@ use super::tables::MISS_DELAY;
 use super::tunnels::Tunnels;
 use crate::config;
 use crate::dataplane::Maps;
+use crate::net::View;
 
 /// The maps and what the agent knows of them.
 pub struct Installation {
@@ -62,7 +63,7 @@ impl Installation {
             .filter(|(number, _)| maps.services.get(u32::from(*number)).is_some_and(behind))
             .map(|(number, _)| (number, now + MISS_DELAY))
             .collect();
-        let locals = maps.locals.keys().filter_map(Result::ok).map(IpAddr::from).collect();
+        let locals = maps.locals.keys().into_iter().map(IpAddr::from).collect();
         let (lists, tunnels) = (Lists::found(now), Tunnels::new());
         Self { maps, ledger, arena, built: HashMap::new(), following, locals, lists, tunnels }
     }
@@ -119,6 +120,21 @@ impl Installation {
         let wanted: HashSet<u16> = numbered.iter().map(|numbers| numbers.service).collect();
         let gone = before.services().map(|(number, _)| number).filter(|number| !wanted.contains(number));
         self.close_services(&gone.collect::<Vec<_>>(), now)
+    }
+
+    /// Brings the maps to this, by these ways.
+    ///
+    /// # Errors
+    /// What there is no room for, or what the kernel says; the next call repeats what was not done.
+    pub fn reconcile(&mut self, wanted: &[DesiredService], view: &View, now: Instant) -> Result<()> {
+        let outcome = self.plan(wanted).and_then(|plan| self.apply(plan, wanted, now));
+        self.write_tunnels(view);
+        // A pair may enter its table once its way is known.
+        if self.write_next_hops(view) {
+            outcome?;
+            return self.plan(wanted).and_then(|plan| self.apply(plan, wanted, now));
+        }
+        outcome
     }
 
     /// Sets what every packet is judged by.

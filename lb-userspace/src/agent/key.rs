@@ -15,10 +15,25 @@ const FILE: &str = "flow-hash.key";
 /// # Errors
 /// What the file system says; a file that is not a key.
 pub fn load_or_make(state_dir: &Path) -> Result<HashKey> {
+    if let Some(key) = load(state_dir)? {
+        return Ok(key);
+    }
+    let mut bytes = [0; KEY_WORDS * 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("asking the kernel for randomness: {error}"))?;
+    store(&state_dir.join(FILE), &bytes)?;
+    parse(&bytes).context("a key of the right length parses")
+}
+
+/// The key in this folder; `None` if there is none yet.
+///
+/// # Errors
+/// What the file system says; a file that is not a key.
+pub fn load(state_dir: &Path) -> Result<Option<HashKey>> {
     let path = state_dir.join(FILE);
     match fs::read(&path) {
         Ok(bytes) => match parse(&bytes) {
-            Some(key) => Ok(key),
+            Some(key) => Ok(Some(key)),
             None => bail!(
                 "{} is not a key ({} bytes instead of {}); remove it to have a new one made",
                 path.display(),
@@ -26,13 +41,7 @@ pub fn load_or_make(state_dir: &Path) -> Result<HashKey> {
                 KEY_WORDS * 8
             ),
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut bytes = [0; KEY_WORDS * 8];
-            getrandom::fill(&mut bytes)
-                .map_err(|error| anyhow::anyhow!("asking the kernel for randomness: {error}"))?;
-            store(&path, &bytes)?;
-            parse(&bytes).context("a key of the right length parses")
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
     }
 }

@@ -23,7 +23,7 @@ impl Installation {
             .map(|(id, pair)| (id, pair.identity.service))
             .collect();
         for (id, number) in &free {
-            self.retire(*number, self.maps.counters(*id)?);
+            self.retire(*number, self.maps.counts.server(*id)?);
             self.ledger.free_pair(*id);
         }
         if free.is_empty() {
@@ -38,7 +38,7 @@ impl Installation {
                 server.next_hop.store(0);
                 server.memo.store(0);
             }
-            self.maps.clear_counters(*id)?;
+            self.maps.counts.clear_server(*id)?;
         }
         self.free_services()
     }
@@ -60,7 +60,7 @@ impl Installation {
         let inherited = self.maps.services.get(u32::from(number)).map_or_else(Refusals::default, |service| {
             Refusals::from_array(std::array::from_fn(|i| service.refused[i].load()))
         });
-        Ok(inherited + self.maps.refusals(number)?)
+        Ok(inherited + self.maps.counts.refusals(number)?)
     }
 
     fn retire(&self, number: u16, counted: Counters) {
@@ -123,7 +123,7 @@ impl Installation {
             }
         }
         for number in empty {
-            self.maps.clear_refusals(number)?;
+            self.maps.counts.clear_refusals(number)?;
             if let Some(entry) = self.maps.services.get(u32::from(number)) {
                 entry.flags.store(0);
             }

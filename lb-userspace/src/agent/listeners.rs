@@ -53,7 +53,7 @@ impl Installation {
         let vips: BTreeSet<IpAddr> = wanted.iter().map(|lane| lane.identity.vip.into()).collect();
         let pool = self.maps.pool.only().addresses().count();
         let needed = wanted.iter().map(|lane| lane.ports.len()).sum::<usize>() + vips.len() + pool;
-        let room = self.maps.listener_room as usize;
+        let room = self.maps.listeners.room() as usize;
         if needed > room {
             bail!(
                 "the listeners, one for each VIP, port and protocol, and each VIP need {needed} places, the maps have {room}; \
@@ -68,17 +68,17 @@ impl Installation {
         let mut keys = entries(wanted, numbered, has_servers);
         let pool = self.maps.pool.only().addresses().zip(0..);
         keys.extend(pool.map(|(addr, number)| (EndpointKey::pool_marker(addr), number)));
-        let held: HashMap<EndpointKey, u32> = self.maps.listeners.iter().filter_map(Result::ok).collect();
+        let held: HashMap<EndpointKey, u32> = self.maps.listeners.entries().into_iter().collect();
         let new: Vec<_> = keys.iter().filter(|(key, number)| held.get(key) != Some(number)).collect();
         let stale: Vec<_> = held.keys().filter(|key| !keys.contains_key(key)).collect();
         // A port may change from "any" to a range, or back, and must be listened on all the time: what is new comes first
         // wherever there is room for both.
-        let new_first = held.len() + new.len() <= self.maps.listener_room as usize;
+        let new_first = held.len() + new.len() <= self.maps.listeners.room() as usize;
         if !new_first {
             self.remove_listeners(&stale)?;
         }
         for (key, number) in new {
-            self.maps.listeners.insert(key, number, 0).context("entering a listener")?;
+            self.maps.listeners.insert(key, *number).context("entering a listener")?;
         }
         if new_first {
             self.remove_listeners(&stale)?;

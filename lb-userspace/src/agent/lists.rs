@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use aya::maps::lpm_trie::Key;
 use lb_common::entry::{AccessKey, ServerState, Service};
 use lb_common::slot::Slot;
 
@@ -52,7 +51,7 @@ impl Installation {
         if new == 0 {
             return Ok(());
         }
-        let (held, room) = (self.maps.lists.keys().count(), self.maps.list_room as usize);
+        let (held, room) = (self.maps.lists.len(), self.maps.lists.room() as usize);
         if held + new > room {
             bail!(
                 "the lists need {new} places beside the {held} prefixes that are in force, the maps have room for {room}; \
@@ -72,8 +71,7 @@ impl Installation {
                 let before = if prefix.network().is_ipv4() { AccessKey::V4_BITS } else { 0 };
                 let key =
                     AccessKey::new(number, prefix.network().into(), before + u32::from(prefix.length()));
-                let key = Key::new(key.prefix_len(), key.data());
-                self.maps.lists.insert(&key, rule as u32, 0).context("entering a prefix of a list")?;
+                self.maps.lists.insert(key, rule).context("entering a prefix of a list")?;
             }
             self.lists.complete.insert(number);
         }
@@ -100,10 +98,7 @@ impl Installation {
         let named: BTreeSet<u64> =
             self.maps.services.all().iter().filter(in_use).map(|service| service.access.load()).collect();
         self.lists.complete.retain(|number| named.contains(number));
-        let stale: Vec<_> = self.maps.lists.keys().filter_map(Result::ok).collect();
-        for key in stale.iter().filter(|key| !named.contains(&AccessKey::list_of(&key.data()))) {
-            let _ = self.maps.lists.remove(key);
-        }
+        self.maps.lists.retain(|list| named.contains(&list));
     }
 
     /// Whom the lane with this number admits, if that is not everybody.

@@ -17,10 +17,10 @@ impl Installation {
     pub(super) fn write_quic(&mut self, wanted: &[DesiredService], numbered: &[Numbered]) -> Result<()> {
         let wanted = entries(wanted, numbered);
         for (key, id) in &wanted {
-            if self.maps.quic_servers.get(key, 0).ok() != Some(*id) {
+            if self.maps.quic_servers.get(key) != Some(*id) {
                 self.maps
                     .quic_servers
-                    .insert(key, id, 0)
+                    .insert(key, *id)
                     .context("entering what connection ids call a server")?;
             }
         }
@@ -35,9 +35,8 @@ impl Installation {
     }
 
     fn remove_quic(&mut self, is_stale: impl Fn(&QuicKey, ServerId) -> bool) -> Result<()> {
-        let held: Vec<(QuicKey, u32)> = self.maps.quic_servers.iter().filter_map(Result::ok).collect();
         let is_stale = |key: &QuicKey, id: u32| ServerId::new(id as u16).is_none_or(|id| is_stale(key, id));
-        for (key, _) in held.iter().filter(|(key, id)| is_stale(key, *id)) {
+        for (key, _) in self.maps.quic_servers.entries().iter().filter(|(key, id)| is_stale(key, *id)) {
             self.maps.quic_servers.remove(key).context("removing what connection ids called a server")?;
         }
         Ok(())

@@ -190,7 +190,7 @@ impl Agent {
     }
 
     fn counters(&self, id: ServerId) -> Counters {
-        self.installation.maps.counters(id).unwrap_or_default()
+        self.installation.maps.counts.server(id).unwrap_or_default()
     }
 }
 

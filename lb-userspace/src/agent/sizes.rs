@@ -48,7 +48,7 @@ pub fn hold(maps: &Maps, sizes: &MapSizes) -> bool {
     maps.flows.all().len() == sizes.geometry.buckets() as usize
         && maps.addresses.all().len() == sizes.addresses as usize
         && maps.servers.all().len() == sizes.servers as usize
-        && maps.list_room == sizes.lists
+        && maps.lists.room() == sizes.lists
         && maps.sources.all().len() == sizes.source_sets as usize
 }
 

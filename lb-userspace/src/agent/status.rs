@@ -49,13 +49,13 @@ impl Agent {
             flow_table: Some(FlowTableStatus {
                 size: u64::from(self.model.datapath.flow_table_size),
                 connections_active: census.total(),
-                homeless_total: maps.event(Event::Homeless).unwrap_or(0),
+                homeless_total: maps.counts.event(Event::Homeless).unwrap_or(0),
             }),
             fullnat: (maps.pool.only().size() > 0).then(|| FullNatStatus {
                 addresses: self.installation.pool(),
                 ports: maps.pool.only().size(),
                 ports_lent: census.lent(),
-                refused_total: maps.verdict(Verdict::DroppedNoPort).map_or(0, |tally| tally.packets),
+                refused_total: maps.counts.verdict(Verdict::DroppedNoPort).map_or(0, |tally| tally.packets),
             }),
             services,
             verdicts: self
@@ -64,7 +64,7 @@ impl Agent {
                 .collect(),
             events: Event::ALL
                 .iter()
-                .map(|event| (event.name().to_owned(), maps.event(*event).unwrap_or(0)))
+                .map(|event| (event.name().to_owned(), maps.counts.event(*event).unwrap_or(0)))
                 .collect(),
             losses: self.losses(),
         }
@@ -121,7 +121,9 @@ impl Agent {
 
     fn verdicts(&self) -> impl Iterator<Item = (Verdict, u64)> {
         let maps = &self.installation.maps;
-        Verdict::ALL.iter().map(|verdict| (*verdict, maps.verdict(*verdict).map_or(0, |tally| tally.packets)))
+        Verdict::ALL
+            .iter()
+            .map(|verdict| (*verdict, maps.counts.verdict(*verdict).map_or(0, |tally| tally.packets)))
     }
 
     /// What the drivers lost, by interface and the driver's own name for it.

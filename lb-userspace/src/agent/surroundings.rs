@@ -50,7 +50,7 @@ impl Installation {
             if held != *index || entry.wire() != *wire {
                 self.maps
                     .devices
-                    .set(number, wire.device, None, 0)
+                    .set(number, wire.device)
                     .with_context(|| format!("entering {name} into the device map"))?;
             }
             entry.set(*index, *wire, *mac);
@@ -62,13 +62,13 @@ impl Installation {
         let taken = ports.iter().filter(|port| port.takes && port.wire.tags != Tags::NONE);
         let wanted: HashMap<Wire, &Port> = taken.map(|port| (port.wire, port)).collect();
         for (wire, port) in &wanted {
-            if self.maps.vlans.get(wire, 0).ok() != Some(port.index) {
+            if self.maps.vlans.get(wire) != Some(port.index) {
                 let entering = || format!("entering VLAN {}", port.name);
-                self.maps.vlans.insert(wire, port.index, 0).with_context(entering)?;
+                self.maps.vlans.insert(wire, port.index).with_context(entering)?;
             }
         }
         let stale: Vec<Wire> =
-            self.maps.vlans.keys().filter_map(Result::ok).filter(|wire| !wanted.contains_key(wire)).collect();
+            self.maps.vlans.keys().into_iter().filter(|wire| !wanted.contains_key(wire)).collect();
         for wire in stale {
             let _ = self.maps.vlans.remove(&wire);
         }
@@ -90,7 +90,7 @@ impl Installation {
         for address in now.difference(&self.locals) {
             self.maps
                 .locals
-                .insert(Addr::from(*address), 1, 0)
+                .insert(&Addr::from(*address), 1)
                 .with_context(|| format!("local address {address}"))?;
         }
         for address in self.locals.difference(&now) {

@@ -1,10 +1,12 @@
 //! The tables by which the data path picks servers: built aside, published by one word, and the miss table following.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use lb_common::entry::ServerState;
 use lb_common::maglev::{self, Share};
-use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
+use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word, word_of_ids};
 use lb_common::slot::ServerId;
 
 use super::desired::DesiredService;
@@ -77,6 +79,25 @@ impl Installation {
         }
         self.built.insert(number, shares);
         Ok(())
+    }
+
+    /// Of the connections of this server's lane, the share of each server that new ones are given to.
+    pub(super) fn shares(&self, of_lane: ServerId) -> BTreeMap<ServerId, f64> {
+        let lane =
+            self.maps.servers.get(of_lane.index()).map(|server| ServerState::from_word(server.state.load()));
+        let service = lane.and_then(|state| self.maps.services.get(u32::from(state.service)));
+        let Some(extent) = service.and_then(|service| Extent::from_word(service.select.load())) else {
+            return BTreeMap::new();
+        };
+        let places =
+            (0..extent.size()).map(|place| (extent.offset() + place / IDS_PER_WORD, place % IDS_PER_WORD));
+        let mut slots: BTreeMap<ServerId, u32> = BTreeMap::new();
+        for id in
+            places.filter_map(|(word, position)| id_in_word(self.maps.tables.get(word)?.load(), position))
+        {
+            *slots.entry(id).or_default() += 1;
+        }
+        slots.into_iter().map(|(id, slots)| (id, f64::from(slots) / f64::from(extent.size()))).collect()
     }
 
     /// Whether the way to a server is known: without, its packets could only be dropped.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 /// What `xlvs explain` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExplainReport {
     /// Always 1.
     pub schema: Schema,
@@ -35,10 +35,29 @@ pub struct ExplainReport {
     pub events: Vec<String>,
     /// How the data path gets there, a step a line, in order.
     pub why: Vec<String>,
+    /// Without an agent, and its hash key: the servers of which it is one, which `server` does not name then.
+    #[serde(default)]
+    pub candidates: Vec<Candidate>,
+    /// What was taken to be so because no agent was asked.
+    #[serde(default)]
+    pub assumed: Vec<String>,
     /// The frame as it comes in.
     pub before: ExplainedFrame,
-    /// The frame as it leaves; null: it is not sent.
+    /// The frame as it leaves; null: it is not sent, or that is not known.
     pub after: Option<ExplainedFrame>,
+}
+
+/// A server that the packet may be for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its name.
+    pub server: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// The port the packet would carry there; null: it is not rewritten.
+    pub port: Option<u16>,
+    /// Of the service's connections, those that are picked for it, from 0 to 1.
+    pub share: f64,
 }
 
 /// A frame, told and in full.

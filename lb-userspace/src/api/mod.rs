@@ -29,7 +29,7 @@ pub use change::{Change, DiffReport, ReloadReport};
 pub use check::CheckReport;
 pub use connections::{Connection, ConnectionsReport};
 pub use drops::{Counted, DropsReport};
-pub use explain::{ExplainReport, ExplainedFrame};
+pub use explain::{Candidate, ExplainReport, ExplainedFrame};
 pub use failure::{ErrorReport, Failure, Problem};
 pub use hex::Hex;
 pub use operator::{OverriddenServer, OverrideReport};

@@ -128,7 +128,8 @@ pub enum Verb {
     /// What the data path would do with a packet, and why
     ///
     /// Sends nothing and changes nothing: a second copy of the program, from which every write is removed, answers over the
-    /// same tables. The packet is named by its ends (a SYN, or a datagram), or is a frame of a capture file.
+    /// same tables. The packet is named by its ends (a SYN, or a datagram), or is a frame of a capture file. Where no agent can be
+    /// asked, a file named by -c answers by itself, without privileges; --offline asks it in any case.
     Explain(Explain),
 
     /// Capture frames as they came and as they left, with what was decided about them

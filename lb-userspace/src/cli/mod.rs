@@ -8,6 +8,7 @@ mod capture_file;
 mod check;
 mod documents;
 mod exit;
+mod explain;
 mod locate;
 mod machine;
 mod no_agent;
@@ -45,7 +46,7 @@ pub fn run(cli: Cli, machine: &dyn Machine) -> Exit {
         Verb::Connections(connections) => read::connections(connections, &session),
         Verb::Stats(stats) => read::stats(&stats, &session),
         Verb::Drops(_) => read::drops(&session),
-        Verb::Explain(explain) => read::explain(&explain, &session),
+        Verb::Explain(explain) => explain::run(&explain, &session),
         Verb::Capture(verb) => capture::run(&verb, &session),
         Verb::Drain(order) => order::drain(order, &session),
         Verb::Enable(order) => order::enable(order, &session),

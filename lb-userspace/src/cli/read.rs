@@ -1,11 +1,10 @@
 //! The verbs that only look.
 
-use super::capture_file;
 use super::exit::Exit;
 use super::session::Session;
-use super::verb_args::{Connections, Explain, Stats, Status};
-use crate::api::{Failure, Hex, ServersReport, ServicesReport, StatsReport};
-use crate::control::{ConnectionFilter, FrameQuery, PacketQuery, Report, Request};
+use super::verb_args::{Connections, Stats, Status};
+use crate::api::{Failure, ServersReport, ServicesReport, StatsReport};
+use crate::control::{ConnectionFilter, Report, Request};
 use std::thread;
 
 pub(super) fn status(verb: &Status, session: &Session<'_>) -> Result<Exit, Failure> {
@@ -49,27 +48,4 @@ pub(super) fn drops(session: &Session<'_>) -> Result<Exit, Failure> {
         _ => None,
     })?;
     session.print(&report)
-}
-
-pub(super) fn explain(verb: &Explain, session: &Session<'_>) -> Result<Exit, Failure> {
-    let report = session.ask(&question(verb)?, |report| match report {
-        Report::Explain(report) => Some(*report),
-        _ => None,
-    })?;
-    session.print(&report)
-}
-
-fn question(verb: &Explain) -> Result<Request, Failure> {
-    let interface = verb.iface.clone();
-    let of_frame = |frame, interface| Request::ExplainFrame(FrameQuery { frame, interface });
-    if let Some(path) = &verb.pcap {
-        return Ok(of_frame(Hex(capture_file::frame(path, verb.number)?), interface));
-    }
-    Ok(match (&verb.frame, verb.source, verb.destination) {
-        (None, Some(source), Some(destination)) => {
-            Request::Explain(PacketQuery { protocol: verb.protocol(), source, destination, interface })
-        }
-        // The command line takes nothing less than one of the three.
-        (frame, ..) => of_frame(frame.clone().unwrap_or(Hex(Vec::new())), interface),
-    })
 }

@@ -111,6 +111,22 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Asks the agent, if a file was named only where it can be asked: `None` where nobody is there, or its socket is not for
+    /// this user.
+    pub(super) fn ask_or_do_without<T>(
+        &self,
+        request: &Request,
+        expected: fn(Report) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let socket = self.socket();
+        match Client::new(&socket, PATIENCE).ask(request, expected) {
+            Ok(report) => Ok(Some(report)),
+            Err(error) if self.named_config.is_some() && error.is_out_of_reach() => Ok(None),
+            Err(ClientError::NoAgent { .. }) => Err(self.no_agent(&socket)),
+            Err(other) => Err(other.into_failure()),
+        }
+    }
+
     fn ask_within<T>(
         &self,
         patience: Duration,

@@ -147,6 +147,10 @@ pub struct Explain {
     #[arg(long, value_name = "IF")]
     pub iface: Option<String>,
 
+    /// Ask no agent: answer from the file alone, as if every server were up and nothing connected
+    #[arg(long)]
+    pub offline: bool,
+
     /// Form of the report.
     #[command(flatten)]
     pub output: Output,

@@ -172,6 +172,16 @@ pub(super) fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream>
 }
 
 impl ClientError {
+    /// Whether nobody was asked: no agent is there, or its socket is not for this user.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::NoAgent { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+
     /// The same in the contract's form.
     #[must_use]
     pub fn into_failure(self) -> Failure {

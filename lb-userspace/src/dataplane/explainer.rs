@@ -10,7 +10,7 @@ use lb_common::purpose::Purpose;
 use lb_common::slot::ServerId;
 use lb_common::stage::{ENTRY, Stage};
 use lb_common::trail::Trail;
-use lb_common::verdict::{Event, Verdict};
+use lb_common::verdict::{Action, Event, Verdict};
 
 use super::attach::{open, xdp};
 use super::{MapSizes, Mapped, Object, Pins, maps};
@@ -40,10 +40,31 @@ pub struct Course {
     pub server: Option<ServerId>,
     /// The number of the service that was asked, if one was.
     pub service: Option<u32>,
-    /// Whether a frame that is sent goes back by the interface it came in through.
-    pub back: bool,
-    /// As it would leave.
-    pub frame: Vec<u8>,
+    /// Whether a frame that is sent goes back by the interface it came in through, if that is known.
+    pub back: Option<bool>,
+    /// As it would leave, if it is sent and that is known.
+    pub frame: Option<Vec<u8>>,
+}
+
+/// # Errors
+/// For a frame of a length outside [`FRAME_LENGTHS`].
+pub(super) fn check_length(frame: &[u8]) -> Result<()> {
+    ensure!(
+        FRAME_LENGTHS.contains(&frame.len()),
+        "a frame of {} bytes cannot be explained; {} to {} can",
+        frame.len(),
+        FRAME_LENGTHS.start(),
+        FRAME_LENGTHS.end()
+    );
+    Ok(())
+}
+
+impl Course {
+    /// Whether the packet itself names its server (a QUIC connection id).
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.stage == Some(Stage::Quic) && self.events.contains(&Event::QuicById)
+    }
 }
 
 impl Explainer {
@@ -63,13 +84,7 @@ impl Explainer {
     /// For a frame of a length outside [`FRAME_LENGTHS`], or what the kernel says.
     pub fn run(&mut self, ingress: u32, frame: &[u8]) -> Result<Course> {
         const XDP_TX: u32 = 3;
-        ensure!(
-            FRAME_LENGTHS.contains(&frame.len()),
-            "a frame of {} bytes cannot be explained; {} to {} can",
-            frame.len(),
-            FRAME_LENGTHS.start(),
-            FRAME_LENGTHS.end()
-        );
+        check_length(frame)?;
         self.trail.all().iter().for_each(Trail::clear);
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [0, frame.len() as u32, 0, ingress, 0, 0];
@@ -94,8 +109,8 @@ impl Explainer {
             events: trail.events().collect(),
             server: trail.server(),
             service: trail.service(),
-            back: result.return_value == XDP_TX,
-            frame: output,
+            back: Some(result.return_value == XDP_TX),
+            frame: (verdict.action() == Action::Send).then_some(output),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Map memory in our own address space: what a `BPF_F_MMAPABLE` array gives.
+//! Map memory in our own address space: what a `BPF_F_MMAPABLE` array gives, or memory that is nobody else's.
 #![expect(
     unsafe_code,
     reason = "memory shared with the kernel is a raw pointer; this file says once what may be seen in it"
@@ -15,7 +15,7 @@ use lb_common::entry::{
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::trail::Trail;
 use lb_common::word::Word;
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 /// What may lie in mapped map memory.
 ///
@@ -70,6 +70,16 @@ impl<T: Shared> Mapped<T> {
     pub fn new(map: &impl AsRawFd, entries: u32) -> io::Result<Self> {
         let entries = entries as usize;
         let memory = MmapOptions::new().len(entries * size_of::<T>()).map_raw(map.as_raw_fd())?;
+        Ok(Self { memory, entries, _values: PhantomData })
+    }
+
+    /// So many entries in memory of our own, zero at first.
+    ///
+    /// # Errors
+    /// What `mmap` says.
+    pub fn own(entries: u32) -> io::Result<Self> {
+        let entries = entries as usize;
+        let memory = MmapMut::map_anon(entries * size_of::<T>())?.into();
         Ok(Self { memory, entries, _values: PhantomData })
     }
 

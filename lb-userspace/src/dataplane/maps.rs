@@ -2,26 +2,28 @@
 
 use anyhow::{Context, Result, anyhow};
 use aya::Ebpf;
-use aya::maps::lpm_trie::LpmTrie;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
+use aya::maps::{Map, MapData, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, QuicKey, Refusals, Server,
-    ServerState, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
+    About, Caller, EndpointKey, Interface, Path, Pool, QuicKey, Server, ServerState, Service, ServiceLimits,
+    Settings, Sharers, Tunnel,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
-use lb_common::net::{Addr, Tuple};
+use lb_common::gate;
+use lb_common::net::{Addr, PortNumber, Tuple};
 use lb_common::pool;
 use lb_common::rate;
-use lb_common::slot::{Geometry, ServerId, Slot};
-use lb_common::verdict::{Event, Verdict};
+use lb_common::slot::{Geometry, Slot};
 use lb_common::wire::Wire;
 use lb_common::word::Word;
 use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::Mapped;
+use super::counts::Counts;
+use super::keyed::{Keyed, Prefixes};
 
 /// How large the maps are whose size depends on the configuration. Fixed for the life of the pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,25 +78,20 @@ pub struct Maps {
     /// By the number of a lane.
     pub limits: Mapped<ServiceLimits>,
     pub sources: Mapped<[Word; rate::WAYS]>,
-    pub listeners: HashMap<MapData, EndpointKey, u32>,
-    /// Entries for which `listeners` has room.
-    pub listener_room: u32,
-    pub backends: HashMap<MapData, EndpointKey, Sharers>,
+    pub listeners: Keyed<EndpointKey, u32>,
+    pub backends: Keyed<EndpointKey, Sharers>,
     /// By what connection ids call it, a server.
-    pub quic_servers: HashMap<MapData, QuicKey, u32>,
-    pub locals: HashMap<MapData, Addr, u32>,
+    pub quic_servers: Keyed<QuicKey, u32>,
+    pub locals: Keyed<Addr, u32>,
     /// The interface with these tags on this device, by index.
-    pub vlans: HashMap<MapData, Wire, u32>,
-    /// [`AccessKey`] and [`Rule`](lb_common::entry::Rule).
-    pub lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
-    /// Prefixes for which `lists` has room.
-    pub list_room: u32,
-    pub devices: DevMap<MapData>,
-    verdicts: PerCpuArray<MapData, Tally>,
-    events: PerCpuArray<MapData, u64>,
-    counters: PerCpuArray<MapData, Counters>,
-    refusals: PerCpuArray<MapData, Refusals>,
+    pub vlans: Keyed<Wire, u32>,
+    pub lists: Prefixes,
+    pub counts: Counts,
+    pub devices: Devices,
 }
+
+/// Where the program sends what leaves by an interface. None where no program does.
+pub struct Devices(Option<DevMap<MapData>>);
 
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
@@ -128,12 +125,6 @@ impl Maps {
     /// # Errors
     /// If the object lacks a map or one cannot be mapped.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        let listeners = take(ebpf, "LISTENERS")?;
-        let Map::HashMap(data) = &listeners else { return Err(anyhow!("map LISTENERS is not a hash map")) };
-        let listener_room = data.info().context("map LISTENERS")?.max_entries();
-        let lists = take(ebpf, "LISTS")?;
-        let Map::LpmTrie(data) = &lists else { return Err(anyhow!("map LISTS is not a trie")) };
-        let list_room = data.info().context("map LISTS")?.max_entries();
         Ok(Self {
             about: mapped(ebpf, "ABOUT")?,
             settings: mapped(ebpf, "SETTINGS")?,
@@ -152,19 +143,49 @@ impl Maps {
             interfaces: mapped(ebpf, "INTERFACES")?,
             limits: mapped(ebpf, "LIMITS")?,
             sources: mapped(ebpf, "SOURCES")?,
-            listeners: HashMap::try_from(listeners).context("map LISTENERS")?,
-            listener_room,
-            backends: typed(ebpf, "BACKENDS")?,
-            quic_servers: typed(ebpf, "QUIC_SERVERS")?,
-            locals: typed(ebpf, "LOCALS")?,
-            vlans: typed(ebpf, "VLANS")?,
-            lists: LpmTrie::try_from(lists).context("map LISTS")?,
-            list_room,
-            devices: typed(ebpf, "DEVICES")?,
-            verdicts: typed(ebpf, "VERDICTS")?,
-            events: typed(ebpf, "EVENTS")?,
-            counters: typed(ebpf, "SERVER_COUNTERS")?,
-            refusals: typed(ebpf, "REFUSALS")?,
+            listeners: Keyed::take(ebpf, "LISTENERS")?,
+            backends: Keyed::take(ebpf, "BACKENDS")?,
+            quic_servers: Keyed::take(ebpf, "QUIC_SERVERS")?,
+            locals: Keyed::take(ebpf, "LOCALS")?,
+            vlans: Keyed::take(ebpf, "VLANS")?,
+            lists: Prefixes::take(ebpf, "LISTS")?,
+            counts: Counts::take(ebpf)?,
+            devices: Devices(Some(typed(ebpf, "DEVICES")?)),
+        })
+    }
+
+    /// The same in memory of our own, which no program knows.
+    ///
+    /// # Errors
+    /// If there is not so much memory.
+    pub fn own(sizes: &MapSizes) -> io::Result<Self> {
+        let lease_slots = sizes.lease_buckets * BUCKET_SLOTS as u32;
+        Ok(Self {
+            about: Mapped::own(1)?,
+            settings: Mapped::own(1)?,
+            clock: Mapped::own(1)?,
+            gate: Mapped::own(gate::WORDS)?,
+            flows: Mapped::own(sizes.geometry.buckets())?,
+            addresses: Mapped::own(sizes.addresses)?,
+            pool: Mapped::own(1)?,
+            leases: Mapped::own(sizes.lease_buckets)?,
+            tenants: Mapped::own(lease_slots)?,
+            services: Mapped::own(sizes.services)?,
+            servers: Mapped::own(sizes.servers)?,
+            tunnels: Mapped::own(sizes.servers)?,
+            tables: Mapped::own(sizes.table_words)?,
+            paths: Mapped::own(Path::SETS)?,
+            interfaces: Mapped::own(PortNumber::LIMIT)?,
+            limits: Mapped::own(sizes.services)?,
+            sources: Mapped::own(sizes.source_sets)?,
+            listeners: Keyed::own(sizes.listeners),
+            backends: Keyed::own(sizes.servers),
+            quic_servers: Keyed::own(sizes.servers * 2),
+            locals: Keyed::own(u32::MAX),
+            vlans: Keyed::own(PortNumber::LIMIT),
+            lists: Prefixes::own(sizes.lists),
+            counts: Counts::default(),
+            devices: Devices(None),
         })
     }
 
@@ -217,71 +238,15 @@ impl Maps {
             }
         }
     }
+}
 
-    /// All CPUs' count of a verdict.
+impl Devices {
+    /// Sends what leaves by the interface with this number through the device with this index.
     ///
     /// # Errors
-    /// What the kernel says about the look-up.
-    pub fn verdict(&self, verdict: Verdict) -> Result<Tally> {
-        let sum = self.verdicts.get(&(verdict as u32), 0).context("reading the verdict counters")?;
-        Ok(sum.iter().fold(Tally::default(), |a, b| Tally {
-            packets: a.packets + b.packets,
-            bytes: a.bytes + b.bytes,
-        }))
-    }
-
-    /// All CPUs' count of an event.
-    ///
-    /// # Errors
-    /// What the kernel says about the look-up.
-    pub fn event(&self, event: Event) -> Result<u64> {
-        Ok(self.events.get(&(event as u32), 0).context("reading the event counters")?.iter().sum())
-    }
-
-    /// All CPUs' counters of a pair.
-    ///
-    /// # Errors
-    /// What the kernel says about the look-up.
-    pub fn counters(&self, id: ServerId) -> Result<Counters> {
-        let all = self
-            .counters
-            .get(&id.index(), 0)
-            .with_context(|| format!("reading the counters of id {}", id.get()))?;
-        Ok(all.iter().fold(Counters::default(), |a, b| a + *b))
-    }
-
-    /// All CPUs' count of what the service with this number has refused.
-    ///
-    /// # Errors
-    /// What the kernel says about the look-up.
-    pub fn refusals(&self, service: u16) -> Result<Refusals> {
-        let all = self
-            .refusals
-            .get(&u32::from(service), 0)
-            .with_context(|| format!("reading what service {service} refused"))?;
-        Ok(all.iter().fold(Refusals::default(), |a, b| a + *b))
-    }
-
-    /// Sets them to zero on all CPUs, before the number is used again.
-    ///
-    /// # Errors
-    /// What the kernel says about the update.
-    pub fn clear_refusals(&mut self, service: u16) -> Result<()> {
-        let zero = aya::maps::PerCpuValues::try_from(vec![Refusals::default(); cpus()?])?;
-        self.refusals
-            .set(u32::from(service), zero, 0)
-            .with_context(|| format!("clearing what service {service} refused"))
-    }
-
-    /// Sets a pair's counters to zero on all CPUs, before its id is used again.
-    ///
-    /// # Errors
-    /// What the kernel says about the update.
-    pub fn clear_counters(&mut self, id: ServerId) -> Result<()> {
-        let zero = aya::maps::PerCpuValues::try_from(vec![Counters::default(); cpus()?])?;
-        self.counters
-            .set(id.index(), zero, 0)
-            .with_context(|| format!("clearing the counters of id {}", id.get()))
+    /// What the kernel says.
+    pub fn set(&mut self, number: u32, device: u32) -> Result<()> {
+        self.0.as_mut().map_or(Ok(()), |devices| Ok(devices.set(number, device, None, 0)?))
     }
 }
 
@@ -330,7 +295,7 @@ fn pinned<T: super::mapped::Shared>(dir: &std::path::Path, name: &str) -> Option
     shared(&data, name).ok()
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).ok_or_else(|| anyhow!("the eBPF object has no map {name}"))
 }
 

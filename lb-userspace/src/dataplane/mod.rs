@@ -13,13 +13,16 @@
 
 mod attach;
 mod capturer;
+mod counts;
 mod driver_counters;
 mod ethtool;
 mod explainer;
+mod keyed;
 mod mapped;
 mod maps;
 mod object;
 mod pins;
+mod rehearsal;
 mod stages;
 
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
@@ -31,3 +34,4 @@ pub use mapped::Mapped;
 pub use maps::{MapSizes, Maps, Site, last_heartbeat, pinned_netns, pinned_pool, pinned_vips};
 pub use object::{Object, ObjectError};
 pub use pins::{Pins, PinsError, linked};
+pub use rehearsal::rehearse;

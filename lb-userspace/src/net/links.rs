@@ -65,8 +65,7 @@ impl Link {
         self.master.is_some() && matches!(self.port_of.as_deref(), Some("bond" | "team"))
     }
 
-    /// A physical interface that is up, for tests.
-    #[cfg(test)]
+    /// A physical interface that is up.
     pub(crate) fn ethernet(index: u32, name: &str) -> Self {
         Self {
             index,

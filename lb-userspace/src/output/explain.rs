@@ -1,8 +1,9 @@
 //! `xlvs explain` for people.
 
 use super::Render;
-use crate::api::{Decision, ExplainReport};
-use std::net::SocketAddr;
+use super::table::{Column, facts, table};
+use crate::api::{Candidate, Decision, ExplainReport};
+use std::net::{IpAddr, SocketAddr};
 
 impl Render for ExplainReport {
     fn table(&self) -> String {
@@ -14,8 +15,27 @@ impl Render for ExplainReport {
         if let Some(after) = &self.after {
             text += &format!("  out  {}\n", after.text);
         }
+        if !self.candidates.is_empty() {
+            text += "\n";
+            text += &table(&COLUMNS, self.candidates.iter().map(row));
+        }
+        if !self.assumed.is_empty() {
+            text += "\n";
+            text += &facts(self.assumed.iter().map(|what| ("assumed", what.clone())));
+        }
         text
     }
+}
+
+const COLUMNS: [Column; 3] = [Column::Text("CANDIDATE"), Column::Text("ADDRESS"), Column::Number("SHARE")];
+
+fn row(candidate: &Candidate) -> Vec<String> {
+    let Candidate { server, address, port, share } = candidate;
+    vec![server.clone(), end(*address, *port), format!("{:.1} %", share * 100.0)]
+}
+
+fn end(address: IpAddr, port: Option<u16>) -> String {
+    port.map_or_else(|| address.to_string(), |port| SocketAddr::new(address, port).to_string())
 }
 
 fn subject(report: &ExplainReport) -> String {
@@ -26,13 +46,15 @@ fn subject(report: &ExplainReport) -> String {
 }
 
 fn outcome(report: &ExplainReport) -> String {
-    let Some(server) = &report.server else { return report.verdict.clone() };
     let service = report.service.as_deref().unwrap_or("?");
-    let address = match (report.server_address, report.server_port) {
-        (Some(address), Some(port)) => format!(" ({})", SocketAddr::new(address, port)),
-        (Some(address), None) => format!(" ({address})"),
-        (None, _) => String::new(),
+    let Some(server) = &report.server else {
+        return match report.candidates.len() {
+            0 => report.verdict.clone(),
+            several => format!("{} {service}, one of {several} servers", report.verdict),
+        };
     };
+    let address =
+        report.server_address.map(|ip| format!(" ({})", end(ip, report.server_port))).unwrap_or_default();
     let how = match &report.decision {
         Decision::Entry => ", by its entry in the connection table",
         Decision::Pick => ", by a fresh pick",

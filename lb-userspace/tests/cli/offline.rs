@@ -133,7 +133,6 @@ fn every_verb_that_needs_an_agent_exits_three_without_one() {
         &["connections"],
         &["stats"],
         &["drops"],
-        &["explain", "tcp", "192.0.2.7:1", "10.77.1.100:80"],
         &["reload"],
         &["drain", "web", "rs1"],
         &["enable", "-", "rs1"],

@@ -300,6 +300,8 @@ pub(crate) fn explain() -> ExplainReport {
             "the entry names server id 1".to_owned(),
             "forwarded_nat: Client to real server, destination rewritten.".to_owned(),
         ],
+        candidates: Vec::new(),
+        assumed: Vec::new(),
         before: told("10.77.1.7:40001 > 10.77.1.100:80", &[2, 0, 0, 0, 0, 1]),
         after: Some(told("10.77.1.7:40001 > 10.77.2.21:80", &[2, 0, 0, 0, 0, 0x21])),
     }

@@ -359,13 +359,6 @@ impl Memory for Native {
     }
 }
 
-/// Whether the first bits of the two are the same, as many as the prefix has.
-fn is_in(client: &AccessKey, prefix: &AccessKey) -> bool {
-    let bits = |key: &AccessKey| key.data().into_iter().flat_map(u32::to_ne_bytes).collect::<Vec<u8>>();
-    let (client, bytes) = (bits(client), bits(prefix));
-    (0..prefix.prefix_len() as usize).all(|bit| (client[bit / 8] ^ bytes[bit / 8]) & 0x80 >> (bit % 8) == 0)
-}
-
 /// The director as one packet sees it. The questions that the kernel answers by a subprogram are answered by the same
 /// functions here.
 fn director(tables: &Native) -> Option<Director<'_, Native>> {
@@ -414,7 +407,7 @@ impl Tables for Native {
     }
 
     fn rule(&self, client: &AccessKey) -> Option<u32> {
-        let matching = self.keyed.rules.iter().filter(|(prefix, _)| is_in(client, prefix));
+        let matching = self.keyed.rules.iter().filter(|(prefix, _)| prefix.covers(client));
         matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, rule)| *rule as u32)
     }
 
