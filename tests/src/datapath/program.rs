@@ -16,7 +16,9 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::capture::Filter;
 use lb_common::clock::TICK_NS;
-use lb_common::entry::{AccessKey, Counters, EndpointKey, Path, QuicKey, Refusals, Rule, Sharers, Tally};
+use lb_common::entry::{
+    AccessKey, Counters, EndpointKey, Path, Pulse, QuicKey, Refusals, Rule, Sharers, Tally,
+};
 use lb_common::fragments;
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
@@ -48,6 +50,8 @@ pub struct Program {
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     refusals: PerCpuArray<MapData, Refusals>,
+    /// Word by word.
+    pulse: PerCpuArray<MapData, [u64; size_of::<Pulse>() / 8]>,
     purpose: Purpose,
     /// What the counters showed after the last run.
     seen: Seen,
@@ -206,6 +210,7 @@ impl Program {
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
             refusals: take(&mut ebpf, "REFUSALS")?,
+            pulse: take(&mut ebpf, "PULSE")?,
             purpose,
             seen: Seen::default(),
             names: Vec::new(),
@@ -271,6 +276,7 @@ impl Program {
             ("EVENTS", events),
             ("SERVER_COUNTERS", counters),
             ("REFUSALS", refusals),
+            ("PULSE", self.pulse.get(&0, 0)?.iter().flatten().copied().collect()),
         ]);
         dump.extend(self.keyed.dump()?);
         Ok(dump)
