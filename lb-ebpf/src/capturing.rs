@@ -16,10 +16,7 @@ use lb_common::{
 };
 use lb_ebpf::{ends, headers::Ethernet, tables::Tables as _};
 
-use crate::{
-    maps::{KernelTables, jump},
-    purpose::trail,
-};
+use crate::{handover::jump, maps::KernelTables, purpose::trail};
 
 #[btf_map]
 static FILTER: Array<Filter, 1, { BPF_F_MMAPABLE as usize }> = Array::new();

@@ -2,7 +2,7 @@
 
 use lb_common::word::veiled;
 
-use crate::{frame::Frame, headers::Extension, parse::NoTransport};
+use crate::{frame::Frame, headers::Extension, parse::NoTransport, travelling::travels_as_word};
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -28,23 +28,13 @@ const OFFSET_MASK: u16 = 0xfff8;
 #[derive(Clone, Copy)]
 pub struct Upper(u64);
 
+travels_as_word!(Upper);
+
 impl Upper {
     const IS_FRAGMENT: Self = Self(1 << 32);
     const IS_LATER: Self = Self(1 << 40 | 1 << 32);
     const IS_OTHER: Self = Self(2 << 32);
     const IS_CUT_SHORT: Self = Self(3 << 32);
-
-    #[must_use]
-    #[inline(always)]
-    pub const fn word(self) -> u64 {
-        self.0
-    }
-
-    /// What [`word`](Self::word) gave.
-    #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
-    }
 
     /// From the start of the frame.
     ///

@@ -87,16 +87,8 @@ pub fn to_server<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, 
         Ok(id) => id,
         Err(outcome) => return outcome,
     };
-    match translate(frame, packet, tables, id, given.place()) {
-        Ok(outcome) => {
-            tables.count_packet(id, Direction::In, packet.shape.length());
-            outcome
-        }
-        Err(outcome) => {
-            tables.fell_short(id);
-            outcome
-        }
-    }
+    let sent = translate(frame, packet, tables, id, given.place());
+    tables.book(id, Direction::In, packet.shape.length(), sent)
 }
 
 #[inline(always)]
@@ -138,16 +130,8 @@ pub fn to_client<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
         return outbound::unexplained(packet, &director).into();
     };
     outbound::hear(&entry, transport.signal, director.now);
-    match translate_back(frame, packet, transport, &tuple, &server, &director) {
-        Ok(outcome) => {
-            tables.count_packet(server.id, Direction::Out, packet.shape.length());
-            outcome
-        }
-        Err(outcome) => {
-            tables.fell_short(server.id);
-            outcome
-        }
-    }
+    let sent = translate_back(frame, packet, transport, &tuple, &server, &director);
+    tables.book(server.id, Direction::Out, packet.shape.length(), sent)
 }
 
 #[inline(always)]

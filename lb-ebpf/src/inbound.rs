@@ -137,16 +137,8 @@ fn send<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Outcome {
-    match rewrite::towards_server(frame, packet, server, director, change_port) {
-        Ok(outcome) => {
-            director.tables.count_packet(server.id, Direction::In, packet.shape.length());
-            outcome
-        }
-        Err(outcome) => {
-            director.tables.fell_short(server.id);
-            outcome
-        }
-    }
+    let sent = rewrite::towards_server(frame, packet, server, director, change_port);
+    director.tables.book(server.id, Direction::In, packet.shape.length(), sent)
 }
 
 /// The server of a stored connection, if it may keep this packet.

@@ -55,6 +55,7 @@ pub mod sharing;
 pub mod stages;
 pub mod tables;
 pub mod tags;
+mod travelling;
 pub mod tunnel;
 
 pub use outcome::{Door, Exit, Outcome};

@@ -7,17 +7,19 @@
 #![expect(clippy::needless_pass_by_value, reason = "the entry's signature is aya's")]
 
 mod capturing;
+mod handover;
 mod maps;
 mod purpose;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::warn;
+use handover::jump;
 use lb_common::{
     stage::Stage,
     verdict::{Action, Verdict},
 };
 use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tags};
-use maps::{DEVICES, KernelTables, jump};
+use maps::{DEVICES, KernelTables};
 use purpose::is_capturing;
 
 #[xdp(frags)]

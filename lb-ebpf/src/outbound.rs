@@ -115,16 +115,8 @@ pub fn deliver<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Outcome {
-    match rewrite::towards_client(frame, packet, server, director, change_port) {
-        Ok(outcome) => {
-            director.tables.count_packet(server.id, Direction::Out, packet.shape.length());
-            outcome
-        }
-        Err(outcome) => {
-            director.tables.fell_short(server.id);
-            outcome
-        }
-    }
+    let sent = rewrite::towards_client(frame, packet, server, director, change_port);
+    director.tables.book(server.id, Direction::Out, packet.shape.length(), sent)
 }
 
 /// The pairs that lead to this server and port. A subprogram, so that the keys lie on a stack of their own.

@@ -2,6 +2,8 @@
 
 use lb_common::{net::PortNumber, stage::Stage, verdict::Verdict, word::veiled};
 
+use crate::travelling::travels_as_word;
+
 /// How a packet's way ends, and by which door: one word, so that no part of it is ever undefined (the verifier looks).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -32,6 +34,8 @@ impl Door {
         Self(veiled(port << 8 | through | dressed, port))
     }
 }
+
+travels_as_word!(Outcome);
 
 impl Outcome {
     const THROUGH: u64 = 1 << 31;
@@ -82,19 +86,6 @@ impl Outcome {
     #[inline(always)]
     const fn onward(stage: Stage) -> Self {
         Self(stage as u64 | Self::ONWARD)
-    }
-
-    /// This outcome as a word, which a subprogram may return.
-    #[must_use]
-    #[inline(always)]
-    pub const fn word(self) -> u64 {
-        self.0
-    }
-
-    /// What [`word`](Self::word) gave.
-    #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
     }
 
     /// The verdict's number.

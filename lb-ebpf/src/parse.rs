@@ -21,6 +21,7 @@ use crate::{
     ip::IpHeader as _,
     tables::Tables,
     tags::{self, Head},
+    travelling::travels_as_word,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +49,8 @@ pub struct Packet<'a> {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Shape(u64);
+
+travels_as_word!(Shape);
 
 impl Shape {
     const IPV6: u64 = 1 << 40;
@@ -87,19 +90,6 @@ impl Shape {
     #[inline(always)]
     pub const fn port(self) -> PortNumber {
         PortNumber::of_interface((self.0 >> 48) as u32)
-    }
-
-    /// This shape as a word, for a subprogram.
-    #[must_use]
-    #[inline(always)]
-    pub const fn word(self) -> u64 {
-        self.0
-    }
-
-    /// What [`word`](Self::word) gave.
-    #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
     }
 
     #[inline(always)]

@@ -8,12 +8,14 @@ use lb_common::{
     slot::ServerId,
 };
 
-use crate::{director::Director, tables::Tables};
+use crate::{director::Director, tables::Tables, travelling::travels_as_word};
 
 /// What ties a connection to one of the pairs that lead to its server and port: in one word, as a subprogram may return
 /// it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tie(u64);
+
+travels_as_word!(Tie);
 
 impl Tie {
     /// Nothing.
@@ -39,18 +41,6 @@ impl Tie {
     #[inline(always)]
     pub const fn derivable(self) -> u64 {
         self.0 >> 63
-    }
-
-    #[must_use]
-    #[inline(always)]
-    pub const fn word(self) -> u64 {
-        self.0
-    }
-
-    /// What [`word`](Self::word) gave.
-    #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
     }
 }
 

@@ -154,6 +154,26 @@ pub trait Tables: Memory {
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
     /// A packet was for this server, but could not be sent to it.
     fn fell_short(&self, _: ServerId) {}
+    /// A packet of this server's, of so many bytes: counted if it is sent.
+    #[inline(always)]
+    fn book(
+        &self,
+        server: ServerId,
+        direction: Direction,
+        length: u16,
+        sent: Result<Outcome, Outcome>,
+    ) -> Outcome {
+        match sent {
+            Ok(outcome) => {
+                self.count_packet(server, direction, length);
+                outcome
+            }
+            Err(outcome) => {
+                self.fell_short(server);
+                outcome
+            }
+        }
+    }
     /// Whether this run may leave anything behind: not where a packet is only explained.
     fn leaves_traces(&self) -> bool {
         true

@@ -16,6 +16,7 @@ use crate::{
     headers::{Ethernet, Macs, Vlan, VlanTag},
     parse::Packet,
     tables::Tables,
+    travelling::travels_as_word,
 };
 
 /// Where a tag's control information lies, by the number of tags around it. Its EtherType lies before it.
@@ -41,6 +42,8 @@ pub const fn is_one(ethertype: u16) -> bool {
 #[derive(Clone, Copy)]
 pub struct Head(u64);
 
+travels_as_word!(Head);
+
 impl Head {
     const ENDS: u64 = 1 << 40;
     const TAGGED: u64 = 1 << 41;
@@ -49,18 +52,6 @@ impl Head {
     #[inline(always)]
     pub const fn bare(ethertype: u16) -> Self {
         Self(ethertype as u64 | (FIRST as u64) << 32)
-    }
-
-    #[must_use]
-    #[inline(always)]
-    pub const fn word(self) -> u64 {
-        self.0
-    }
-
-    /// What [`word`](Self::word) gave.
-    #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
     }
 
     #[inline(always)]

@@ -1,33 +1,29 @@
 //! The pipeline as a library, over ordinary memory.
 
+mod answers;
+mod forgetting;
+mod keyed;
+
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use anyhow::{Context as _, Result};
-use lb_common::clock::{Clock, Now, TICK_NS};
-use lb_common::entry::{
-    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Pulse, QuicKey, Refusal, Refusals, Rule,
-    Server, ServerState, Service, ServiceLimits, Settings, Sharers, Tunnel,
-};
-use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
-use lb_common::fragments::{self, SET_NOTES};
+use lb_common::clock::TICK_NS;
+use lb_common::entry::{Counters, Path, Pulse, Refusals};
+use lb_common::flow_table::{BUCKET_SLOTS, FlowTable};
+use lb_common::fragments;
 use lb_common::gate;
-use lb_common::identity::FlowId;
-use lb_common::net::{Addr, NextHop, PortNumber};
-use lb_common::rate;
+use lb_common::net::{Addr, PortNumber};
 use lb_common::slot::{ServerId, Slot};
 use lb_common::verdict::{Action, Event, Verdict};
-use lb_common::wire::Wire;
-use lb_common::word::Word;
-use lb_ebpf::director::Director;
 use lb_ebpf::frame::Frame;
-use lb_ebpf::tables::{Direction, Tables};
 use lb_ebpf::{Exit, process};
 
-use super::maps::{
-    Arrays, Keyed, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry, next_hop,
-};
+use forgetting::{Noted, Touched};
+use keyed::HashMaps;
+
+use super::maps::{Arrays, Keyed as _, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
 use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
@@ -69,88 +65,6 @@ pub struct Native {
     resting: Vec<u64>,
 }
 
-/// What may hold anything, so that it can be forgotten without a look at all of it.
-struct Touched {
-    buckets: Noted,
-    paths: Noted,
-}
-
-/// A set of numbers below a limit.
-struct Noted {
-    bits: Vec<Cell<u64>>,
-    numbers: RefCell<Vec<u32>>,
-}
-
-impl Noted {
-    fn below(limit: u32) -> Self {
-        Self { bits: vec![Cell::new(0); limit.div_ceil(64) as usize], numbers: RefCell::default() }
-    }
-
-    fn note(&self, number: u32) {
-        let Some(word) = self.bits.get(number as usize / 64) else { return };
-        let (before, bit) = (word.get(), 1 << (number % 64));
-        if before & bit == 0 {
-            word.set(before | bit);
-            self.numbers.borrow_mut().push(number);
-        }
-    }
-
-    /// All of them, which are forgotten by it.
-    fn take(&self) -> impl Iterator<Item = u32> {
-        let numbers = self.numbers.take();
-        numbers.iter().for_each(|number| self.bits[*number as usize / 64].set(0));
-        numbers.into_iter()
-    }
-}
-
-#[derive(Default)]
-struct HashMaps {
-    listeners: HashMap<EndpointKey, u32>,
-    backends: HashMap<EndpointKey, Sharers>,
-    locals: HashSet<Addr>,
-    vlans: HashMap<Wire, u32>,
-    /// The kernel's trie as a list of its prefixes.
-    rules: Vec<(AccessKey, Rule)>,
-    quic_servers: HashMap<QuicKey, ServerId>,
-}
-
-impl Keyed for HashMaps {
-    fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()> {
-        self.listeners.insert(key, service);
-        Ok(())
-    }
-
-    fn add_backend(&mut self, key: EndpointKey, sharers: Sharers) -> Result<()> {
-        self.backends.insert(key, sharers);
-        Ok(())
-    }
-
-    fn add_local(&mut self, addr: Addr) -> Result<()> {
-        self.locals.insert(addr);
-        Ok(())
-    }
-
-    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()> {
-        self.vlans.insert(wire, index);
-        Ok(())
-    }
-
-    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()> {
-        self.rules.push((prefix, rule));
-        Ok(())
-    }
-
-    fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()> {
-        self.quic_servers.insert(key, server);
-        Ok(())
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        *self = Self::default();
-        Ok(())
-    }
-}
-
 impl Native {
     /// An empty data path; install a world before running frames.
     pub fn new() -> Result<Self> {
@@ -188,41 +102,6 @@ impl Native {
     #[must_use]
     pub fn flows(&self) -> FlowTable<'_, Self> {
         FlowTable { memory: self, geometry: geometry() }
-    }
-
-    /// Forgets connections, paths and what happened to servers, at the cost of what there is to be forgotten.
-    pub fn forget(&mut self) {
-        for number in self.touched.buckets.take() {
-            let first = number as usize * BUCKET_SLOTS;
-            for (word, at) in self.arrays.flows.get(number).into_iter().flatten().zip(first..) {
-                word.store(self.resting.get(at).copied().unwrap_or(0));
-            }
-        }
-        for number in self.touched.paths.take() {
-            self.arrays.paths.get(number).into_iter().flatten().for_each(Path::clear);
-        }
-        for (number, state) in self.undisturbed.drain(..).rev() {
-            self.arrays.servers.all()[number as usize].state.store(state);
-        }
-        self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
-        self.servers.get_mut().clear();
-        self.pulse.take();
-    }
-
-    /// Whoever is stored now is still there when everything is forgotten.
-    pub fn rest(&mut self) {
-        self.resting = self.arrays.flows.words().iter().map(Word::load).collect();
-    }
-
-    /// Turns some of a server's flags over until everything is forgotten; whoever there is not, is not disturbed.
-    pub fn disturb(&mut self, number: u8, flags: u8) {
-        const CHANGING: u64 =
-            (ServerState::IN_USE | ServerState::DOWN | ServerState::DRAINED | ServerState::REMOVED) as u64;
-        let number = 1 + u32::from(number) % self.names.len().max(1) as u32;
-        let Some(server) = self.arrays.servers.get(number) else { return };
-        let state = server.state.load();
-        self.undisturbed.push((number, state));
-        server.state.store(state ^ u64::from(flags) & CHANGING);
     }
 
     /// Every stored connection.
@@ -344,199 +223,5 @@ impl Engine for Native {
         let verdicts =
             Verdict::ALL.iter().map(|one| (one.name().to_owned(), counted[*one as usize])).collect();
         Ok(Observation { action, output, verdicts, counters: self.take_counters() })
-    }
-}
-
-impl Memory for Native {
-    type Cell = Word;
-    fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
-        self.buckets_seen.set(self.buckets_seen.get() + 1);
-        self.touched.buckets.note(number);
-        self.arrays.flows.get(number)
-    }
-    fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
-        self.arrays.leases.get(number)
-    }
-}
-
-/// The director as one packet sees it. The questions that the kernel answers by a subprogram are answered by the same
-/// functions here.
-fn director(tables: &Native) -> Option<Director<'_, Native>> {
-    Director::consult(tables)
-}
-
-impl Tables for Native {
-    fn settings(&self) -> Option<&Settings> {
-        self.arrays.settings.get(0)
-    }
-
-    fn clock(&self) -> Option<&Clock> {
-        self.arrays.clock.get(0)
-    }
-
-    fn gate(&self, word: u32) -> u64 {
-        self.arrays.gate.get(word).map_or(0, Word::load)
-    }
-
-    fn listener(&self, key: &EndpointKey) -> Option<u32> {
-        self.keyed.listeners.get(key).copied()
-    }
-
-    fn service(&self, number: u32) -> Option<&Service> {
-        self.arrays.services.get(number)
-    }
-
-    fn server(&self, id: ServerId) -> Option<&Server> {
-        self.arrays.servers.get(id.index())
-    }
-
-    fn tunnel(&self, id: ServerId) -> Option<&Tunnel> {
-        self.arrays.tunnels.get(id.index())
-    }
-
-    fn ids(&self, word: u32) -> Option<u64> {
-        self.arrays.tables.get(word).map(Word::load)
-    }
-
-    fn sharers(&self, key: &EndpointKey) -> Option<&Sharers> {
-        self.keyed.backends.get(key)
-    }
-
-    fn is_local(&self, addr: Addr) -> bool {
-        self.keyed.locals.contains(&addr)
-    }
-
-    fn rule(&self, client: &AccessKey) -> Option<u32> {
-        let matching = self.keyed.rules.iter().filter(|(prefix, _)| prefix.covers(client));
-        matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, rule)| *rule as u32)
-    }
-
-    fn quic_server(&self, key: &QuicKey) -> Option<u32> {
-        self.keyed.quic_servers.get(key).map(|id| id.index())
-    }
-
-    fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
-        self.arrays.limits.get(entry)
-    }
-
-    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
-        self.arrays.sources.get(set)
-    }
-
-    fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
-        self.touched.paths.note(set);
-        self.arrays.paths.get(set)
-    }
-
-    fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]> {
-        self.arrays.fragments.get(set)
-    }
-
-    fn interface(&self, port: PortNumber) -> Option<&Interface> {
-        self.arrays.interfaces.get(port.index())
-    }
-
-    fn ingress(&self) -> u32 {
-        self.ingress.get()
-    }
-
-    fn monotonic_ns(&self) -> u64 {
-        self.machine_ns
-    }
-
-    fn is_time_to_look(&self) -> bool {
-        let mut pulse = self.pulse.get();
-        let looks = pulse.is_time_to_look();
-        self.pulse.set(pulse);
-        looks
-    }
-
-    fn may_answer(&self, now: Now) -> bool {
-        let mut pulse = self.pulse.get();
-        let may = pulse.may_answer(now);
-        self.pulse.set(pulse);
-        may
-    }
-
-    fn vlan(&self, wire: &Wire) -> Option<u32> {
-        self.keyed.vlans.get(wire).copied()
-    }
-
-    fn route(&self, _: u32, _: &Addr, to: &Addr) -> Option<NextHop> {
-        self.routes.get(to).map(|hop| next_hop(*hop, INDICES))
-    }
-
-    fn frame_length(&self) -> u64 {
-        let (start, end) = self.left.get();
-        (end - start) as u64
-    }
-
-    fn trim(&self, bytes: usize) {
-        let (start, end) = self.left.get();
-        self.left.set((start, end - bytes));
-    }
-
-    fn moved(&self, bytes: i32) -> Option<Frame<'_>> {
-        let (start, end) = self.left.get();
-        let start = start.checked_add_signed(-(bytes as isize))?;
-        self.left.set((start, end));
-        Some(self.frame())
-    }
-
-    fn locate(&self, flow: FlowId) -> Option<Place> {
-        director(self)?.flows().locate(flow)
-    }
-
-    fn derives(&self, server: ServerId, flow: FlowId) -> bool {
-        director(self).is_some_and(|director| director.derives(server, flow))
-    }
-
-    fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
-        director(self).is_some_and(|director| director.store(flow, server, diverged))
-    }
-
-    fn pool(&self) -> Option<&Pool> {
-        self.arrays.pool.get(0)
-    }
-
-    fn tenant(&self, place: Place) -> Option<&Caller> {
-        self.arrays.tenants.get(place.number())
-    }
-
-    fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place> {
-        director(self)?.rent(flow, server, ipv6)
-    }
-
-    fn caller(&self, place: Place) -> Option<&Caller> {
-        self.arrays.addresses.get(place.number())
-    }
-
-    fn count(&self, event: Event) {
-        let mut events = self.events.get();
-        events[event as usize] += 1;
-        self.events.set(events);
-    }
-
-    fn count_refusal(&self, service: u32, why: Refusal) {
-        self.refusals.borrow_mut().entry(service).or_default().add(why);
-    }
-
-    fn count_connection(&self, server: ServerId) {
-        self.servers.borrow_mut().entry(server).or_default().connections += 1;
-    }
-
-    fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16) {
-        let mut servers = self.servers.borrow_mut();
-        let counters = servers.entry(server).or_default();
-        match direction {
-            Direction::In => {
-                counters.packets_in += 1;
-                counters.bytes_in += u64::from(bytes);
-            }
-            Direction::Out => {
-                counters.packets_out += 1;
-                counters.bytes_out += u64::from(bytes);
-            }
-        }
     }
 }

@@ -1,45 +1,39 @@
 //! The object as the kernel verified and compiled it, run frame by frame with BPF_PROG_TEST_RUN.
 
+mod dump;
+mod keyed;
+mod object;
+
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::fs;
-use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use aya::maps::lpm_trie::{Key, LpmTrie};
+use anyhow::{Context as _, Result, ensure};
+use aya::Ebpf;
 use aya::maps::xdp::DevMap;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray, RingBuf};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::programs::{TestRun as _, TestRunOptions};
 use lb_common::capture::Filter;
 use lb_common::clock::TICK_NS;
-use lb_common::entry::{
-    AccessKey, Counters, EndpointKey, Path, Pulse, QuicKey, Refusals, Rule, Sharers, Tally,
-};
+use lb_common::entry::{Counters, Path, Pulse, Refusals, Tally};
 use lb_common::fragments;
 use lb_common::gate;
-use lb_common::net::{Addr, PortNumber};
-use lb_common::purpose::{ENTRY_INDEX, Purpose, SEEN, SEEN_INDEX, WATCH};
-use lb_common::slot::ServerId;
-use lb_common::stage::{ENTRY, Stage};
-use lb_common::verdict::{EVENT_LIMIT, Event, VERDICT_LIMIT, Verdict};
-use lb_common::wire::Wire;
-use lb_common::word::Word;
+use lb_common::net::PortNumber;
+use lb_common::purpose::Purpose;
+use lb_common::verdict::{Event, Verdict};
 use nix::time::{ClockId, clock_gettime};
 
-use super::maps::{Arrays, Keyed, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
-use super::region::{Region, Value};
+use keyed::HashMaps;
+pub use object::{OBJECT_VARIABLE, load, object, open, xdp};
+use object::{array, open_to, surround, take};
+
+use super::maps::{Arrays, Keyed as _, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
+use super::region::Region;
 use super::world::{Side, World};
 use super::{Engine, FIRST_TICK, named, refused};
 use crate::family::Family;
 use crate::fixture::Observation;
 use crate::namespace::{Group, Namespace};
-
-/// Names the object under test.
-pub const OBJECT_VARIABLE: &str = "XLVS_EBPF_OBJECT";
 
 /// A loaded data path in a namespace of its own, which the thread that loaded it has entered for good.
 pub struct Program {
@@ -68,95 +62,6 @@ struct Seen {
     events: Vec<u64>,
     servers: Vec<Counters>,
     refusals: Vec<Refusals>,
-}
-
-struct HashMaps {
-    listeners: HashMap<MapData, EndpointKey, u32>,
-    backends: HashMap<MapData, EndpointKey, Sharers>,
-    locals: HashMap<MapData, Addr, u32>,
-    vlans: HashMap<MapData, Wire, u32>,
-    devices: DevMap<MapData>,
-    lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
-    quic_servers: HashMap<MapData, QuicKey, u32>,
-}
-
-/// The bytes of the object under test.
-pub fn object() -> Result<Vec<u8>> {
-    let path = std::env::var_os(OBJECT_VARIABLE).map(PathBuf::from).with_context(|| {
-        format!("{OBJECT_VARIABLE} names no object; run this suite with 'cargo xtask test --only kernel'")
-    })?;
-    fs::read(&path).with_context(|| format!("cannot read {OBJECT_VARIABLE}={}", path.display()))
-}
-
-/// The object, its maps made and its programs not yet loaded. Maps whose size the agent sets are small.
-pub fn open() -> Result<Ebpf> {
-    open_to(Purpose::Serve)
-}
-
-fn open_to(purpose: Purpose) -> Result<Ebpf> {
-    let sizes = [
-        ("FLOWS", geometry().buckets()),
-        ("ADDRESSES", geometry().slots()),
-        ("SERVERS", SERVERS),
-        ("SERVER_COUNTERS", SERVERS),
-        ("TUNNELS", SERVERS),
-        ("BACKENDS", SERVERS),
-        ("QUIC_SERVERS", SERVERS),
-        ("SERVICES", SERVICES),
-        ("REFUSALS", SERVICES),
-        ("LIMITS", SERVICES),
-        ("SOURCES", SOURCE_SETS),
-        ("LEASES", LEASE_BUCKETS),
-        ("TENANTS", LEASE_BUCKETS * 8),
-        ("LISTENERS", SERVICES * 2),
-        ("TABLES", TABLE_WORDS),
-    ];
-    let constant = purpose as u8;
-    let mut loader = EbpfLoader::new();
-    loader.override_global(Purpose::CONSTANT, &constant, true);
-    if purpose != Purpose::Serve {
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error).context("cannot count CPUs")?;
-        loader.map_max_entries("TRAIL", cpus as u32);
-    }
-    if purpose == Purpose::Capture {
-        loader.map_max_entries("RING", 1 << 20);
-    }
-    for (map, entries) in sizes {
-        loader.map_max_entries(map, entries);
-    }
-    loader.load(&object()?).context("the kernel refuses the maps of the object; this suite needs root")
-}
-
-/// An XDP program of the object.
-pub fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {
-    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("the object has no program {name}"))?;
-    program.try_into().with_context(|| format!("program {name} is not an XDP program"))
-}
-
-/// The kernel's verifier takes every program of the object, and each finds those it hands over to.
-pub fn load(ebpf: &mut Ebpf) -> Result<()> {
-    xdp(ebpf, ENTRY)?.load().with_context(|| format!("the kernel refuses {ENTRY}"))?;
-    for stage in Stage::ALL {
-        let name = stage.program();
-        xdp(ebpf, name)?.load().with_context(|| format!("the kernel refuses {name}"))?;
-        enter(ebpf, name, *stage as u32)?;
-    }
-    Ok(())
-}
-
-/// Likewise the programs around the others, for a copy that captures.
-fn surround(ebpf: &mut Ebpf) -> Result<()> {
-    for name in [WATCH, SEEN] {
-        xdp(ebpf, name)?.load().with_context(|| format!("the kernel refuses {name}"))?;
-    }
-    enter(ebpf, ENTRY, ENTRY_INDEX)?;
-    enter(ebpf, SEEN, SEEN_INDEX)
-}
-
-fn enter(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<()> {
-    let program = xdp(ebpf, name)?.fd()?.try_clone()?;
-    let mut stages = ProgramArray::try_from(ebpf.map_mut("STAGES").context("the object has no map STAGES")?)?;
-    stages.set(index, &program, 0).with_context(|| format!("cannot enter {name}"))
 }
 
 impl Program {
@@ -228,58 +133,6 @@ impl Program {
     pub fn verdicts(&self) -> Result<Vec<u64>> {
         let numbers = 0..Verdict::ALL.len() as u32;
         numbers.map(|i| Ok(self.verdicts.get(&i, 0)?.iter().map(|tally| tally.packets).sum())).collect()
-    }
-
-    /// Everything that lies in the maps, by name.
-    pub fn dump(&self) -> Result<BTreeMap<&'static str, Vec<u64>>> {
-        let words = |words: &[Word]| words.iter().map(Word::load).collect::<Vec<u64>>();
-        let arrays = &self.arrays;
-        let mut dump = BTreeMap::from([
-            ("SETTINGS", words(arrays.settings.words())),
-            ("CLOCK", words(arrays.clock.words())),
-            ("GATE", words(arrays.gate.words())),
-            ("FLOWS", words(arrays.flows.words())),
-            ("ADDRESSES", words(arrays.addresses.words())),
-            ("SERVICES", words(arrays.services.words())),
-            ("SERVERS", words(arrays.servers.words())),
-            ("TUNNELS", words(arrays.tunnels.words())),
-            ("POOL", words(arrays.pool.words())),
-            ("LEASES", words(arrays.leases.words())),
-            ("TENANTS", words(arrays.tenants.words())),
-            ("TABLES", words(arrays.tables.words())),
-            ("LIMITS", words(arrays.limits.words())),
-            ("SOURCES", words(arrays.sources.words())),
-            ("PATHS", words(arrays.paths.words())),
-            ("FRAGMENTS", words(arrays.fragments.words())),
-            ("INTERFACES", words(arrays.interfaces.words())),
-        ]);
-        // Of every CPU, with the numbers that nothing has yet.
-        let mut verdicts = Vec::new();
-        for number in 0..VERDICT_LIMIT {
-            let cpus = self.verdicts.get(&number, 0)?;
-            verdicts.extend(cpus.iter().flat_map(|tally| [tally.packets, tally.bytes]));
-        }
-        let mut events = Vec::new();
-        for number in 0..EVENT_LIMIT {
-            events.extend(self.events.get(&number, 0)?.iter());
-        }
-        let mut counters = Vec::new();
-        for id in 0..SERVERS {
-            counters.extend(self.counters.get(&id, 0)?.iter().flat_map(|counters| counters.to_array()));
-        }
-        let mut refusals = Vec::new();
-        for number in 0..SERVICES {
-            refusals.extend(self.refusals.get(&number, 0)?.iter().flat_map(|refusals| refusals.to_array()));
-        }
-        dump.extend([
-            ("VERDICTS", verdicts),
-            ("EVENTS", events),
-            ("SERVER_COUNTERS", counters),
-            ("REFUSALS", refusals),
-            ("PULSE", self.pulse.get(&0, 0)?.iter().flatten().copied().collect()),
-        ]);
-        dump.extend(self.keyed.dump()?);
-        Ok(dump)
     }
 
     /// What a capturing copy has written since the last call.
@@ -358,137 +211,6 @@ impl Program {
     }
 }
 
-/// More than any tunnel adds.
-const GROWTH: usize = 64;
-
-/// Longer than a frame takes, also on a busy machine.
-const NEAR_TICK_NS: u64 = 20_000_000;
-
-/// The clock that the program reads.
-fn machine_ns() -> Result<u64> {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).context("cannot read the monotonic clock")?;
-    Ok(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
-}
-
-const fn name_of(side: Side) -> &'static str {
-    match side {
-        Side::Front => "front",
-        Side::Back => "back",
-    }
-}
-
-fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
-    Ok(Arrays {
-        settings: array(ebpf, "SETTINGS", 1)?,
-        clock: array(ebpf, "CLOCK", 1)?,
-        gate: array(ebpf, "GATE", gate::WORDS)?,
-        flows: array(ebpf, "FLOWS", geometry().buckets())?,
-        addresses: array(ebpf, "ADDRESSES", geometry().slots())?,
-        services: array(ebpf, "SERVICES", SERVICES)?,
-        servers: array(ebpf, "SERVERS", SERVERS)?,
-        tunnels: array(ebpf, "TUNNELS", SERVERS)?,
-        tables: array(ebpf, "TABLES", TABLE_WORDS)?,
-        paths: array(ebpf, "PATHS", Path::SETS)?,
-        fragments: array(ebpf, "FRAGMENTS", fragments::SETS)?,
-        interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
-        limits: array(ebpf, "LIMITS", SERVICES)?,
-        sources: array(ebpf, "SOURCES", SOURCE_SETS)?,
-        pool: array(ebpf, "POOL", 1)?,
-        leases: array(ebpf, "LEASES", LEASE_BUCKETS)?,
-        tenants: array(ebpf, "TENANTS", LEASE_BUCKETS * 8)?,
-    })
-}
-
-fn array<T: Value>(ebpf: &mut Ebpf, name: &str, entries: u32) -> Result<Region<T>> {
-    let Some(Map::Array(data)) = ebpf.map(name) else { bail!("the object has no array {name}") };
-    Region::of_map(data.fd().as_fd(), entries).with_context(|| format!("map {name}"))
-}
-
-fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> Result<M>
-where
-    M::Error: std::error::Error + Send + Sync + 'static,
-{
-    let map = ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))?;
-    M::try_from(map).with_context(|| format!("map {name}"))
-}
-
-impl HashMaps {
-    /// What lies in them, by name and in the order of the keys.
-    fn dump(&self) -> Result<BTreeMap<&'static str, Vec<u64>>> {
-        fn sorted<K: Debug, V>(
-            entries: impl Iterator<Item = Result<(K, V), aya::maps::MapError>>,
-            words: impl Fn(V) -> Vec<u64>,
-        ) -> Result<Vec<u64>> {
-            let entries = entries.map(|entry| entry.map(|(key, value)| (format!("{key:?}"), words(value))));
-            let entries = entries.collect::<Result<BTreeMap<_, _>, _>>()?;
-            Ok(entries.into_values().flatten().collect())
-        }
-        let one = |value: u32| vec![u64::from(value)];
-        let lists =
-            self.lists.iter().map(|entry| entry.map(|(key, rule)| ((key.prefix_len(), key.data()), rule)));
-        let ids = |sharers: Sharers| sharers.ids.map(u64::from).to_vec();
-        Ok(BTreeMap::from([
-            ("LISTENERS", sorted(self.listeners.iter(), one)?),
-            ("BACKENDS", sorted(self.backends.iter(), ids)?),
-            ("LOCALS", sorted(self.locals.iter(), one)?),
-            ("VLANS", sorted(self.vlans.iter(), one)?),
-            ("LISTS", sorted(lists, one)?),
-        ]))
-    }
-}
-
-impl Keyed for HashMaps {
-    fn add_listener(&mut self, key: EndpointKey, service: u32) -> Result<()> {
-        self.listeners.insert(key, service, 0).context("cannot add a listener")
-    }
-
-    fn add_backend(&mut self, key: EndpointKey, sharers: Sharers) -> Result<()> {
-        self.backends.insert(key, sharers, 0).context("cannot add a backend")
-    }
-
-    fn add_local(&mut self, addr: Addr) -> Result<()> {
-        self.locals.insert(addr, 1, 0).context("cannot add a local address")
-    }
-
-    fn add_vlan(&mut self, wire: Wire, index: u32) -> Result<()> {
-        self.devices.set(PortNumber::of_interface(index).index(), wire.device, None, 0)?;
-        self.vlans.insert(wire, index, 0).context("cannot add a VLAN interface")
-    }
-
-    fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()> {
-        let key = Key::new(prefix.prefix_len(), prefix.data());
-        self.lists.insert(&key, rule as u32, 0).context("cannot add a prefix")
-    }
-
-    fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()> {
-        self.quic_servers
-            .insert(key, server.index(), 0)
-            .context("cannot add what connection ids call a server")
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
-            self.listeners.remove(&key)?;
-        }
-        for key in self.backends.keys().collect::<Result<Vec<_>, _>>()? {
-            self.backends.remove(&key)?;
-        }
-        for key in self.locals.keys().collect::<Result<Vec<_>, _>>()? {
-            self.locals.remove(&key)?;
-        }
-        for key in self.vlans.keys().collect::<Result<Vec<_>, _>>()? {
-            self.vlans.remove(&key)?;
-        }
-        for key in self.lists.keys().collect::<Result<Vec<_>, _>>()? {
-            self.lists.remove(&key)?;
-        }
-        for key in self.quic_servers.keys().collect::<Result<Vec<_>, _>>()? {
-            self.quic_servers.remove(&key)?;
-        }
-        Ok(())
-    }
-}
-
 impl Engine for Program {
     fn reset(&mut self) -> Result<()> {
         self.arrays.clear();
@@ -547,5 +269,46 @@ impl Engine for Program {
         }
         observation.counters = counters;
         Ok(observation)
+    }
+}
+
+fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
+    Ok(Arrays {
+        settings: array(ebpf, "SETTINGS", 1)?,
+        clock: array(ebpf, "CLOCK", 1)?,
+        gate: array(ebpf, "GATE", gate::WORDS)?,
+        flows: array(ebpf, "FLOWS", geometry().buckets())?,
+        addresses: array(ebpf, "ADDRESSES", geometry().slots())?,
+        services: array(ebpf, "SERVICES", SERVICES)?,
+        servers: array(ebpf, "SERVERS", SERVERS)?,
+        tunnels: array(ebpf, "TUNNELS", SERVERS)?,
+        tables: array(ebpf, "TABLES", TABLE_WORDS)?,
+        paths: array(ebpf, "PATHS", Path::SETS)?,
+        fragments: array(ebpf, "FRAGMENTS", fragments::SETS)?,
+        interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
+        limits: array(ebpf, "LIMITS", SERVICES)?,
+        sources: array(ebpf, "SOURCES", SOURCE_SETS)?,
+        pool: array(ebpf, "POOL", 1)?,
+        leases: array(ebpf, "LEASES", LEASE_BUCKETS)?,
+        tenants: array(ebpf, "TENANTS", LEASE_BUCKETS * 8)?,
+    })
+}
+
+/// More than any tunnel adds.
+const GROWTH: usize = 64;
+
+/// Longer than a frame takes, also on a busy machine.
+const NEAR_TICK_NS: u64 = 20_000_000;
+
+/// The clock that the program reads.
+fn machine_ns() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).context("cannot read the monotonic clock")?;
+    Ok(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+}
+
+const fn name_of(side: Side) -> &'static str {
+    match side {
+        Side::Front => "front",
+        Side::Back => "back",
     }
 }

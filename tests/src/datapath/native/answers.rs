@@ -1,0 +1,216 @@
+//! The answers that ordinary memory gives to [`Tables`].
+
+use lb_common::clock::{Clock, Now};
+use lb_common::entry::{
+    AccessKey, Caller, EndpointKey, Interface, Path, Pool, QuicKey, Refusal, Server, Service, ServiceLimits,
+    Settings, Sharers, Tunnel,
+};
+use lb_common::flow_table::{BUCKET_SLOTS, Memory, Place};
+use lb_common::fragments::SET_NOTES;
+use lb_common::identity::FlowId;
+use lb_common::net::{Addr, NextHop, PortNumber};
+use lb_common::rate;
+use lb_common::slot::ServerId;
+use lb_common::verdict::Event;
+use lb_common::wire::Wire;
+use lb_common::word::Word;
+use lb_ebpf::director::Director;
+use lb_ebpf::frame::Frame;
+use lb_ebpf::tables::{Direction, Tables};
+
+use super::{INDICES, Native};
+use crate::datapath::maps::next_hop;
+
+impl Memory for Native {
+    type Cell = Word;
+    fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.buckets_seen.set(self.buckets_seen.get() + 1);
+        self.touched.buckets.note(number);
+        self.arrays.flows.get(number)
+    }
+    fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.arrays.leases.get(number)
+    }
+}
+
+/// The director as one packet sees it. The questions that the kernel answers by a subprogram are answered by the same
+/// functions here.
+fn director(tables: &Native) -> Option<Director<'_, Native>> {
+    Director::consult(tables)
+}
+
+impl Tables for Native {
+    fn settings(&self) -> Option<&Settings> {
+        self.arrays.settings.get(0)
+    }
+
+    fn clock(&self) -> Option<&Clock> {
+        self.arrays.clock.get(0)
+    }
+
+    fn gate(&self, word: u32) -> u64 {
+        self.arrays.gate.get(word).map_or(0, Word::load)
+    }
+
+    fn listener(&self, key: &EndpointKey) -> Option<u32> {
+        self.keyed.listeners.get(key).copied()
+    }
+
+    fn service(&self, number: u32) -> Option<&Service> {
+        self.arrays.services.get(number)
+    }
+
+    fn server(&self, id: ServerId) -> Option<&Server> {
+        self.arrays.servers.get(id.index())
+    }
+
+    fn tunnel(&self, id: ServerId) -> Option<&Tunnel> {
+        self.arrays.tunnels.get(id.index())
+    }
+
+    fn ids(&self, word: u32) -> Option<u64> {
+        self.arrays.tables.get(word).map(Word::load)
+    }
+
+    fn sharers(&self, key: &EndpointKey) -> Option<&Sharers> {
+        self.keyed.backends.get(key)
+    }
+
+    fn is_local(&self, addr: Addr) -> bool {
+        self.keyed.locals.contains(&addr)
+    }
+
+    fn rule(&self, client: &AccessKey) -> Option<u32> {
+        let matching = self.keyed.rules.iter().filter(|(prefix, _)| prefix.covers(client));
+        matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, rule)| *rule as u32)
+    }
+
+    fn quic_server(&self, key: &QuicKey) -> Option<u32> {
+        self.keyed.quic_servers.get(key).map(|id| id.index())
+    }
+
+    fn limits(&self, entry: u32) -> Option<&ServiceLimits> {
+        self.arrays.limits.get(entry)
+    }
+
+    fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        self.arrays.sources.get(set)
+    }
+
+    fn paths(&self, set: u32) -> Option<&[Path; Path::WAYS]> {
+        self.touched.paths.note(set);
+        self.arrays.paths.get(set)
+    }
+
+    fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]> {
+        self.arrays.fragments.get(set)
+    }
+
+    fn interface(&self, port: PortNumber) -> Option<&Interface> {
+        self.arrays.interfaces.get(port.index())
+    }
+
+    fn ingress(&self) -> u32 {
+        self.ingress.get()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.machine_ns
+    }
+
+    fn is_time_to_look(&self) -> bool {
+        let mut pulse = self.pulse.get();
+        let looks = pulse.is_time_to_look();
+        self.pulse.set(pulse);
+        looks
+    }
+
+    fn may_answer(&self, now: Now) -> bool {
+        let mut pulse = self.pulse.get();
+        let may = pulse.may_answer(now);
+        self.pulse.set(pulse);
+        may
+    }
+
+    fn vlan(&self, wire: &Wire) -> Option<u32> {
+        self.keyed.vlans.get(wire).copied()
+    }
+
+    fn route(&self, _: u32, _: &Addr, to: &Addr) -> Option<NextHop> {
+        self.routes.get(to).map(|hop| next_hop(*hop, INDICES))
+    }
+
+    fn frame_length(&self) -> u64 {
+        let (start, end) = self.left.get();
+        (end - start) as u64
+    }
+
+    fn trim(&self, bytes: usize) {
+        let (start, end) = self.left.get();
+        self.left.set((start, end - bytes));
+    }
+
+    fn moved(&self, bytes: i32) -> Option<Frame<'_>> {
+        let (start, end) = self.left.get();
+        let start = start.checked_add_signed(-(bytes as isize))?;
+        self.left.set((start, end));
+        Some(self.frame())
+    }
+
+    fn locate(&self, flow: FlowId) -> Option<Place> {
+        director(self)?.flows().locate(flow)
+    }
+
+    fn derives(&self, server: ServerId, flow: FlowId) -> bool {
+        director(self).is_some_and(|director| director.derives(server, flow))
+    }
+
+    fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
+        director(self).is_some_and(|director| director.store(flow, server, diverged))
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        self.arrays.pool.get(0)
+    }
+
+    fn tenant(&self, place: Place) -> Option<&Caller> {
+        self.arrays.tenants.get(place.number())
+    }
+
+    fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place> {
+        director(self)?.rent(flow, server, ipv6)
+    }
+
+    fn caller(&self, place: Place) -> Option<&Caller> {
+        self.arrays.addresses.get(place.number())
+    }
+
+    fn count(&self, event: Event) {
+        let mut events = self.events.get();
+        events[event as usize] += 1;
+        self.events.set(events);
+    }
+
+    fn count_refusal(&self, service: u32, why: Refusal) {
+        self.refusals.borrow_mut().entry(service).or_default().add(why);
+    }
+
+    fn count_connection(&self, server: ServerId) {
+        self.servers.borrow_mut().entry(server).or_default().connections += 1;
+    }
+
+    fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16) {
+        let mut servers = self.servers.borrow_mut();
+        let counters = servers.entry(server).or_default();
+        match direction {
+            Direction::In => {
+                counters.packets_in += 1;
+                counters.bytes_in += u64::from(bytes);
+            }
+            Direction::Out => {
+                counters.packets_out += 1;
+                counters.bytes_out += u64::from(bytes);
+            }
+        }
+    }
+}
