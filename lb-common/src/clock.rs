@@ -140,6 +140,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_a_tick_goes_to_the_log() {
+        let clock = Clock::new();
+        assert_eq!([clock.may_log(), clock.may_log(), clock.may_log()], [true, false, false]);
+        assert!(clock.advance(TICK_NS));
+        assert_eq!([clock.may_log(), clock.may_log()], [true, false]);
+    }
+
+    #[test]
     fn one_step_at_a_time_however_long_the_pause() {
         let clock = Clock::new();
         assert!(clock.advance(1_000 * TICK_NS));

@@ -8,6 +8,7 @@ mod collisions;
 mod conformance;
 mod corpus;
 mod day_one;
+mod edges;
 mod flood;
 mod full_nat;
 mod hostile;

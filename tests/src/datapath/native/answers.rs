@@ -136,8 +136,11 @@ impl Tables for Native {
         self.keyed.vlans.get(wire).copied()
     }
 
-    fn route(&self, _: u32, _: &Addr, to: &Addr) -> Option<NextHop> {
-        self.routes.get(to).map(|hop| next_hop(*hop, INDICES))
+    /// As the kernel does, for packets alone that came by an interface that there is.
+    fn route(&self, by: u32, _: &Addr, to: &Addr) -> Option<NextHop> {
+        let mut interfaces = self.arrays.interfaces.all().iter();
+        let is_here = by != 0 && interfaces.any(|it| it.index.load() == u64::from(by));
+        self.routes.get(to).filter(|_| is_here).map(|hop| next_hop(*hop, INDICES))
     }
 
     fn frame_length(&self) -> u64 {
