@@ -94,7 +94,7 @@ fn end_lost<T: Tables>(tables: &T, tuple: &Tuple) {
     let Some(pool) = tables.pool() else { return };
     let Some(lease) = full_nat::of(&director, pool, tuple, tuple.vip.as_v4().is_none()) else { return };
     let server = director.server_for(lease.entry.slot().server(), tuple);
-    if server.is_some_and(|server| server.state.has(ServerState::RESETS)) {
+    if server.is_some_and(|server| server.state.has(ServerState::LETS_GO)) {
         lease.entry.refresh(Class::Closing, director.now);
     }
 }

@@ -22,7 +22,7 @@ use lb_common::word::Word;
 use lb_common::{net, slot::ServerId};
 
 use super::region::Region;
-use super::world::{self, Hop, Mode, Side, World};
+use super::world::{self, Hop, Lost, Mode, Side, World};
 
 /// Room for the worlds of tests.
 pub const SERVICES: u32 = 16;
@@ -309,7 +309,8 @@ impl Arrays {
         let state = ServerState {
             flags: flag(!server.freed, ServerState::IN_USE)
                 | flag(server.down, ServerState::DOWN)
-                | flag(server.down && service.resets, ServerState::RESETS)
+                | flag(server.down && service.lost == Lost::Reset, ServerState::RESETS)
+                | flag(server.down && service.lost == Lost::Rehashed, ServerState::REHASHES)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
                 | flag(matches!(service.mode, Mode::Tunnel(_)), ServerState::TUNNEL)

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use lb_common::slot::Slot;
 use lb_common::word::Word;
 
-use super::world::{Hop, Server, Service, Side, Tunnel, World, mac_of};
+use super::world::{Hop, Lost, Server, Service, Side, Tunnel, World, mac_of};
 use crate::packet::quic::{connection_id, long, short};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Transport, Udp};
 use crate::random::Random;
@@ -180,13 +180,18 @@ fn change(random: &mut Random, world: &mut World) {
         _ => {
             let index = random.below(world.servers.len() as u64) as usize;
             let server = &mut world.servers[index].1;
-            match random.below(7) {
+            match random.below(8) {
                 0 => server.down = !server.down,
                 1 => server.drained = !server.drained,
                 2 => server.removed = !server.removed,
                 3 => server.freed = !server.freed,
                 4 => server.weight = random.below(4) as u32,
                 5 => server.next_hop = None,
+                6 => {
+                    let lost = [Lost::Kept, Lost::Reset, Lost::Rehashed][random.below(3) as usize];
+                    let service = world.servers[index].0.0;
+                    world.services[service].lost = lost;
+                }
                 _ => server.miss_weight = Some(random.below(3) as u32),
             }
         }

@@ -70,13 +70,24 @@ pub struct Service {
     pub mode: Mode,
     /// Without a server, a SYN is answered with RST.
     pub reject: bool,
-    /// Whoever speaks to a server that is down is told by RST.
-    pub resets: bool,
+    /// What becomes of the connections of a server that is down.
+    pub lost: Lost,
     /// Prefixes of clients: address, length, and whether they may come.
     pub rules: Vec<(IpAddr, u32, bool)>,
     pub limits: Limits,
     /// Of the connection ids that name its servers, if they do.
     pub quic: Option<QuicFormat>,
+}
+
+/// What becomes of connections whose server is down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// They stay, in case it returns.
+    Kept,
+    /// Whoever speaks on one is told by RST.
+    Reset,
+    /// Each goes to another server with its next packet.
+    Rehashed,
 }
 
 /// How much a service takes in a second; 0 is as much as comes.
@@ -99,7 +110,7 @@ impl Service {
             protocol: Protocol::Tcp,
             mode: Mode::Nat,
             reject: true,
-            resets: false,
+            lost: Lost::Kept,
             rules: Vec::new(),
             limits: Limits::default(),
             quic: None,
@@ -132,10 +143,10 @@ impl Service {
         Self { mode: Mode::Tunnel(tunnel), ..self }
     }
 
-    /// Connections of a server that is down are ended.
+    /// The policy about connections of a server that is down.
     #[must_use]
-    pub fn resetting(self) -> Self {
-        Self { resets: true, ..self }
+    pub fn losing(self, lost: Lost) -> Self {
+        Self { lost, ..self }
     }
 
     /// Clients in this prefix do not come in, unless a longer one says otherwise.
