@@ -30,7 +30,7 @@ pub use counters::{Counters, Tally};
 pub use endpoint::{EndpointKey, Sharers};
 pub use interface::Interface;
 pub use limits::ServiceLimits;
-pub use memo::{Admin, HealthMemo, Memo};
+pub use memo::{Admin, Farewell, HealthMemo, Memo};
 pub use path::Path;
 pub use pool::Pool;
 pub use pulse::Pulse;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::capture::Capture;
 use super::desired::{self, DesiredService};
+use super::eligible::{self, Circumstances};
 use super::install::Installation;
 use super::ports;
 use super::preflight;
@@ -58,6 +59,12 @@ pub struct Agent {
     pub(super) trouble: Option<String>,
     pub(super) last_reload: Option<LastReload>,
     pub(super) standings: Standings,
+    /// The services that have no quorum.
+    pub(super) without_quorum: BTreeSet<String>,
+    /// When the time alone will change what is wanted, in Unix seconds.
+    pub(super) due: Option<u64>,
+    /// Whether the VIPs on this host may have to follow a quorum.
+    pub(super) vips_are_due: bool,
     pub(super) reasons: HashMap<AddressName, String>,
     pub(super) checks: Scheduler<AddressName>,
     pub(super) tracker: Tracker,
@@ -94,6 +101,7 @@ impl Agent {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.follow_quorums().await;
             tokio::select! {
                 _ = tick.tick() => self.tick(),
                 event = news.recv() => {
@@ -167,6 +175,9 @@ impl Agent {
         if self.walk() {
             self.free_what_left();
         }
+        if self.is_due() {
+            self.reconcile();
+        }
     }
 
     /// A stretch of the connection table; says whether a round was completed.
@@ -204,8 +215,9 @@ impl Agent {
         };
         let standing = self.standings.entry(event.key.clone()).or_default();
         if standing.health != health && !standing.unchecked {
+            let before = *standing;
             standing.health = health;
-            standing.since = unix_seconds(event.at) as u32;
+            standing.changed_from(&before, unix_seconds(event.at) as u32);
             let AddressName { pair: PairName { service, server }, family } = &event.key;
             tracing::info!(%service, %server, %family, "{:?} -> {:?}: {}", event.before, event.health, event.reason);
         }
@@ -235,6 +247,7 @@ impl Agent {
 
     /// Brings the maps to what is desired now.
     pub(super) fn reconcile(&mut self) {
+        self.judge_quorums();
         let mut outcome = self.apply_wanted();
         let view = self.view.borrow().clone();
         self.installation.write_tunnels(&view);
@@ -247,7 +260,9 @@ impl Agent {
     fn apply_wanted(&mut self) -> Result<()> {
         let wanted = self.wanted();
         let plan = self.installation.plan(&wanted)?;
-        self.installation.apply(plan, &wanted, Instant::now())
+        let outcome = self.installation.apply(plan, &wanted, Instant::now());
+        self.look_ahead(&wanted);
+        outcome
     }
 
     fn note(&mut self, outcome: Result<()>) {
@@ -259,7 +274,7 @@ impl Agent {
 
     /// What the maps ought to say.
     pub(super) fn wanted(&self) -> Vec<DesiredService> {
-        desired::services(&self.model, &self.standings)
+        desired::services(&self.model, &self.standings, &self.circumstances())
     }
 
     /// # Errors
@@ -285,22 +300,27 @@ impl Agent {
         preflight::lock_out(&model, &addresses, &links)?;
         let changes = config::diff(&self.model, &model);
         let standings = standing::prepared(&model, &self.standings);
-        let wanted = desired::services(&model, &standings);
+        let without_quorum = eligible::without_quorum(&model, &standings, &self.without_quorum);
+        let now = unix_seconds(SystemTime::now());
+        let circumstances = Circumstances { now, without_quorum };
+        let wanted = desired::services(&model, &standings, &circumstances);
         let plan = self.installation.plan(&wanted).map_err(refused)?;
         self.find_ways(&wanted).await;
 
         // From here on the new configuration is in force.
         self.model = model;
         self.standings = standings;
+        self.note_quorums(circumstances.without_quorum.clone());
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
+        self.look_ahead(&wanted);
         self.installation
             .write_settings(desired::limits(&self.model.datapath.timeouts), &self.model.datapath);
         self.cut_denied();
         self.watch_targets();
         self.check_targets();
         self.look_at_network();
-        self.vips.keep(&self.model, &self.installation.pool(), &addresses).await;
+        self.vips.keep(&self.model, &circumstances, &self.installation.pool(), &addresses).await;
         let named = self.named(&view.links);
         let named: Vec<_> = links.into_iter().filter(|link| named.contains(&link.index)).collect();
         self.warnings = preflight::warnings(&self.model, &addresses, &named);

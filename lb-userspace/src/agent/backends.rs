@@ -101,7 +101,6 @@ mod tests {
 
     use super::*;
     use crate::agent::desired::{DesiredServer, DesiredService, ServiceIdentity};
-    use crate::agent::standing::Standing;
 
     /// One service of one server, at this VIP port and server port.
     fn service(name: &str, vip_port: u16, server_port: u16) -> DesiredService {
@@ -122,16 +121,12 @@ mod tests {
             limits: crate::config::Limits::default(),
             quic: None,
             table_size: 101,
-            servers: vec![DesiredServer {
-                name: "rs1".into(),
-                name_hash: hash + 1,
-                address: Addr::v4([10, 0, 0, 1]),
-                port: Port::from_host(server_port),
-                weight: 1,
-                resets: false,
-                quic_id: None,
-                standing: Standing::default(),
-            }],
+            servers: vec![DesiredServer::plain(
+                "rs1",
+                hash + 1,
+                Addr::v4([10, 0, 0, 1]),
+                Port::from_host(server_port),
+            )],
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Result, anyhow, bail};
 use lb_common::entry::{QuicFormat, ServerState, Service, Settings};
@@ -13,13 +13,14 @@ use lb_common::maglev::Share;
 use lb_common::pick::Extent;
 use lb_common::slot::{Limits, ServerId};
 
+use super::actor::unix_seconds;
 use super::arena::Arena;
 use super::desired::{DesiredServer, DesiredService};
 use super::ledger::{Ledger, Numbered, listener_word};
 use super::lists::Lists;
 use super::tables::MISS_DELAY;
 use super::tunnels::Tunnels;
-use crate::config;
+use crate::config::{self, Parting};
 use crate::dataplane::Maps;
 
 /// The maps and what the agent knows of them.
@@ -34,6 +35,8 @@ pub struct Installation {
     pub(super) locals: BTreeSet<IpAddr>,
     pub(super) lists: Lists,
     pub(super) tunnels: Tunnels,
+    /// What becomes of the connections of each pair if it is removed.
+    pub(super) removals: HashMap<ServerId, Parting>,
 }
 
 /// A wanted configuration for which there is room, not yet in force.
@@ -64,7 +67,17 @@ impl Installation {
             .collect();
         let locals = maps.locals.keys().filter_map(Result::ok).map(IpAddr::from).collect();
         let (lists, tunnels) = (Lists::found(now), Tunnels::new());
-        Self { maps, ledger, arena, built: HashMap::new(), following, locals, lists, tunnels }
+        Self {
+            maps,
+            ledger,
+            arena,
+            built: HashMap::new(),
+            following,
+            locals,
+            lists,
+            tunnels,
+            removals: HashMap::new(),
+        }
     }
 
     /// Whether there is room for this; changes nothing.
@@ -103,6 +116,7 @@ impl Installation {
             self.write_service(service, numbers.service);
             for (server, id) in service.servers.iter().zip(&numbers.servers) {
                 self.write_server(service, numbers.service, server, *id);
+                self.removals.insert(*id, server.removal);
             }
         }
         self.want_tunnels(wanted, &numbered);
@@ -115,7 +129,7 @@ impl Installation {
             self.build_tables(service, numbers, now)?;
         }
         self.write_listeners(wanted, &numbered)?;
-        self.mark_leaving();
+        self.mark_leaving(unix_seconds(SystemTime::now()));
         let wanted: HashSet<u16> = numbered.iter().map(|numbers| numbers.service).collect();
         let gone = before.services().map(|(number, _)| number).filter(|number| !wanted.contains(number));
         self.close_services(&gone.collect::<Vec<_>>(), now)

@@ -6,6 +6,7 @@ use lb_common::rate;
 use lb_common::slot::Geometry;
 
 use super::desired;
+use super::eligible::Circumstances;
 use super::standing::Standings;
 use crate::config::Model;
 use crate::dataplane::{MapSizes, Maps};
@@ -20,7 +21,7 @@ const SPARE_TABLE_WORDS: u32 = 1 << 20;
 /// What the maps must have room for.
 #[must_use]
 pub fn of(model: &Model) -> MapSizes {
-    let lanes = desired::services(model, &Standings::new());
+    let lanes = desired::services(model, &Standings::new(), &Circumstances::default());
     let services = lanes.len() as u32;
     let words: u32 = lanes.iter().map(|lane| Extent::words_for(lane.table_size)).sum();
     let ports: usize = lanes.iter().map(|lane| lane.ports.len()).sum();

@@ -36,6 +36,24 @@ pub struct Standing {
     pub weight: Option<u16>,
     /// Unix seconds of the last change.
     pub since: u32,
+    /// Unix seconds of its return to those that take new connections; 0: none that this agent has seen.
+    pub risen: u32,
+}
+
+impl Standing {
+    /// Whether it is healthy and enabled, whatever its weight.
+    fn is_standing(&self) -> bool {
+        let healthy = self.unchecked || self.health == HealthMemo::Up;
+        healthy && self.admin == Admin::Enabled
+    }
+
+    /// Notes that it was `before` until now (Unix seconds).
+    pub fn changed_from(&mut self, before: &Self, now: u32) {
+        self.since = now;
+        if self.is_standing() && !before.is_standing() {
+            self.risen = now;
+        }
+    }
 }
 
 /// The standings of a configuration.
@@ -116,8 +134,8 @@ pub fn remembered(model: &Model, memos: &HashMap<(u64, Family), Memo>) -> Standi
     let known = |Configured { name, .. }: Configured<'_>| {
         let scope = name_hash(0, name.pair.service.as_bytes());
         let hash = name_hash(scope, name.pair.server.as_bytes());
-        let Memo { admin, health, weight, since } = *memos.get(&(hash, name.family))?;
-        Some((name, Standing { admin, health, unchecked: false, weight, since }))
+        let Memo { admin, health, weight, since, .. } = *memos.get(&(hash, name.family))?;
+        Some((name, Standing { admin, health, unchecked: false, weight, since, risen: 0 }))
     };
     configured(model).filter_map(known).collect()
 }
@@ -203,6 +221,7 @@ mod tests {
             weight: Some(7),
             since: 9,
             unchecked: false,
+            risen: 0,
         };
         let known = Standings::from([(name("rs2", Family::V4), old)]);
         let prepared = prepared(&model(), &known);

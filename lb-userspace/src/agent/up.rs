@@ -199,6 +199,9 @@ async fn start(
         trouble: None,
         last_reload: None,
         standings,
+        without_quorum: BTreeSet::new(),
+        due: None,
+        vips_are_due: false,
         reasons: HashMap::new(),
         checks: scheduler,
         tracker,
@@ -315,6 +318,7 @@ fn memos(installation: &Installation) -> HashMap<(u64, Family), Memo> {
 
 /// Maps first, then the program behind the interfaces' hooks, then the VIPs.
 async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
+    agent.judge_quorums();
     let wanted = agent.wanted();
     agent.find_ways(&wanted).await;
     let plan = agent.installation.plan(&wanted).map_err(refused)?;
@@ -322,6 +326,7 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.installation.write_settings(limits, &agent.model.datapath);
     agent.beat();
     agent.installation.apply(plan, &wanted, Instant::now()).map_err(refused)?;
+    agent.look_ahead(&wanted);
     agent.look_at_network();
     let mode = match agent.model.agent.xdp_mode {
         config::XdpMode::Auto => None,
@@ -333,7 +338,8 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.program.supersede(&agent.pins).map_err(refused)?;
     let addresses = agent.view.borrow().addresses.clone();
     let pool = agent.installation.pool();
-    agent.vips.keep(&agent.model.clone(), &pool, &addresses).await;
+    let circumstances = agent.circumstances();
+    agent.vips.keep(&agent.model.clone(), &circumstances, &pool, &addresses).await;
     Ok(())
 }
 

@@ -24,6 +24,12 @@ pub struct ServerStatus {
     pub server_id: Option<String>,
     /// Used only when no other server of the service is up.
     pub backup: bool,
+    /// Its share of the service's new connections, of 1; 0: none.
+    #[serde(default)]
+    pub share: f64,
+    /// When its connections will be ended or sent elsewhere; null: never, or they have been.
+    #[serde(default)]
+    pub connections_end_at: Option<Time>,
     /// What it is to the tables, all in all.
     pub state: ServerState,
     /// What an operator ordered.
@@ -56,7 +62,7 @@ impl ServerStatus {
     /// Whether it takes new connections.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.state == ServerState::Up
+        matches!(self.state, ServerState::Up | ServerState::Starting)
     }
 
     /// Whether this is the same server at the same address, at another time.

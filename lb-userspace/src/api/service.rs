@@ -20,6 +20,9 @@ pub struct ServiceStatus {
     /// How connection ids of QUIC name its servers; null: they do not.
     #[serde(default)]
     pub quic_lb: Option<QuicLb>,
+    /// How much of its servers must be there; null: it does not matter.
+    #[serde(default)]
+    pub quorum: Option<Quorum>,
     /// Where it listens: the product of the configured VIPs, ports and protocols.
     pub listeners: Vec<Listener>,
     /// Connections stored for it now.
@@ -41,6 +44,19 @@ pub struct ServiceStatus {
     pub rates: Option<Rates>,
     /// Its real servers, in the order of the configuration: one entry for each address of a server.
     pub servers: Vec<ServerStatus>,
+}
+
+/// How much of a service's primary servers must be there, and how much is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// The configured weight of those that are up.
+    pub weight_up: u64,
+    /// The configured weight of all.
+    pub weight_configured: u64,
+    /// Of it, what must be up, in percent.
+    pub percent: u8,
+    /// Whether it is, or was not lost long enough to be regained yet.
+    pub held: bool,
 }
 
 /// How connection ids of QUIC name servers.

@@ -101,6 +101,10 @@ words! {
     ServerState {
         /// It takes new connections.
         Up = "up",
+        /// It takes new connections, and its share still grows since its return.
+        Starting = "starting",
+        /// It could, but those that come before it do.
+        Standby = "standby",
         /// Its health checks failed: no new connections.
         Down = "down",
         /// Drained by an operator or by weight 0; connections are left on it.
@@ -120,7 +124,7 @@ impl ServerState {
     #[must_use]
     pub fn of_all(states: impl IntoIterator<Item = Self>) -> Option<Self> {
         let badness = |state: &Self| match state {
-            Self::Up | Self::Other(_) => 0,
+            Self::Up | Self::Starting | Self::Standby | Self::Other(_) => 0,
             Self::Drained => 1,
             Self::Draining => 2,
             Self::Disabled => 3,

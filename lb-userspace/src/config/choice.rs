@@ -3,9 +3,7 @@
 
 use std::fmt;
 
-use super::model::{
-    LogLevel, Mode, OnNoServer, OnServerDown, OnStop, Protocol, Scheduler, VipOwner, XdpMode,
-};
+use super::model::{Below, LogLevel, Mode, OnNoServer, OnStop, Protocol, Scheduler, Then, VipOwner, XdpMode};
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
 use super::table::{Entry, quoted};
@@ -107,13 +105,23 @@ impl Choice for Protocol {
 }
 
 impl Choice for OnNoServer {
-    const OFFERED: &'static [(&'static str, Self)] = &[("reject", Self::Reject), ("drop", Self::Drop)];
-    const LATER: &'static [&'static str] = &["all"];
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("reject", Self::Reject), ("drop", Self::Drop), ("all", Self::All)];
 }
 
-impl Choice for OnServerDown {
-    const OFFERED: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("reset", Self::Reset)];
-    const LATER: &'static [&'static str] = &["rehash"];
+impl Choice for Then {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("keep", Self::Keep), ("reset", Self::Reset), ("rehash", Self::Rehash)];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("HAProxy calls", "none", "keep"),
+        ("HAProxy calls", "shutdown-sessions", "reset"),
+        ("HAProxy calls", "redispatch", "rehash"),
+    ];
+}
+
+impl Choice for Below {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("backup", Self::Backup), ("withdraw", Self::Withdraw)];
 }
 
 impl Choice for XdpMode {
@@ -190,13 +198,5 @@ macro_rules! displayed_by_its_word {
     };
 }
 displayed_by_its_word!(
-    Mode,
-    Scheduler,
-    Protocol,
-    OnNoServer,
-    OnServerDown,
-    XdpMode,
-    VipOwner,
-    OnStop,
-    LogLevel
+    Mode, Scheduler, Protocol, OnNoServer, Then, Below, XdpMode, VipOwner, OnStop, LogLevel
 );

@@ -12,16 +12,16 @@ use serde::Serialize;
 use super::duration::show;
 use super::listener::joined;
 use super::model::{
-    Agent, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service,
+    Agent, Cluster, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service,
 };
 
 /// One difference. Displayed as a line for people; serialised with the kind in `change`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
-    /// A key of `[agent]`, `[datapath]` or `[fullnat]` has another value.
+    /// A key of `[agent]`, `[datapath]`, `[fullnat]` or `[cluster]` has another value.
     SettingChanged {
-        /// `agent`, `datapath` or `fullnat`.
+        /// `agent`, `datapath`, `fullnat` or `cluster`.
         table: &'static str,
         #[serde(flatten)]
         #[expect(missing_docs, reason = "the type says it")]
@@ -129,6 +129,7 @@ pub fn diff(old: &Model, new: &Model) -> Vec<Change> {
     settings("agent", &agent_fields(&old.agent), &agent_fields(&new.agent), &mut changes);
     settings("datapath", &datapath_fields(&old.datapath), &datapath_fields(&new.datapath), &mut changes);
     settings("fullnat", &fullnat_fields(&old.fullnat), &fullnat_fields(&new.fullnat), &mut changes);
+    settings("cluster", &cluster_fields(&old.cluster), &cluster_fields(&new.cluster), &mut changes);
     let before: HashMap<_, _> = old.services.iter().map(|service| (&service.name, service)).collect();
     for service in &new.services {
         match before.get(&service.name) {
@@ -250,6 +251,11 @@ fn fullnat_fields(fullnat: &FullNat) -> Fields {
     vec![("addresses", format!("[{}]", joined(addresses))), ("ports", ports.to_string())]
 }
 
+fn cluster_fields(cluster: &Cluster) -> Fields {
+    let Cluster { domain } = cluster;
+    vec![("domain", or_none(domain.as_ref(), "-"))]
+}
+
 fn service_fields(service: &Service) -> Fields {
     let Service {
         name: _,
@@ -258,7 +264,9 @@ fn service_fields(service: &Service) -> Fields {
         tunnel,
         scheduler,
         on_no_server,
-        on_server_down,
+        partings,
+        quorum,
+        slow_start,
         access,
         limits,
         quic_lb,
@@ -273,7 +281,11 @@ fn service_fields(service: &Service) -> Fields {
         ("tunnel", or_none(tunnel.as_ref(), "-")),
         ("scheduler", scheduler.to_string()),
         ("on_no_server", on_no_server.to_string()),
-        ("on_server_down", on_server_down.to_string()),
+        ("on_server_down", partings.down.to_string()),
+        ("on_drain", partings.drained.to_string()),
+        ("on_remove", partings.removed.to_string()),
+        ("quorum", or_none(quorum.as_ref(), "-")),
+        ("slow_start", show(*slow_start)),
         ("allow", access.told(Rule::Allow)),
         ("deny", access.told(Rule::Deny)),
         ("limits.connections_per_second", or_none(limits.connections, "-")),
@@ -315,12 +327,14 @@ fn health_fields(health: &Health) -> Fields {
 }
 
 fn server_fields(server: &Server) -> Fields {
-    let Server { name: _, addresses, port, weight, server_id } = server;
+    let Server { name: _, addresses, port, weight, server_id, tier, domain } = server;
     vec![
         ("address", joined(addresses)),
         ("port", or_none(*port, "the port that was hit")),
         ("weight", weight.to_string()),
         ("server_id", or_none(server_id.as_ref(), "-")),
+        ("backup", tier.to_string()),
+        ("domain", or_none(domain.as_ref(), "-")),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The validated configuration. What can be constructed only by the reader is right by construction;
 //! nothing here refers to the file any more.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub struct Model {
     pub datapath: Datapath,
     /// `[fullnat]`: what services of that mode send from.
     pub fullnat: FullNat,
+    /// `[cluster]`: where this director stands among others.
+    pub cluster: Cluster,
     /// The services in the order of the file; never empty, names and listeners unique.
     pub services: Vec<Service>,
 }
@@ -143,8 +145,12 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// What a client is told when no server can take it.
     pub on_no_server: OnNoServer,
-    /// What becomes of the connections of a server that fails its check.
-    pub on_server_down: OnServerDown,
+    /// What becomes of the connections of a server that is no longer meant for any.
+    pub partings: Partings,
+    /// How much of its servers must be there, if it cares.
+    pub quorum: Option<Quorum>,
+    /// How long a server that comes back takes to get its whole share; zero: no time.
+    pub slow_start: Duration,
     /// Whom it admits.
     pub access: Arc<Access>,
     /// How much it takes in a second.
@@ -185,15 +191,8 @@ pub enum OnNoServer {
     Reject,
     /// Nothing.
     Drop,
-}
-
-/// What becomes of the connections of a server that fails its check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnServerDown {
-    /// They stay with it, and go on if it comes back in time. A datagram has no connection to lose and goes elsewhere.
-    Keep,
-    /// Whoever speaks on one gets a RST from the VIP.
-    Reset,
+    /// It is given to any server that is enabled, as if the checks were wrong.
+    All,
 }
 
 /// A real server.
@@ -210,6 +209,10 @@ pub struct Server {
     pub weight: Weight,
     /// What connection ids call it, where they do; no other server of the service is called so.
     pub server_id: Option<QuicId>,
+    /// When it is used.
+    pub tier: Tier,
+    /// Where it is.
+    pub domain: Option<DomainName>,
 }
 
 /// How the servers of a service are checked.
@@ -268,8 +271,16 @@ impl Service {
     /// Where this server is checked under one of its addresses; `None` if checks are off.
     pub fn check_target(&self, server: &Server, address: ServerAddress) -> Option<SocketAddr> {
         let Health::Checked(check) = &self.health else { return None };
+        if server.tier == Tier::Sorry {
+            return None;
+        }
         let port = check.port.or(server.port).or(self.listening.only_port())?;
         Some(SocketAddr::new(address.ip(), port.get()))
+    }
+
+    /// Whether it listens on this address.
+    pub fn has_vip(&self, address: IpAddr) -> bool {
+        self.listening.vips.iter().any(|vip| vip.ip() == address)
     }
 
     /// The server of this name.
@@ -294,11 +305,14 @@ impl Server {
 
 pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
+pub use super::cluster::Cluster;
 pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
-pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
+pub use super::name::{DomainName, InterfaceName, NodeName, ServerName, ServiceName};
+pub use super::parting::{Parting, Partings, Then};
 pub use super::prefix::Prefix;
 pub use super::quic::QuicId;
 pub use super::server::Weight;
+pub use super::standby::{Below, Quorum, Tier};
 pub use super::tunnel::{Encapsulation, Tunnel};

@@ -44,6 +44,10 @@ name_type! {
     /// The name of a director.
     NodeName
 }
+name_type! {
+    /// The name of a place that directors and servers are in: a room, a rack, a zone.
+    DomainName
+}
 
 const LONGEST_NAME: usize = 63;
 

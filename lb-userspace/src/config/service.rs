@@ -1,23 +1,25 @@
 //! `[[service]]` and `[defaults]`: listeners, their servers, and what all services share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lb_common::entry::QuicFormat;
 
 use super::access::{self, Access};
 use super::address::Vip;
 use super::choice;
+use super::duration;
 use super::health::{self, Checked, PortToCheck};
 use super::limits::{self, Limits};
 use super::listed;
-use super::model::{
-    Health, ListenPort, Listener, Listening, Mode, OnNoServer, OnServerDown, Protocol, Scheduler, Service,
-};
+use super::model::{Health, ListenPort, Listener, Listening, Mode, OnNoServer, Protocol, Scheduler, Service};
 use super::name::ServiceName;
+use super::parting::{self, Partings};
 use super::port;
 use super::quic;
 use super::server;
 use super::source::{Placed, Reported, Spot};
+use super::standby::{self, Quorum};
 use super::table::{Entry, Layered, Table};
 use super::tunnel::{self, Tunnel};
 use super::vocabulary::{DEFAULTS, HEALTH, HEALTH_DEFAULTS, SERVER, SERVER_DEFAULTS};
@@ -42,7 +44,9 @@ pub(super) struct Draft<'a> {
     pub(super) tunnel: Result<Option<Tunnel>, Reported>,
     scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
-    on_server_down: Result<OnServerDown, Reported>,
+    partings: Result<Partings, Reported>,
+    quorum: Result<Option<Quorum>, Reported>,
+    slow_start: Result<Duration, Reported>,
     access: Result<Access, Reported>,
     limits: Result<Limits, Reported>,
     pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
@@ -70,14 +74,16 @@ impl<'a> Defaults<'a> {
         let tunnel = table.read("tunnel", tunnel::read_table);
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
-        let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
+        let partings = parting::read(&table);
+        let quorum = standby::read_quorum(&table);
+        let slow_start = read_slow_start(&table);
         let access = access::read(&table);
         let limits = limits::read(&table);
         let health =
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
-        tunnel.map(drop).and(on_server_down)?;
+        tunnel.map(drop).and(partings.map(drop)).and(quorum.map(drop)).and(slow_start)?;
         access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
     }
 }
@@ -96,7 +102,6 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
     let tunnel = tunnel::read(&table, mode.ok());
     let scheduler = table.read_or("scheduler", Scheduler::Maglev, choice::read);
     let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
-    let on_server_down = table.read_or("on_server_down", OnServerDown::Keep, choice::read);
     let listen = ports.as_ref().ok().map(|ports| listed::values(ports));
     let (servers, has_servers) = read_servers(own, defaults, mode.ok(), listen.as_deref());
     let checked = Checked {
@@ -113,7 +118,9 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         tunnel,
         scheduler,
         on_no_server,
-        on_server_down,
+        partings: parting::read(&table),
+        quorum: standby::read_quorum(&table),
+        slow_start: read_slow_start(&table),
         access: access::read(&table),
         limits: limits::read(&table),
         quic_lb: quic::read(&table),
@@ -161,7 +168,9 @@ impl<'a> Draft<'a> {
             tunnel: self.tunnel?,
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
-            on_server_down: self.on_server_down?,
+            partings: self.partings?,
+            quorum: self.quorum?,
+            slow_start: self.slow_start?,
             access: Arc::new(self.access?),
             limits: self.limits?,
             quic_lb: self.quic_lb?.map(|quic| quic.value),
@@ -169,6 +178,13 @@ impl<'a> Draft<'a> {
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// How long a server that comes back takes to get its whole share.
+fn read_slow_start(table: &Layered<'_>) -> Result<Duration, Reported> {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let read = |entry: &Entry<'_>| duration::read(entry, Duration::from_secs(1)..=LONGEST);
+    table.read_or("slow_start", Duration::ZERO, read)
 }
 
 /// Which port a check tries that names none.

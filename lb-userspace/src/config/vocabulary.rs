@@ -16,8 +16,8 @@ impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
         [
-            &ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &SERVICE, &TUNNEL, &LIMITS, &QUIC_LB, &HEALTH,
-            &SERVER, &DEFAULTS,
+            &ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &CLUSTER, &SERVICE, &TUNNEL, &LIMITS, &PARTING,
+            &QUORUM, &QUIC_LB, &HEALTH, &SERVER, &DEFAULTS,
         ]
         .into_iter()
     }
@@ -25,8 +25,8 @@ impl Vocabulary {
 
 pub(super) const ROOT: Vocabulary = Vocabulary {
     table: "the file",
-    keys: &["include", "agent", "datapath", "fullnat", "defaults", "service"],
-    later: &[("cluster", "remove the table, each director decides alone in this version")],
+    keys: &["include", "agent", "datapath", "fullnat", "cluster", "defaults", "service"],
+    later: &[],
     foreign: &[
         ("virtual_server", "write [[service]] with name, vip and port"),
         ("frontend", "write [[service]] with name, vip and port"),
@@ -50,6 +50,7 @@ pub(super) const INCLUDED: Vocabulary = Vocabulary {
         ("agent", "move it to the including file"),
         ("datapath", "move it to the including file"),
         ("fullnat", "move it to the including file"),
+        ("cluster", "move it to the including file"),
         ("defaults", "move it to the including file"),
         ("include", "name those files in the including file"),
     ],
@@ -116,6 +117,27 @@ pub(super) const FULLNAT: Vocabulary = Vocabulary {
     ],
 };
 
+pub(super) const CLUSTER: Vocabulary = Vocabulary {
+    table: "[cluster]",
+    keys: &["domain"],
+    later: &[
+        ("node", "write node in [agent], each director decides alone in this version"),
+        ("listen", ALONE),
+        ("peers", ALONE),
+        ("replicate", ALONE),
+        ("replicate_after", ALONE),
+        ("scope", ALONE),
+        ("send", ALONE),
+    ],
+    foreign: &[
+        ("zone", "write domain = \"a\""),
+        ("site", "write domain = \"a\""),
+        ("rack", "write domain = \"a\""),
+    ],
+};
+
+const ALONE: &str = "remove it, each director decides alone in this version";
+
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {
     table: "[defaults]",
     keys: &[
@@ -127,6 +149,10 @@ pub(super) const DEFAULTS: Vocabulary = Vocabulary {
         "scheduler",
         "on_no_server",
         "on_server_down",
+        "on_drain",
+        "on_remove",
+        "quorum",
+        "slow_start",
         "allow",
         "deny",
         "limits",
@@ -149,6 +175,10 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "scheduler",
         "on_no_server",
         "on_server_down",
+        "on_drain",
+        "on_remove",
+        "quorum",
+        "slow_start",
         "allow",
         "deny",
         "limits",
@@ -166,7 +196,11 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("balance", "write scheduler = \"maglev\""),
         ("persistence_timeout", "remove it, affinity is not offered yet"),
         ("persistent", "remove it, affinity is not offered yet"),
-        ("sorry_server", "remove it, a server for when all others are down is not offered yet"),
+        ("sorry_server", "write backup = \"sorry\" at a [[service.server]]"),
+        ("hysteresis", "write quorum = { percent = 50, hysteresis = 10 }"),
+        ("slowstart", "write slow_start = \"30s\""),
+        ("on_server_removed", "write on_remove = \"keep\""),
+        ("nofailover", "write on_server_down = \"reset\""),
         ("virtual_ipaddress", "write vip = \"192.0.2.1\""),
         ("address", "write vip = \"192.0.2.1\""),
         ("ip", "write vip = \"192.0.2.1\""),
@@ -186,7 +220,6 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("acl", "write allow = [\"192.0.2.0/24\"] or deny = [\"192.0.2.0/24\"]"),
         ("rate_limit", "write limits = { source_connections_per_second = 20 }"),
         ("quic", "write quic_lb = { config_id = 0, server_id_length = 2 }"),
-        ("quorum", "remove it, on_no_server says what happens when no server is left"),
     ],
 };
 
@@ -219,6 +252,24 @@ pub(super) const LIMITS: Vocabulary = Vocabulary {
         ("burst", "remove it, a second's worth may come at once"),
         ("maxconn", "remove it, connections are limited by the second, not by their number"),
     ],
+};
+
+pub(super) const PARTING: Vocabulary = Vocabulary {
+    table: "the policy",
+    keys: &["then", "after"],
+    later: &[],
+    foreign: &[
+        ("action", "write then = \"reset\""),
+        ("deadline", "write after = \"10m\""),
+        ("timeout", "write after = \"10m\""),
+    ],
+};
+
+pub(super) const QUORUM: Vocabulary = Vocabulary {
+    table: "[service.quorum]",
+    keys: &["percent", "hysteresis", "below"],
+    later: &[],
+    foreign: &[("weight", "write percent = 50, of the configured weight")],
 };
 
 pub(super) const QUIC_LB: Vocabulary = Vocabulary {
@@ -256,7 +307,7 @@ pub(super) const HEALTH: Vocabulary = Vocabulary {
 
 pub(super) const SERVER: Vocabulary = Vocabulary {
     table: "[[service.server]]",
-    keys: &["name", "address", "port", "weight", "server_id", "backup"],
+    keys: &["name", "address", "port", "weight", "server_id", "backup", "domain"],
     later: &[],
     foreign: &[
         ("ip", "write address = \"192.0.2.11\""),
@@ -271,7 +322,7 @@ pub(super) const SERVER: Vocabulary = Vocabulary {
 
 /// `[defaults.server]`: what is a server's own cannot be shared.
 pub(super) const SERVER_DEFAULTS: Vocabulary =
-    Vocabulary { table: "[defaults.server]", keys: &["port", "weight", "backup"], ..SERVER };
+    Vocabulary { table: "[defaults.server]", keys: &["port", "weight", "backup", "domain"], ..SERVER };
 
 /// `[defaults.health]`.
 pub(super) const HEALTH_DEFAULTS: Vocabulary = Vocabulary { table: "[defaults.health]", ..HEALTH };

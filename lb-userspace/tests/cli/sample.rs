@@ -26,6 +26,8 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
         weight_override: None,
         server_id: None,
         backup: false,
+        share: 0.25,
+        connections_end_at: None,
         state: ServerState::Up,
         admin: Admin::Enabled,
         health: Health::Up,
@@ -79,6 +81,7 @@ fn web() -> ServiceStatus {
         mode: ForwardMode::Nat,
         encapsulation: None,
         scheduler: "maglev".to_owned(),
+        quorum: Some(Quorum { weight_up: 3, weight_configured: 4, percent: 50, held: true }),
         listeners: vec![Listener {
             vip: ip("10.77.1.100"),
             port: ListenerPort::Number(80),
@@ -116,6 +119,7 @@ fn dns() -> ServiceStatus {
         mode: ForwardMode::Dr,
         encapsulation: None,
         scheduler: "maglev".to_owned(),
+        quorum: None,
         listeners: vec![
             listener(ListenerPort::Number(53)),
             listener(ListenerPort::Number(5353)),

@@ -105,4 +105,5 @@ fn the_reference_names_every_key() {
 }
 
 /// Keys that are headers of tables.
-const SECTIONS: [&str; 7] = ["agent", "datapath", "fullnat", "defaults", "service", "health", "server"];
+const SECTIONS: [&str; 8] =
+    ["agent", "datapath", "fullnat", "cluster", "defaults", "service", "health", "server"];
