@@ -19,10 +19,11 @@ use crate::{director::Director, tables::Tables};
 
 /// Candidates that a scheduler names, before those who are next in turn are asked.
 const CANDIDATES: u64 = 4;
-/// Servers that are asked when all candidates are full. With more, all of these may be full while another one is not.
+/// Turns that are looked at when all candidates are full, or have more than their share: a round, if that is shorter. Of
+/// more servers, all of these may be full while another one is not.
 const TURNS: u64 = 60;
-/// No server of `least` has more than five quarters of its share, as long as another one can be found.
-const BOUND: (u64, u64) = (5, 4);
+/// No server of `least` has more than six fifths of its share, as long as another one can be found.
+const BOUND: (u64, u64) = (6, 5);
 
 /// Whom a connection is for, in one word, as a subprogram may return it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,7 +152,11 @@ impl<T: Tables> Director<'_, T> {
         }
         if best & Merit::FLAWS != 0 && scheduling.has(Scheduling::COUNTED) {
             let turns = service.turns.load();
+            let round = Extent::from_word(turns).map_or(0, |extent| u64::from(extent.size()));
             for attempt in 0..TURNS {
+                if attempt == round {
+                    break;
+                }
                 let merit =
                     self.tables.merit(number, self.turn(turns, spread + attempt), CANDIDATES + attempt);
                 best = veiled(best.min(merit), spread);
@@ -238,8 +243,8 @@ impl<T: Tables> Director<'_, T> {
         }
         let weight = its.weight.load().max(1);
         let (total, weights) = self.total(service);
-        // (load + 1) / weight beyond the bound times (total + 1) / weights, rounded up to a connection.
-        let above = load * BOUND.1 * weights > BOUND.0 * (total + 1) * weight;
+        // (load + 1) / weight beyond the bound times (total + 1) / weights. The first connection is nobody's too many.
+        let above = load > 0 && (load + 1) * BOUND.1 * weights > BOUND.0 * (total + 1) * weight;
         let above = if above { Merit::ABOVE_BOUND } else { 0 };
         own | full | above | ((load + 1) << Merit::PARTS) / weight << Merit::LOAD_SHIFT
     }

@@ -121,6 +121,9 @@ mod tests {
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
             quic: None,
+            scheduler: lb_common::entry::Scheduler::Maglev,
+            weighted_turns: false,
+            affinity: None,
             table_size: 101,
             servers: vec![DesiredServer {
                 name: "rs1".into(),
@@ -128,6 +131,7 @@ mod tests {
                 address: Addr::v4([10, 0, 0, 1]),
                 port: Port::from_host(server_port),
                 weight: 1,
+                max_connections: 0,
                 resets: false,
                 quic_id: None,
                 standing: Standing::default(),

@@ -299,6 +299,7 @@ mod tests {
             address: Addr::v4([10, 0, 0, last]),
             port: Port::from_host(80),
             weight: 1,
+            max_connections: 0,
             resets: false,
             quic_id: None,
             standing: Standing::default(),
@@ -318,6 +319,9 @@ mod tests {
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
             quic: None,
+            scheduler: lb_common::entry::Scheduler::Maglev,
+            weighted_turns: false,
+            affinity: None,
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

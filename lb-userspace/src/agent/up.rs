@@ -17,6 +17,7 @@ use super::actor::{Agent, End, load, refused, unix_seconds};
 use super::attachment::{self, Attachment};
 use super::desired;
 use super::install::Installation;
+use super::loads::Begun;
 use super::options::UpOptions;
 use super::standing::{self, AddressName};
 use super::sweep::Sweep;
@@ -205,6 +206,7 @@ async fn start(
         view,
         vips: VipKeeper::new(netlink, first),
         sweep: Sweep::new(pairs),
+        begun: Begun::default(),
         leaving_since: HashMap::new(),
     };
     Ok((agent, news, new_pins))

@@ -1,7 +1,7 @@
 //! `[[service.server]]`: a real server.
 
 use std::fmt;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use super::address::ServerAddress;
 use super::listed;
@@ -11,6 +11,9 @@ use super::port;
 use super::quic::QuicId;
 use super::source::{Placed, Reported};
 use super::table::{Entry, Layered};
+
+/// As many as the largest flow table holds.
+const MOST_CONNECTIONS: u32 = 12_582_912;
 
 /// A server's share of new connections: 0 (drained) to 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +60,7 @@ pub(super) struct Draft<'a> {
     pub(super) port: Result<Option<NonZeroU16>, Reported>,
     pub(super) server_id: Result<Option<Placed<'a, QuicId>>, Reported>,
     weight: Result<Weight, Reported>,
+    pub(super) max_connections: Result<Option<NonZeroU32>, Reported>,
     backup: Result<(), Reported>,
 }
 
@@ -69,6 +73,7 @@ pub(super) fn read<'a>(table: Layered<'a>, mode: Option<Mode>, listen: Option<&[
         port: read_port(&table, mode, listen),
         server_id: table.read("server_id", QuicId::read),
         weight: table.read_or("weight", Weight::default(), Weight::read),
+        max_connections: table.read("max_connections", read_most),
         backup: table.read_or("backup", (), read_backup),
     }
 }
@@ -78,7 +83,8 @@ impl Draft<'_> {
         self.backup?;
         let (name, addresses) = (self.name?.value, listed::values(&self.addresses?));
         let server_id = self.server_id?.map(|id| id.value);
-        Ok(Server { name, addresses, port: self.port?, weight: self.weight?, server_id })
+        let (weight, max_connections) = (self.weight?, self.max_connections?);
+        Ok(Server { name, addresses, port: self.port?, weight, max_connections, server_id })
     }
 }
 
@@ -104,6 +110,13 @@ fn read_port(
     }
 }
 
+fn read_most(entry: &Entry<'_>) -> Result<NonZeroU32, Reported> {
+    let example = "max_connections = 1000";
+    let most = entry.integer(1, MOST_CONNECTIONS, example)?;
+    NonZeroU32::new(most)
+        .ok_or_else(|| entry.problem("max_connections = 0 lets nobody in", format!("write {example}")))
+}
+
 fn read_backup(entry: &Entry<'_>) -> Result<(), Reported> {
     match entry.boolean()? {
         false => Ok(()),
@@ -118,5 +131,6 @@ fn read_backup(entry: &Entry<'_>) -> Result<(), Reported> {
 pub(super) fn check_defaults(table: Layered<'_>) -> Result<(), Reported> {
     let port = table.read("port", port::read);
     let weight = table.read("weight", Weight::read);
-    table.read("backup", read_backup).and(port).and(weight).map(drop)
+    let most = table.read("max_connections", read_most);
+    table.read("backup", read_backup).and(port).and(weight).and(most).map(drop)
 }

@@ -6,6 +6,7 @@ use lb_common::entry::QuicFormat;
 
 use super::access::{self, Access};
 use super::address::Vip;
+use super::affinity::{self, Affinity};
 use super::choice;
 use super::health::{self, Checked, PortToCheck};
 use super::limits::{self, Limits};
@@ -40,11 +41,12 @@ pub(super) struct Draft<'a> {
     pub(super) protocols: Result<Vec<Placed<'a, Protocol>>, Reported>,
     pub(super) mode: Result<Mode, Reported>,
     pub(super) tunnel: Result<Option<Tunnel>, Reported>,
-    scheduler: Result<Scheduler, Reported>,
+    pub(super) scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
     on_server_down: Result<OnServerDown, Reported>,
     access: Result<Access, Reported>,
     limits: Result<Limits, Reported>,
+    pub(super) affinity: Result<Option<Placed<'a, Affinity>>, Reported>,
     pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
     health: Result<Health, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
@@ -73,12 +75,13 @@ impl<'a> Defaults<'a> {
         let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
         let access = access::read(&table);
         let limits = limits::read(&table);
+        let affinity = affinity::read(&table);
         let health =
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
         tunnel.map(drop).and(on_server_down)?;
-        access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
+        access.map(drop).and(limits.map(drop)).and(affinity.map(drop)).and(health.map(drop)).and(server)
     }
 }
 
@@ -116,6 +119,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         on_server_down,
         access: access::read(&table),
         limits: limits::read(&table),
+        affinity: affinity::read(&table),
         quic_lb: quic::read(&table),
         health: read_health(own, defaults, checked),
         servers,
@@ -164,6 +168,7 @@ impl<'a> Draft<'a> {
             on_server_down: self.on_server_down?,
             access: Arc::new(self.access?),
             limits: self.limits?,
+            affinity: self.affinity?.map(|affinity| affinity.value),
             quic_lb: self.quic_lb?.map(|quic| quic.value),
             health: self.health?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
