@@ -9,6 +9,7 @@
 //! that is exchanged for the binary's own.
 
 mod admission;
+mod affinity;
 mod callers;
 mod capturing;
 mod controls;

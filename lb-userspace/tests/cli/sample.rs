@@ -209,6 +209,35 @@ pub(crate) fn status_two_seconds_later() -> StatusReport {
     status
 }
 
+pub(crate) fn affinity(clear: bool) -> AffinityReport {
+    let source = |source, prefix_length, idle_seconds| AffineSource {
+        source: ip(source),
+        prefix_length,
+        group: Some("shop".to_owned()),
+        services: vec!["web".to_owned(), "tls".to_owned()],
+        server: Some("rs1".to_owned()),
+        idle_seconds,
+        timeout_seconds: 300,
+    };
+    let sources = vec![
+        source("10.77.1.0", 24, 12),
+        AffineSource {
+            group: None,
+            services: vec!["dns".to_owned()],
+            server: None,
+            ..source("2001:db8:1::", 64, 136)
+        },
+    ];
+    AffinityReport {
+        schema: Schema,
+        at: at("2026-09-21T14:13:20Z"),
+        matching: 2,
+        cleared: if clear { 2 } else { 0 },
+        capacity: 131_072,
+        sources: if clear { Vec::new() } else { sources },
+    }
+}
+
 pub(crate) fn connections() -> ConnectionsReport {
     let connection = |port, class, idle_seconds| Connection {
         client: Some(ip("10.77.1.7")),

@@ -25,6 +25,7 @@ fn agent() -> Agent {
                 Report::Status(Box::new(status))
             }
             Request::Connections(_) => Report::Connections(sample::connections()),
+            Request::Affinity(query) => Report::Affinity(sample::affinity(query.clear)),
             Request::Drops => Report::Drops(sample::drops()),
             Request::Explain(_) | Request::ExplainFrame(_) => Report::Explain(Box::new(sample::explain())),
             Request::BeginCapture(_) | Request::GoOnCapturing { .. } => Report::Capture(sample::capture()),
@@ -68,6 +69,8 @@ fn reading_verbs_print_what_the_agent_reports() {
     let agent = agent();
     for (golden, args) in [
         ("connections", &["connections"][..]),
+        ("affinity", &["affinity"]),
+        ("affinity-clear", &["affinity", "clear", "--server", "rs1"]),
         ("drops", &["drops"]),
         ("explain", &["explain", "tcp", "10.77.1.7:40001", "10.77.1.100:80"]),
         ("capture", &["capture", "--count", "1"]),
