@@ -24,6 +24,7 @@ mod interfaces;
 mod length;
 mod lists;
 mod load;
+mod max_connections;
 mod neighbours;
 mod notices;
 mod orders;

@@ -35,6 +35,9 @@ const WAY_FOUND_WITHIN: Duration = Duration::from_secs(1);
 /// Larger tables are not counted anew for each question; their last complete walk answers.
 const COUNT_AT_ONCE: usize = 1 << 18;
 
+/// Rounds of the walk over connections, for each one over a large table of seats.
+const LARGE_SEATS_EVERY: u64 = 32;
+
 /// Everything the agent holds.
 pub struct Agent {
     pub(super) model: Model,
@@ -399,6 +402,10 @@ impl Agent {
         self.leaving_since.retain(|id, _| leaving.contains(id));
         for id in &leaving {
             self.leaving_since.entry(*id).or_insert(rounds + 1);
+        }
+        // A large table of seats is not walked each second; nobody is in haste to get a number back.
+        if self.installation.maps.seats.all().len() > COUNT_AT_ONCE && rounds % LARGE_SEATS_EVERY != 0 {
+            return;
         }
         let census = self.sweep.census().clone();
         let seated = affinity::sweep(&self.installation.maps);

@@ -34,6 +34,26 @@ pub struct Seat<'m> {
 }
 
 impl Installation {
+    /// Whether there is room for what services of a group call each other's servers.
+    ///
+    /// # Errors
+    /// If not, with the remedy.
+    pub(super) fn plan_members(
+        &self,
+        wanted: &[DesiredService],
+        numbered: &[Numbered],
+        ledger: &Ledger,
+    ) -> Result<()> {
+        let (needed, room) = (members(wanted, numbered, ledger).len(), self.maps.member_room as usize);
+        if needed > room {
+            bail!(
+                "affinity needs {needed} pairs of listeners and servers of one group, the maps have room for {room}; raise \
+                 [datapath] server_slots, then 'xlvs down' and 'xlvs up'"
+            );
+        }
+        Ok(())
+    }
+
     /// Before services go by it.
     pub(super) fn write_affinities(
         &mut self,
@@ -63,14 +83,6 @@ impl Installation {
 
     fn write_members(&mut self, wanted: &[DesiredService], numbered: &[Numbered]) -> Result<()> {
         let members = members(wanted, numbered, &self.ledger);
-        if members.len() > self.maps.member_room as usize {
-            bail!(
-                "affinity needs {} pairs of listeners and servers of one group, the maps have room for {}; raise [datapath] server_slots, \
-                 then 'xlvs down' and 'xlvs up'",
-                members.len(),
-                self.maps.member_room
-            );
-        }
         let held: BTreeMap<u64, u32> = self.maps.members.iter().filter_map(Result::ok).collect();
         for key in held.keys().filter(|key| !members.contains_key(key)) {
             self.maps.members.remove(key).context("removing what a service called a server")?;
@@ -278,4 +290,107 @@ pub fn sweep(maps: &Maps) -> BTreeSet<ServerId> {
         .filter(|seat| !seat.is_over(maps, now) || !seat.clear())
         .filter_map(|seat| seat.slot.server())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::desired;
+    use crate::agent::standing::Standings;
+
+    const TEXT: &str = r#"
+        [[service]]
+        name = "http"
+        vip = ["192.0.2.1", "2001:db8::1"]
+        port = 80
+        affinity = { by = "source", group = "shop", timeout = "60s" }
+        health = { kind = "none" }
+        [[service.server]]
+        name = "rs1"
+        address = ["198.51.100.1", "2001:db8:2::1"]
+        [[service.server]]
+        name = "rs2"
+        address = "198.51.100.2"
+        [[service]]
+        name = "https"
+        vip = ["192.0.2.1", "2001:db8::1"]
+        port = 443
+        affinity = { by = "source", group = "shop", timeout = "60s" }
+        health = { kind = "none" }
+        [[service.server]]
+        name = "rs1"
+        address = ["198.51.100.1", "2001:db8:2::1"]
+        [[service.server]]
+        name = "rs2"
+        address = "198.51.100.2"
+        [[service]]
+        name = "alone"
+        vip = "192.0.2.1"
+        port = 22
+        affinity = { by = "source", timeout = "30m" }
+        health = { kind = "none" }
+        [[service.server]]
+        name = "rs1"
+        address = "198.51.100.1"
+    "#;
+
+    fn wanted(text: &str) -> Vec<DesiredService> {
+        let model = config::load_str("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        desired::services(&model, &Standings::new())
+    }
+
+    #[test]
+    fn each_lane_of_a_group_knows_what_the_others_call_its_servers() {
+        let wanted = wanted(TEXT);
+        let mut ledger = Ledger::empty(8, 16);
+        let numbered = ledger.assign(&wanted).unwrap();
+        let members = members(&wanted, &numbered, &ledger);
+        let id = |lane: usize, server: usize| numbered[lane].servers[server];
+        let lane = |name: &str, ipv4: bool| {
+            wanted.iter().position(|it| it.name == name && it.identity.vip.as_v4().is_some() == ipv4).unwrap()
+        };
+        let (http, https, https6) = (lane("http", true), lane("https", true), lane("https", false));
+        let called =
+            |by: usize, named: ServerId| members.get(&member_key(numbered[by].service, named)).copied();
+        assert_eq!(called(https, id(http, 1)), Some(id(https, 1).index()));
+        assert_eq!(called(https6, id(http, 0)), Some(id(https6, 0).index()));
+        assert_eq!(called(https6, id(http, 1)), None, "rs2 has no IPv6 address");
+        assert_eq!(called(lane("alone", true), id(http, 0)), None, "a group to itself");
+        // rs1 in four lanes and rs2 in two, each for each other one.
+        assert_eq!(members.len(), 4 * 3 + 2);
+    }
+
+    #[test]
+    fn a_server_of_a_lane_that_is_gone_is_still_called_by_its_number() {
+        let before = wanted(TEXT);
+        let mut ledger = Ledger::empty(8, 16);
+        let old = ledger.assign(&before).unwrap();
+        let after = wanted(&TEXT.replace("port = 443", "port = 8443"));
+        let numbered = ledger.assign(&after).unwrap();
+        let members = members(&after, &numbered, &ledger);
+        let gone = before
+            .iter()
+            .position(|lane| lane.name == "https" && lane.identity.vip.as_v4().is_some())
+            .unwrap();
+        let new = after
+            .iter()
+            .position(|lane| lane.name == "https" && lane.identity.vip.as_v4().is_some())
+            .unwrap();
+        assert_eq!(
+            members.get(&member_key(numbered[new].service, old[gone].servers[0])),
+            Some(&numbered[new].servers[0].index())
+        );
+    }
+
+    #[test]
+    fn times_are_in_fine_ticks_as_long_as_an_age_can_tell_them() {
+        let terms = |lane: &DesiredService| lane.affinity.as_ref().unwrap().terms;
+        let all = wanted(TEXT);
+        let (short, long) = (terms(&all[0]), terms(all.last().unwrap()));
+        assert_eq!((short.coarse, short.ticks), (false, 56), "60 s of 1.07 s");
+        assert_eq!((long.coarse, long.ticks), (true, 27), "30 min of 68.7 s");
+        let group = |lane: &DesiredService| lane.affinity.as_ref().unwrap().group_hash;
+        assert!(all.iter().filter(|lane| lane.name != "alone").all(|lane| group(lane) == group(&all[0])));
+        assert_ne!(group(&all[0]), group(all.last().unwrap()));
+    }
 }

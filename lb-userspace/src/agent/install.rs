@@ -100,6 +100,7 @@ impl Installation {
         self.plan_listeners(wanted)?;
         self.plan_lists(wanted)?;
         Self::plan_backends(&ledger)?;
+        self.plan_members(wanted, &numbered, &ledger)?;
         Ok(Plan { ledger, numbered })
     }
 

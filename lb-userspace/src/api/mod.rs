@@ -38,7 +38,7 @@ pub use operator::{OverriddenServer, OverrideReport};
 pub use rates::Rates;
 pub use schema::Schema;
 pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
-pub use service::{Listener, ListenerPort, QuicLb, Refused, ServiceStatus, ServicesReport};
+pub use service::{Listener, ListenerPort, QuicLb, Refused, ServiceAffinity, ServiceStatus, ServicesReport};
 pub use stats::{ServerRates, ServiceRates, StatsReport};
 pub use status::{
     ConfigStatus, DataPathStatus, FlowTableStatus, FullNatStatus, InterfaceStatus, LastReload, StatusReport,

@@ -3,7 +3,7 @@
 use crate::golden::assert_golden;
 use crate::xlvs::xlvs;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "up",
     "down",
     "check",

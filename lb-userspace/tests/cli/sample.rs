@@ -25,6 +25,7 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
         weight_configured: 1,
         weight_override: None,
         server_id: None,
+        max_connections: None,
         backup: false,
         state: ServerState::Up,
         admin: Admin::Enabled,
@@ -71,6 +72,7 @@ fn web() -> ServiceStatus {
         reason: Some("drained by hand".to_owned()),
         connections_active: 7,
         server_id: Some("0a1b".into()),
+        max_connections: Some(10_000),
         backup: true,
         ..server("rs4", "10.77.2.24", Some(80))
     };
@@ -92,6 +94,7 @@ fn web() -> ServiceStatus {
         reply_packets: Some(18_300_000),
         reply_bytes: Some(25_200_000_000),
         quic_lb: None,
+        affinity: None,
         refused: Refused { denied: 12, rate_source: 0, rate_service: 0 },
         rates: server("", "10.77.2.21", None).rates,
         servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
@@ -130,6 +133,13 @@ fn dns() -> ServiceStatus {
         reply_packets: None,
         reply_bytes: None,
         quic_lb: Some(QuicLb { config_id: 2, server_id_length: 2 }),
+        affinity: Some(ServiceAffinity {
+            group: Some("shop".to_owned()),
+            prefix_v4: 24,
+            prefix_v6: 64,
+            timeout_seconds: 300,
+            on_server_down: "rehash".to_owned(),
+        }),
         refused: Refused::default(),
         rates: None,
         servers: vec![ns1, ns1_v6],

@@ -48,6 +48,7 @@ pub struct Program {
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     refusals: PerCpuArray<MapData, Refusals>,
+    turns: PerCpuArray<MapData, u64>,
     purpose: Purpose,
     /// What the counters showed after the last run.
     seen: Seen,
@@ -214,6 +215,7 @@ impl Program {
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
             refusals: take(&mut ebpf, "REFUSALS")?,
+            turns: take(&mut ebpf, "TURNS")?,
             purpose,
             seen: Seen::default(),
             names: Vec::new(),
@@ -278,7 +280,12 @@ impl Program {
         for number in 0..SERVICES {
             refusals.extend(self.refusals.get(&number, 0)?.iter().flat_map(|refusals| refusals.to_array()));
         }
+        let mut turns = Vec::new();
+        for number in 0..SERVICES {
+            turns.extend(self.turns.get(&number, 0)?.iter());
+        }
         dump.extend([
+            ("TURNS", turns),
             ("VERDICTS", verdicts),
             ("EVENTS", events),
             ("SERVER_COUNTERS", counters),
