@@ -52,7 +52,7 @@ fn the_overview_lists_every_verb_of_this_version_and_no_other() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(listed, VERBS);
-    for later in ["peers", "top", "doctor", "events", "affinity", "cluster", "import", "schema"] {
+    for later in ["peers", "top", "doctor", "events", "cluster", "import", "schema"] {
         assert_eq!(xlvs(&[later]).exit, 2, "{later}");
     }
 }
