@@ -246,7 +246,7 @@ impl<T: Tables> Director<'_, T> {
         // (load + 1) / weight beyond the bound times (total + 1) / weights. The first connection is nobody's too many.
         let above = load > 0 && (load + 1) * BOUND.1 * weights > BOUND.0 * (total + 1) * weight;
         let above = if above { Merit::ABOVE_BOUND } else { 0 };
-        own | full | above | ((load + 1) << Merit::PARTS) / weight << Merit::LOAD_SHIFT
+        own | full | above | ((((load + 1) << Merit::PARTS) / weight) << Merit::LOAD_SHIFT)
     }
 
     /// A server's own entry, and how many connections it has in all lanes of its service.

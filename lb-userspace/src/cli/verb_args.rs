@@ -100,6 +100,7 @@ pub struct Connections {
 
 /// `xlvs affinity`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").multiple(true))]
 pub struct Affinity {
     /// Forget those that match; at least one of the options that say which, or --all, must be given
     #[arg(value_enum, value_name = "clear", requires = "which")]

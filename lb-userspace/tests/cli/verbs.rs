@@ -6,7 +6,8 @@ use crate::sample;
 use crate::xlvs::{Run, command, finish, xlvs_at};
 use lb_userspace::api::*;
 use lb_userspace::control::{
-    ConnectionFilter, FrameQuery, Order, OverrideRequest, PacketQuery, Report, Request, Response, WeightOrder,
+    AffinityQuery, ConnectionFilter, FrameQuery, Order, OverrideRequest, PacketQuery, Report, Request,
+    Response, WeightOrder,
 };
 
 /// Answers everything from the sample; after an order, each status shows fewer connections on `web/rs4`.
@@ -105,6 +106,7 @@ fn arguments_reach_the_agent() {
     let agent = agent();
     let ask = |args: &[&str]| done(xlvs_at(&agent.socket(), args));
     ask(&["connections", "--service", "web", "--server", "rs1", "--client", "192.0.2.7", "--limit", "5"]);
+    ask(&["affinity", "clear", "--service", "web", "--client", "192.0.2.7"]);
     ask(&["explain", "udp", "[2001:db8::7]:40001", "[2001:db8::100]:53"]);
     ask(&["explain", "--frame", "02:00:00:00:00:01", "--iface", "eth1"]);
     ask(&["drain", "-", "rs4"]);
@@ -121,6 +123,13 @@ fn arguments_reach_the_agent() {
             server: Some("rs1".to_owned()),
             client: Some("192.0.2.7".parse().expect("an address")),
             limit: 5,
+        }),
+        Request::Affinity(AffinityQuery {
+            service: Some("web".to_owned()),
+            server: None,
+            client: Some("192.0.2.7".parse().expect("an address")),
+            limit: 1000,
+            clear: true,
         }),
         Request::Explain(PacketQuery {
             protocol: Protocol::Udp,
