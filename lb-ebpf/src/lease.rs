@@ -19,6 +19,7 @@ use crate::{
     frame::Frame,
     full_nat, inbound,
     parse::{self, Packet},
+    schedule,
     tables::Tables,
 };
 
@@ -71,7 +72,8 @@ fn give<T: Tables>(
         return Err(stray(director, tuple, segment));
     }
     let flow = director.settings.flow_id(tuple);
-    let pick = director.pick(service, tuple, flow, segment);
+    let chosen = schedule::chosen(director.tables, number, service, tuple, segment)?;
+    let pick = director.pick(service, tuple, flow, segment, chosen);
     let server = pick.ok_or_else(|| arrival::without_server(service, segment))?.server;
     Ok(settle(director.tables, tuple, flow, server))
 }

@@ -8,16 +8,17 @@ use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_fib_lookup as FibParams, xdp_md},
     btf_maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie::Key},
     helpers::{
-        bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
-        bpf_xdp_get_buff_len,
+        bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head,
+        bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
     },
     macros::btf_map,
 };
 use lb_common::{
     clock::{Clock, Now},
     entry::{
-        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Pulse, QuicKey, Refusal,
-        Refusals, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
+        About, AccessKey, Affinity, Caller, Counters, EndpointKey, Interface, Load, Path, Pool, Pulse,
+        QuicKey, Refusal, Refusals, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
+        member_key,
     },
     flow_table::{BUCKET_SLOTS, Cell, Memory, Place},
     fragments::{self, SET_NOTES},
@@ -37,6 +38,7 @@ use lb_ebpf::{
     extensions::{self, Upper},
     frame::Frame,
     parse::Shape,
+    schedule::Choice,
     sharing::Tie,
     tables::{Direction, Tables},
     tags::{self, Head},
@@ -88,6 +90,18 @@ static LIMITS: Array<ServiceLimits, 1024, MMAPABLE> = Array::new();
 static SOURCES: Array<[Word; rate::WAYS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
+#[btf_map]
+static LOADS: Array<Load, 16384, MMAPABLE> = Array::new();
+#[btf_map]
+static TURNS: PerCpuArray<u64, 1024> = PerCpuArray::new();
+#[btf_map]
+static AFFINITIES: Array<Affinity, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+static MEMBERS: HashMap<u64, u32, 16384, WHEN_NEEDED> = HashMap::new();
+#[btf_map]
+static SEATS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+#[btf_map]
+static SITTERS: Array<Caller, 131072, MMAPABLE> = Array::new();
 #[btf_map]
 static TUNNELS: Array<Tunnel, 16384, MMAPABLE> = Array::new();
 #[btf_map]
@@ -195,6 +209,10 @@ impl Memory for KernelTables {
     fn leases(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
         LEASES.get(number)
     }
+    #[inline(always)]
+    fn seats(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
+        SEATS.get(number)
+    }
 }
 
 impl Tables for KernelTables {
@@ -263,6 +281,67 @@ impl Tables for KernelTables {
     fn quic_server(&self, key: &QuicKey) -> Option<u32> {
         // SAFETY: the value is copied out at once.
         unsafe { QUIC_SERVERS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn load(&self, number: u32) -> Option<&Load> {
+        LOADS.get(number)
+    }
+
+    #[inline(always)]
+    fn next_turn(&self, service: u32) -> u64 {
+        let Some(turn) = TURNS.get_ptr_mut(service) else { return 0 };
+        // SAFETY: this CPU's own entry.
+        unsafe {
+            let its = *turn;
+            if !is_explaining() {
+                *turn = its.wrapping_add(1);
+            }
+            its
+        }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn affinity(&self, service: u32) -> Option<&Affinity> {
+        AFFINITIES.get(service)
+    }
+
+    #[inline(always)]
+    fn member(&self, service: u32, named: ServerId) -> Option<u32> {
+        let key = member_key(service as u16, named);
+        // SAFETY: the value is copied out at once.
+        unsafe { MEMBERS.get(&key) }.copied()
+    }
+
+    #[inline(always)]
+    fn sitter(&self, place: Place) -> Option<&Caller> {
+        SITTERS.get(place.number())
+    }
+
+    #[inline(always)]
+    fn choose(&self, service: u32, tuple: &Tuple, seated: Choice) -> Choice {
+        Choice::from_word(xlvs_choose(service, tuple, seated.word()))
+    }
+
+    #[inline(always)]
+    fn merit(&self, service: u32, server: u32, attempt: u64) -> u64 {
+        xlvs_merit(service, server, attempt)
+    }
+
+    #[inline(always)]
+    fn seated(&self, service: u32, tuple: &Tuple) -> Choice {
+        Choice::from_word(xlvs_seated(service, tuple))
+    }
+
+    #[inline(always)]
+    fn seat(&self, service: u32, tuple: &Tuple, server: u32) {
+        xlvs_seat(service, tuple, server);
     }
 
     #[inline(always)]
@@ -609,6 +688,52 @@ extern "C" fn xlvs_rent(flow: u64, server: u32, ipv6: u32) -> u64 {
         }
         _ => NOWHERE,
     }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_choose(service: u32, tuple: *const Tuple, seated: u64) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    // SAFETY: as above.
+    match (Director::again(&tables), unsafe { tuple.as_ref() }) {
+        (Some(director), Some(tuple)) => director.choose(service, tuple, Choice::from_word(seated)).word(),
+        _ => Choice::OPEN.word(),
+    }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_merit(service: u32, server: u32, attempt: u64) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    Director::again(&tables).map_or(u64::MAX, |director| director.merit(service, server, attempt))
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_seated(service: u32, tuple: *const Tuple) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    // SAFETY: as above.
+    match (Director::again(&tables), unsafe { tuple.as_ref() }) {
+        (Some(director), Some(tuple)) => director.seated(service, tuple).word(),
+        _ => Choice::OPEN.word(),
+    }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xlvs_seat(service: u32, tuple: *const Tuple, server: u32) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    // SAFETY: as above.
+    if let (Some(director), Some(tuple), Some(id)) =
+        (Director::again(&tables), unsafe { tuple.as_ref() }, ServerId::new(server as u16))
+    {
+        director.seat(service, tuple, id);
+    }
+    0
 }
 
 /// Likewise.

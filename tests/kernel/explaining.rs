@@ -14,7 +14,7 @@ use xlvs_tests::random::fresh_seed;
 const FRAMES: usize = 10_000;
 
 /// What the same frames change when they are served: without these, equality would say nothing.
-const WRITTEN: [&str; 13] = [
+const WRITTEN: [&str; 17] = [
     "CLOCK",
     "FLOWS",
     "ADDRESSES",
@@ -24,6 +24,10 @@ const WRITTEN: [&str; 13] = [
     "FRAGMENTS",
     "LIMITS",
     "SOURCES",
+    "LOADS",
+    "TURNS",
+    "SEATS",
+    "SITTERS",
     "VERDICTS",
     "EVENTS",
     "SERVER_COUNTERS",

@@ -9,6 +9,7 @@
 //! that is exchanged for the binary's own.
 
 mod admission;
+mod affinity;
 mod callers;
 mod capturing;
 mod controls;
@@ -23,6 +24,7 @@ mod interfaces;
 mod length;
 mod lists;
 mod load;
+mod max_connections;
 mod neighbours;
 mod notices;
 mod orders;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xlvs_tests::curl;
 use xlvs_tests::nginx::{Nginx, NginxPlan};
-use xlvs_tests::topology::VIP;
+use xlvs_tests::topology::{Delivery, VIP};
 use xlvs_tests::wrk::{WrkPlan, WrkReport, wrk};
 
 use crate::run::Run;
@@ -39,7 +39,7 @@ fn roll(site: &Site, with_drain: bool) -> Vec<WrkReport> {
             for (index, server) in servers.iter_mut().enumerate() {
                 let name = &site.servers()[index].name;
                 if with_drain {
-                    site.installation.ok(&["drain", "web", name, "--wait", "20s"]).unwrap();
+                    drain(site, name);
                 }
                 server.kill().unwrap();
                 *server = start(site, index);
@@ -64,6 +64,14 @@ fn roll(site: &Site, with_drain: bool) -> Vec<WrkReport> {
     }
     assert!(reports.iter().map(|report| report.requests).sum::<u64>() > 1000);
     reports
+}
+
+/// By direct routing a connection may seem to be open that is not: an ACK that comes after the client's FIN by a second or more
+/// says as much as that of a download. So what is left after a while is not waited for.
+fn drain(site: &Site, name: &str) {
+    let said = site.installation.run(&["drain", "web", name, "--wait", "10s"]).unwrap();
+    let expected: &[i32] = if site.delivery == Delivery::DirectRouting { &[0, 4] } else { &[0] };
+    assert!(expected.contains(&said.code), "{said:?}");
 }
 
 fn failed(reports: &[WrkReport]) -> u64 {

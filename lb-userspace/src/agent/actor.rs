@@ -11,10 +11,13 @@ use lb_common::entry::HealthMemo;
 use lb_common::slot::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::affinity;
 use super::capture::Capture;
 use super::desired::{self, DesiredService};
 use super::eligible::{self, Circumstances};
 use super::install::Installation;
+use super::lists::is_denied;
+use super::loads::{self, Begun};
 use super::ports;
 use super::preflight;
 use super::standing::{self, AddressName, PairName, Standings};
@@ -32,6 +35,9 @@ const WAY_FOUND_WITHIN: Duration = Duration::from_secs(1);
 
 /// Larger tables are not counted anew for each question; their last complete walk answers.
 const COUNT_AT_ONCE: usize = 1 << 18;
+
+/// Rounds of the walk over connections, for each one over a large table of seats.
+const LARGE_SEATS_EVERY: u64 = 32;
 
 /// Everything the agent holds.
 pub struct Agent {
@@ -71,6 +77,8 @@ pub struct Agent {
     pub(super) view: watch::Receiver<Arc<View>>,
     pub(super) vips: VipKeeper,
     pub(super) sweep: Sweep,
+    /// What had begun when its round began.
+    pub(super) begun: Begun,
     /// By pair that is leaving: the round of the sweep that must have begun before its absence counts.
     pub(super) leaving_since: HashMap<u16, u64>,
 }
@@ -141,6 +149,7 @@ impl Agent {
         let outcome = match request {
             Request::Status => Ok(Report::Status(Box::new(self.status()))),
             Request::Connections(filter) => Ok(Report::Connections(self.connections(&filter))),
+            Request::Affinity(query) => self.affinity(&query).map(Report::Affinity),
             Request::Drops => Ok(Report::Drops(self.drops())),
             Request::Explain(query) => self.explain(&query).map(Box::new).map(Report::Explain),
             Request::ExplainFrame(query) => self.explain_frame(&query).map(Box::new).map(Report::Explain),
@@ -183,7 +192,10 @@ impl Agent {
     /// A stretch of the connection table; says whether a round was completed.
     fn walk(&mut self) -> bool {
         let limits = self.sweep_limits();
-        self.sweep.step(&self.installation.maps, &limits, &self.installation.lists.in_force)
+        let installation = &self.installation;
+        let maps = &installation.maps;
+        let is_denied = |site, slot| is_denied(maps, &installation.lists.in_force, site, slot);
+        loads::walk(&mut self.sweep, &mut self.begun, maps, &limits, installation.counts(), is_denied)
     }
 
     /// Ends the connections of those who are denied: at once where that is cheap; in a large table the walk comes by.
@@ -262,7 +274,15 @@ impl Agent {
         let plan = self.installation.plan(&wanted)?;
         let outcome = self.installation.apply(plan, &wanted, Instant::now());
         self.look_ahead(&wanted);
-        outcome
+        outcome.map(|counted_elsewhere| self.tell_loads(counted_elsewhere))
+    }
+
+    /// Whoever is counted elsewhere now has the last walk's count there until the next.
+    fn tell_loads(&self, counted_elsewhere: bool) {
+        if counted_elsewhere {
+            let maps = &self.installation.maps;
+            Begun::read(maps).publish(maps, &self.census_now());
+        }
     }
 
     fn note(&mut self, outcome: Result<()>) {
@@ -314,6 +334,7 @@ impl Agent {
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
         self.look_ahead(&wanted);
+        let applied = applied.map(|counted_elsewhere| self.tell_loads(counted_elsewhere));
         self.installation
             .write_settings(desired::limits(&self.model.datapath.timeouts), &self.model.datapath);
         self.cut_denied();
@@ -400,11 +421,18 @@ impl Agent {
         for id in &leaving {
             self.leaving_since.entry(*id).or_insert(rounds + 1);
         }
+        // A large table of seats is not walked each second; nobody is in haste to get a number back.
+        if self.installation.maps.seats.all().len() > COUNT_AT_ONCE && rounds % LARGE_SEATS_EVERY != 0 {
+            return;
+        }
         let census = self.sweep.census().clone();
+        let seated = affinity::sweep(&self.installation.maps);
         let since = self.leaving_since.clone();
-        let outcome = self
-            .installation
-            .free(|id| census.names(id) || since.get(&id.get()).is_none_or(|begun| rounds <= *begun));
+        let outcome = self.installation.free(|id| {
+            census.names(id)
+                || seated.contains(&id)
+                || since.get(&id.get()).is_none_or(|begun| rounds <= *begun)
+        });
         self.note_only_failure(outcome);
         self.watch_targets();
     }

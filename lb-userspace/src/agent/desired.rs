@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{Farewell, HealthMemo, Memo, QuicFormat, ServerState};
+use lb_common::entry::{Farewell, HealthMemo, Memo, OnDown, QuicFormat, Scheduler, ServerState, Terms};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
@@ -17,8 +17,8 @@ use super::eligible::{self, Candidate, Circumstances};
 use super::parting;
 use super::standing::{AddressName, PairName, Standing, Standings};
 use crate::config::{
-    self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer, Parting, QuicId,
-    Tier,
+    self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnMemberDown, OnNoServer,
+    Parting, QuicId, Tier,
 };
 
 /// A lane of a service as it ought to be.
@@ -38,8 +38,22 @@ pub struct DesiredService {
     pub limits: ServiceLimits,
     /// Of the connection ids that name its servers, if they do.
     pub quic: Option<QuicFormat>,
+    /// What names the candidates of its new connections; and whether they take turns by weight, if they do.
+    pub scheduler: Scheduler,
+    pub weighted_turns: bool,
+    pub affinity: Option<DesiredAffinity>,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
+}
+
+/// How clients of a service come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredAffinity {
+    /// Of the group's name; or of the service's, which then has a group to itself.
+    pub group_hash: u64,
+    pub prefix_v4: u32,
+    pub prefix_v6: u32,
+    pub terms: Terms,
 }
 
 /// What makes a lane the same in the data path: change any of it and it is another one, whose predecessor's connections
@@ -64,6 +78,8 @@ pub struct DesiredServer {
     pub port: Port,
     /// In force: the override's or the file's.
     pub weight: u16,
+    /// 0: any number.
+    pub max_connections: u32,
     /// Of new connections, among those of its service; 0: none.
     pub share: u32,
     /// How fast its share grows after its return.
@@ -133,6 +149,7 @@ impl DesiredServer {
             address,
             port,
             weight: 1,
+            max_connections: 0,
             share: 0,
             slow_start: Duration::ZERO,
             tier: Tier::Primary,
@@ -189,6 +206,9 @@ fn desired(
         access: service.access.clone(),
         limits: service.limits,
         quic: service.quic_lb,
+        scheduler: scheduler(service.scheduler),
+        weighted_turns: service.scheduler == config::Scheduler::Wrr,
+        affinity: service.affinity.as_ref().map(|affinity| desired_affinity(service_hash(service), affinity)),
         table_size: match model.datapath.maglev_table_size {
             MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,
@@ -218,6 +238,7 @@ fn of_lane<'m>(
         // "The port that was hit" is one port unless the lane has several.
         port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
         weight,
+        max_connections: server.max_connections.map_or(0, std::num::NonZeroU32::get),
         share: 0,
         slow_start: service.slow_start,
         tier: server.tier,
@@ -232,6 +253,40 @@ fn of_lane<'m>(
 
 fn service_hash(service: &config::Service) -> u64 {
     name_hash(0, service.name.as_str().as_bytes())
+}
+
+const fn scheduler(wanted: config::Scheduler) -> Scheduler {
+    match wanted {
+        config::Scheduler::Maglev => Scheduler::Maglev,
+        config::Scheduler::Least => Scheduler::Least,
+        config::Scheduler::Wrr | config::Scheduler::Rr => Scheduler::Rotation,
+        config::Scheduler::Source => Scheduler::Source,
+        config::Scheduler::Random => Scheduler::Random,
+    }
+}
+
+fn desired_affinity(service_hash: u64, affinity: &config::Affinity) -> DesiredAffinity {
+    // Groups have names of their own: one may be called as a service is.
+    const GROUPS: u64 = 0x6772_6f75_7073;
+    let fine = affinity.timeout.as_nanos().div_ceil(u128::from(TICK_NS));
+    let is_coarse = fine > 127;
+    DesiredAffinity {
+        group_hash: affinity
+            .group
+            .as_ref()
+            .map_or(service_hash, |group| name_hash(GROUPS, group.as_str().as_bytes())),
+        prefix_v4: affinity.prefix_v4,
+        prefix_v6: affinity.prefix_v6,
+        terms: Terms {
+            ticks: if is_coarse { coarse(affinity.timeout) } else { fine as u8 },
+            coarse: is_coarse,
+            on_down: match affinity.on_server_down {
+                OnMemberDown::Rehash => OnDown::Rehash,
+                OnMemberDown::Reset => OnDown::Reset,
+                OnMemberDown::Keep => OnDown::Keep,
+            },
+        },
+    }
 }
 
 /// The configuration's protocol in the data path's words.

@@ -12,6 +12,7 @@ use lb_common::wire::Wire;
 
 use super::actor::{Agent, refused};
 use crate::api::{self, Decision, ExplainReport, ExplainedFrame, Failure, FailureKind, Hex, Schema};
+use crate::config;
 use crate::control::{FrameQuery, PacketQuery};
 use crate::dataplane::Course;
 use crate::packet::{self, Ends};
@@ -97,7 +98,7 @@ impl Agent {
             verdict: course.verdict.name().to_owned(),
             stage: stage_name(course.stage).to_owned(),
             events: course.events.iter().map(|event| event.name().to_owned()).collect(),
-            why: why(ends, &course, self.rule_for(ends, &course)),
+            why: why(ends, &course, self.rule_for(ends, &course), self.picked_by(&course)),
             after: (course.verdict.action() == Action::Send).then(|| told(course.frame)),
             before: told(frame),
         }
@@ -112,6 +113,25 @@ impl Agent {
             None => return None,
         };
         Some(said)
+    }
+
+    /// How the service that was asked picks.
+    fn picked_by(&self, course: &Course) -> String {
+        let service = course.service.and_then(|number| self.service_name(number));
+        let service = service.and_then(|name| self.model.service(&name));
+        let scheduler = service.map_or(config::Scheduler::Maglev, |service| service.scheduler);
+        let how = match scheduler {
+            _ if course.events.contains(&Event::AffinityFollowed) => "where its client was before",
+            config::Scheduler::Maglev => "by the service's table",
+            config::Scheduler::Least => "as the one of two candidates with fewer connections for its weight",
+            config::Scheduler::Wrr => "because it is its turn, by weight, on this CPU",
+            config::Scheduler::Rr => "because it is its turn on this CPU",
+            config::Scheduler::Source => "by the client's address",
+            config::Scheduler::Random => "at random (another time it may be another one)",
+        };
+        let limited =
+            if course.events.contains(&Event::Overflowed) { ", for the one before it is full" } else { "" };
+        format!("{how}{limited}")
     }
 
     pub(super) fn service_name(&self, number: u32) -> Option<String> {
@@ -161,7 +181,7 @@ fn decision(course: &Course) -> Decision {
 }
 
 /// How the data path gets there, in order.
-fn why(ends: Option<Ends>, course: &Course, rule: Option<String>) -> Vec<String> {
+fn why(ends: Option<Ends>, course: &Course, rule: Option<String>, picked_by: String) -> Vec<String> {
     let mut steps = vec![match (course.stage, ends) {
         (None, _) if course.server.is_some() => "the connection table has its entry".to_owned(),
         (None, _) => "the first stage has nothing to ask the tables about it".to_owned(),
@@ -193,7 +213,7 @@ fn why(ends: Option<Ends>, course: &Course, rule: Option<String>) -> Vec<String>
         }
     }];
     steps.extend(rule.filter(|_| matches!(course.stage, Some(Stage::Arrival | Stage::Lease))));
-    steps.extend(course.server.map(|id| server_step(course, id)));
+    steps.extend(course.server.map(|id| server_step(course, id, &picked_by)));
     steps.extend(course.events.iter().map(|event| format!("{}: {}", event.name(), event.meaning())));
     steps.push(format!("{}: {}", course.verdict.name(), course.verdict.meaning()));
     if course.verdict.action() == Action::Send {
@@ -204,11 +224,11 @@ fn why(ends: Option<Ends>, course: &Course, rule: Option<String>) -> Vec<String>
     steps
 }
 
-fn server_step(course: &Course, id: ServerId) -> String {
+fn server_step(course: &Course, id: ServerId, picked_by: &str) -> String {
     let id = id.get();
     match course.stage {
         None | Some(Stage::Meter | Stage::FullNat) => format!("the entry names server id {id}"),
-        Some(Stage::Arrival | Stage::Lease) => format!("the service's table picks server id {id}"),
+        Some(Stage::Arrival | Stage::Lease) => format!("server id {id} is picked {picked_by}"),
         Some(Stage::Reply | Stage::FullNatReply) => format!("it belongs to a connection of server id {id}"),
         Some(Stage::Quic) => format!("by connection id or flow it goes to server id {id}"),
         Some(Stage::Notice) => format!("it was for server id {id}"),

@@ -30,6 +30,8 @@ pub struct Installation {
     pub(super) arena: Arena,
     /// What each lane's tables were last built from.
     pub(super) built: HashMap<u16, Vec<Share>>,
+    /// And its turns, where it has some.
+    pub(super) turned: HashMap<u16, Vec<u16>>,
     /// Lanes whose miss table has yet to follow, and when.
     pub(super) following: HashMap<u16, Instant>,
     pub(super) locals: BTreeSet<IpAddr>,
@@ -55,7 +57,7 @@ impl Installation {
             .all()
             .iter()
             .filter(|service| service.flags.load() & Service::IN_USE != 0)
-            .flat_map(|service| [service.select.load(), service.miss.load()])
+            .flat_map(|service| [service.select.load(), service.miss.load(), service.turns.load()])
             .filter_map(Extent::from_word)
             .collect();
         let arena = Arena::new(maps.tables.all().len() as u32, extents);
@@ -72,6 +74,7 @@ impl Installation {
             ledger,
             arena,
             built: HashMap::new(),
+            turned: HashMap::new(),
             following,
             locals,
             lists,
@@ -87,7 +90,7 @@ impl Installation {
     pub fn plan(&self, wanted: &[DesiredService]) -> Result<Plan> {
         let mut ledger = self.ledger.clone();
         let numbered = ledger.assign(wanted).map_err(|full| anyhow!("{full}"))?;
-        let needed: u64 = wanted.iter().map(|service| u64::from(Extent::words_for(service.table_size))).sum();
+        let needed: u64 = wanted.iter().map(|lane| u64::from(lane.table_words())).sum();
         // Each table may stand twice while the miss table follows.
         let room = self.maps.tables.all().len() as u64;
         if needed * 2 > room {
@@ -101,14 +104,15 @@ impl Installation {
         self.plan_listeners(wanted)?;
         self.plan_lists(wanted)?;
         Self::plan_backends(&ledger)?;
+        self.plan_members(wanted, &numbered, &ledger)?;
         Ok(Plan { ledger, numbered })
     }
 
-    /// Puts a plan in force.
+    /// Puts a plan in force. Whether anybody's connections are counted elsewhere from now on, so that they must be told.
     ///
     /// # Errors
     /// What the kernel says; what was done by then stays done and is repeated by the next call.
-    pub fn apply(&mut self, plan: Plan, wanted: &[DesiredService], now: Instant) -> Result<()> {
+    pub fn apply(&mut self, plan: Plan, wanted: &[DesiredService], now: Instant) -> Result<bool> {
         let Plan { ledger, numbered } = plan;
         self.write_lists(wanted)?;
         let before = std::mem::replace(&mut self.ledger, ledger);
@@ -122,17 +126,22 @@ impl Installation {
         self.want_tunnels(wanted, &numbered);
         self.write_limits(wanted, &numbered);
         self.write_quic(wanted, &numbered)?;
+        self.write_affinities(wanted, &numbered)?;
         self.note_lists(wanted, &numbered, now);
         self.write_backends()?;
         self.write_gate();
+        let counted_elsewhere = self.write_loads(wanted, &numbered);
         for (service, numbers) in wanted.iter().zip(&numbered) {
             self.build_tables(service, numbers, now)?;
+            self.build_turns(service, numbers, now)?;
         }
+        self.write_scheduling(wanted, &numbered);
         self.write_listeners(wanted, &numbered)?;
         self.mark_leaving(unix_seconds(SystemTime::now()));
         let wanted: HashSet<u16> = numbered.iter().map(|numbers| numbers.service).collect();
         let gone = before.services().map(|(number, _)| number).filter(|number| !wanted.contains(number));
-        self.close_services(&gone.collect::<Vec<_>>(), now)
+        self.close_services(&gone.collect::<Vec<_>>(), now)?;
+        Ok(counted_elsewhere)
     }
 
     /// Sets what every packet is judged by.
@@ -151,7 +160,8 @@ impl Installation {
     fn write_service(&self, wanted: &DesiredService, number: u16) {
         let Some(entry) = self.maps.services.get(u32::from(number)) else { return };
         if entry.flags.load() & Service::IN_USE == 0 {
-            for word in [&entry.select, &entry.miss].into_iter().chain(&entry.retired).chain(&entry.refused) {
+            let tables = [&entry.select, &entry.miss, &entry.turns, &entry.scheduling];
+            for word in tables.into_iter().chain(&entry.retired).chain(&entry.refused) {
                 word.store(0);
             }
         }

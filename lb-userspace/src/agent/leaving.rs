@@ -32,12 +32,18 @@ impl Installation {
         }
         self.write_backends()?;
         self.write_gate();
+        self.forget_members(|id| free.iter().any(|(freed, _)| *freed == id))?;
         self.forget_quic(|id| free.iter().any(|(freed, _)| *freed == id))?;
         for (id, _) in &free {
             if let Some(server) = self.maps.servers.get(id.index()) {
                 server.state.store(0);
                 server.next_hop.store(0);
                 server.memo.store(0);
+            }
+            if let Some(load) = self.maps.loads.get(id.index()) {
+                // `begun` goes on, so that no walk under way reckons with more than there were.
+                load.publish(0, load.begun.load());
+                [&load.most, &load.weight, &load.home].into_iter().for_each(|word| word.store(0));
             }
             self.maps.clear_counters(*id)?;
         }
@@ -115,13 +121,17 @@ impl Installation {
     pub(super) fn close_services(&mut self, numbers: &[u16], now: Instant) -> Result<()> {
         for number in numbers {
             self.built.remove(number);
+            self.turned.remove(number);
             self.following.remove(number);
             let Some(entry) = self.maps.services.get(u32::from(*number)) else { continue };
-            let (select, miss) = (entry.select.load(), entry.miss.load());
-            entry.select.store(0);
-            entry.miss.store(0);
+            entry.scheduling.store(0);
+            let tables = [&entry.select, &entry.miss, &entry.turns].map(|table| {
+                let extent = table.load();
+                table.store(0);
+                extent
+            });
             entry.limits.store(0);
-            for extent in [select, miss].into_iter().filter_map(Extent::from_word) {
+            for extent in tables.into_iter().filter_map(Extent::from_word) {
                 self.arena.release(extent, now);
             }
         }

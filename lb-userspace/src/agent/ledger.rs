@@ -310,6 +310,9 @@ mod tests {
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
             quic: None,
+            scheduler: lb_common::entry::Scheduler::Maglev,
+            weighted_turns: false,
+            affinity: None,
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

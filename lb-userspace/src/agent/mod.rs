@@ -6,6 +6,7 @@
 //! is in the connection table. One task ([`actor`]) owns them all.
 
 mod actor;
+mod affinity;
 mod arena;
 mod attachment;
 mod backends;
@@ -25,6 +26,7 @@ mod ledger;
 mod limits;
 mod listeners;
 mod lists;
+mod loads;
 mod netns;
 mod options;
 mod orders;

@@ -17,6 +17,7 @@ use super::actor::{Agent, End, load, refused, unix_seconds};
 use super::attachment::{self, Attachment};
 use super::desired;
 use super::install::Installation;
+use super::loads::Begun;
 use super::options::UpOptions;
 use super::standing::{self, AddressName};
 use super::sweep::Sweep;
@@ -208,6 +209,7 @@ async fn start(
         view,
         vips: VipKeeper::new(netlink, first),
         sweep: Sweep::new(pairs),
+        begun: Begun::default(),
         leaving_since: HashMap::new(),
     };
     Ok((agent, news, new_pins))
@@ -327,6 +329,8 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.beat();
     agent.installation.apply(plan, &wanted, Instant::now()).map_err(refused)?;
     agent.look_ahead(&wanted);
+    // The ways to those as well that only stand by.
+    agent.watch_targets();
     agent.look_at_network();
     let mode = match agent.model.agent.xdp_mode {
         config::XdpMode::Auto => None,

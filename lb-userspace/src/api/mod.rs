@@ -5,6 +5,7 @@
 //! words it does not know; counters are integers that only grow; times are RFC 3339 in UTC; what is not
 //! known is `null`, never left out and never a made-up zero. Fields may be added, none is renamed.
 
+mod affinity;
 mod capture;
 mod change;
 mod check;
@@ -24,6 +25,7 @@ mod status;
 mod time;
 mod words;
 
+pub use affinity::{AffineSource, AffinityReport};
 pub use capture::{CaptureReport, CapturedBytes, CapturedFrame};
 pub use change::{Change, DiffReport, ReloadReport};
 pub use check::CheckReport;
@@ -36,7 +38,9 @@ pub use operator::{OverriddenServer, OverrideReport};
 pub use rates::Rates;
 pub use schema::Schema;
 pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
-pub use service::{Listener, ListenerPort, QuicLb, Quorum, Refused, ServiceStatus, ServicesReport};
+pub use service::{
+    Listener, ListenerPort, QuicLb, Quorum, Refused, ServiceAffinity, ServiceStatus, ServicesReport,
+};
 pub use stats::{ServerRates, ServiceRates, StatsReport};
 pub use status::{
     ConfigStatus, DataPathStatus, FlowTableStatus, FullNatStatus, InterfaceStatus, LastReload, StatusReport,

@@ -22,6 +22,9 @@ pub struct ServerStatus {
     /// What connection ids of QUIC call it, in hexadecimal; null: nothing.
     #[serde(default)]
     pub server_id: Option<String>,
+    /// Connections that it takes at once; null: any number.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
     /// Used only when no other server of the service is up.
     pub backup: bool,
     /// Its share of the service's new connections, of 1; 0: none.

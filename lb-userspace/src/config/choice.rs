@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use super::model::{Below, LogLevel, Mode, OnNoServer, OnStop, Protocol, Scheduler, Then, VipOwner, XdpMode};
+use super::affinity::By;
+use super::model::{
+    Below, LogLevel, Mode, OnMemberDown, OnNoServer, OnStop, Protocol, Scheduler, Then, VipOwner, XdpMode,
+};
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
 use super::table::{Entry, quoted};
@@ -72,29 +75,43 @@ impl Choice for Mode {
 }
 
 impl Choice for Scheduler {
-    const OFFERED: &'static [(&'static str, Self)] = &[("maglev", Self::Maglev)];
+    const OFFERED: &'static [(&'static str, Self)] = &[
+        ("maglev", Self::Maglev),
+        ("least", Self::Least),
+        ("wrr", Self::Wrr),
+        ("rr", Self::Rr),
+        ("source", Self::Source),
+        ("random", Self::Random),
+    ];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
         ("LVS calls", "mh", "maglev"),
-        ("LVS calls", "rr", "round robin"),
-        ("LVS calls", "wrr", "weighted round robin"),
-        ("LVS calls", "lc", "least connections"),
-        ("LVS calls", "wlc", "weighted least connections"),
+        ("LVS calls", "lc", "least"),
+        ("LVS calls", "wlc", "least"),
+        ("LVS calls", "sed", "least"),
+        ("LVS calls", "nq", "least"),
+        ("LVS calls", "twos", "least"),
         ("LVS calls", "lblc", "locality-based least connections"),
         ("LVS calls", "lblcr", "locality-based least connections"),
-        ("LVS calls", "sh", "source hashing"),
+        ("LVS calls", "sh", "source"),
         ("LVS calls", "dh", "destination hashing"),
-        ("LVS calls", "sed", "shortest expected delay"),
-        ("LVS calls", "nq", "never queue"),
         ("LVS calls", "fo", "weighted fail-over"),
         ("LVS calls", "ovf", "weighted overflow"),
-        ("LVS calls", "twos", "the power of two choices"),
-        ("HAProxy calls", "roundrobin", "round robin"),
-        ("HAProxy calls", "static-rr", "round robin"),
-        ("HAProxy calls", "leastconn", "least connections"),
-        ("HAProxy calls", "source", "source hashing"),
+        ("HAProxy calls", "roundrobin", "wrr"),
+        ("HAProxy calls", "static-rr", "wrr"),
+        ("HAProxy calls", "leastconn", "least"),
         ("HAProxy calls", "first", "the first with room"),
-        ("HAProxy calls", "random", "random choice"),
     ];
+}
+
+impl Choice for By {
+    const OFFERED: &'static [(&'static str, Self)] = &[("source", Self::Source)];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] =
+        &[("HAProxy calls", "src", "source"), ("others call", "client_ip", "source")];
+}
+
+impl Choice for OnMemberDown {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("rehash", Self::Rehash), ("reset", Self::Reset), ("keep", Self::Keep)];
 }
 
 impl Choice for Protocol {
@@ -198,5 +215,15 @@ macro_rules! displayed_by_its_word {
     };
 }
 displayed_by_its_word!(
-    Mode, Scheduler, Protocol, OnNoServer, Then, Below, XdpMode, VipOwner, OnStop, LogLevel
+    Mode,
+    Scheduler,
+    Protocol,
+    OnNoServer,
+    OnMemberDown,
+    Then,
+    Below,
+    XdpMode,
+    VipOwner,
+    OnStop,
+    LogLevel
 );

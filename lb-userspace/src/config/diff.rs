@@ -107,7 +107,7 @@ pub enum Effect {
 }
 
 /// The settings that are used once, when the agent starts and makes or adopts the maps.
-const FIXED_AT_START: [&str; 12] = [
+const FIXED_AT_START: [&str; 13] = [
     "xdp_mode",
     "socket",
     "pin_dir",
@@ -117,6 +117,7 @@ const FIXED_AT_START: [&str; 12] = [
     "server_slots",
     "list_slots",
     "source_slots",
+    "affinity_slots",
     "node",
     "addresses",
     "ports",
@@ -226,6 +227,7 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
         server_slots,
         list_slots,
         source_slots,
+        affinity_slots,
         timeouts,
     } = datapath;
     let maglev_table_size = match maglev_table_size {
@@ -239,6 +241,7 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
         ("server_slots", server_slots.to_string()),
         ("list_slots", list_slots.to_string()),
         ("source_slots", source_slots.to_string()),
+        ("affinity_slots", affinity_slots.to_string()),
         ("timeouts.new", show(timeouts.new)),
         ("timeouts.established", show(timeouts.established)),
         ("timeouts.closing", show(timeouts.closing)),
@@ -269,10 +272,12 @@ fn service_fields(service: &Service) -> Fields {
         slow_start,
         access,
         limits,
+        affinity,
         quic_lb,
         health: _,
         servers: _,
     } = service;
+    let affinity = affinity.as_ref();
     vec![
         ("vip", joined(&listening.vips)),
         ("port", joined(&listening.ports)),
@@ -293,6 +298,12 @@ fn service_fields(service: &Service) -> Fields {
         ("limits.source_packets_per_second", or_none(limits.source_packets, "-")),
         ("limits.prefix_v4", limits.prefix_v4.to_string()),
         ("limits.prefix_v6", limits.prefix_v6.to_string()),
+        ("affinity", affinity.map_or("none", |_| "by source").to_owned()),
+        ("affinity.group", or_none(affinity.and_then(|affinity| affinity.group.as_ref()), "-")),
+        ("affinity.prefix_v4", or_none(affinity.map(|affinity| affinity.prefix_v4), "-")),
+        ("affinity.prefix_v6", or_none(affinity.map(|affinity| affinity.prefix_v6), "-")),
+        ("affinity.timeout", or_none(affinity.map(|affinity| show(affinity.timeout)), "-")),
+        ("affinity.on_server_down", or_none(affinity.map(|affinity| affinity.on_server_down), "-")),
         ("quic_lb.config_id", or_none(quic_lb.map(QuicFormat::config), "-")),
         ("quic_lb.server_id_length", or_none(quic_lb.map(QuicFormat::length), "-")),
     ]
@@ -327,11 +338,12 @@ fn health_fields(health: &Health) -> Fields {
 }
 
 fn server_fields(server: &Server) -> Fields {
-    let Server { name: _, addresses, port, weight, server_id, tier, domain } = server;
+    let Server { name: _, addresses, port, weight, max_connections, server_id, tier, domain } = server;
     vec![
         ("address", joined(addresses)),
         ("port", or_none(*port, "the port that was hit")),
         ("weight", weight.to_string()),
+        ("max_connections", or_none(*max_connections, "-")),
         ("server_id", or_none(server_id.as_ref(), "-")),
         ("backup", tier.to_string()),
         ("domain", or_none(domain.as_ref(), "-")),

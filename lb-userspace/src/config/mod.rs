@@ -10,6 +10,7 @@ use std::path::Path;
 
 mod access;
 mod address;
+mod affinity;
 mod agent;
 mod choice;
 mod cluster;

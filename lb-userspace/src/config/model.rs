@@ -2,7 +2,7 @@
 //! nothing here refers to the file any more.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +102,8 @@ pub struct Datapath {
     pub server_slots: u32,
     /// Prefixes for which the maps have room, those of lists that are about to go included, 1 to 1,048,576.
     pub list_slots: u32,
+    /// Sources whose servers the maps have room to know at once, for affinity, 1 to 12,582,912.
+    pub affinity_slots: u32,
     /// Sources whose rates the maps have room to know at once, 8 to 16,777,216.
     pub source_slots: u32,
     /// How long an idle connection is remembered.
@@ -155,6 +157,8 @@ pub struct Service {
     pub access: Arc<Access>,
     /// How much it takes in a second.
     pub limits: Limits,
+    /// Whether and how clients come back to their servers. Services that share it have the same servers.
+    pub affinity: Option<Affinity>,
     /// Of the connection ids that name its servers, if they do; every server then has an id of that length.
     pub quic_lb: Option<QuicFormat>,
     /// How the servers are checked.
@@ -182,6 +186,16 @@ pub enum Mode {
 pub enum Scheduler {
     /// Maglev consistent hashing.
     Maglev,
+    /// Of two candidates of that, the one with fewer connections for its weight.
+    Least,
+    /// In turn, as often as the weights say.
+    Wrr,
+    /// In turn.
+    Rr,
+    /// By a hash of the client's address alone.
+    Source,
+    /// At random, as often as the weights say.
+    Random,
 }
 
 /// What a client is told when no server can take it.
@@ -207,6 +221,8 @@ pub struct Server {
     pub port: Option<NonZeroU16>,
     /// Its share of new connections.
     pub weight: Weight,
+    /// Connections that it takes at once, in all listeners of the service together; `None`: any number.
+    pub max_connections: Option<NonZeroU32>,
     /// What connection ids call it, where they do; no other server of the service is called so.
     pub server_id: Option<QuicId>,
     /// When it is used.
@@ -305,11 +321,12 @@ impl Server {
 
 pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
+pub use super::affinity::{Affinity, OnMemberDown};
 pub use super::cluster::Cluster;
 pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
-pub use super::name::{DomainName, InterfaceName, NodeName, ServerName, ServiceName};
+pub use super::name::{DomainName, GroupName, InterfaceName, NodeName, ServerName, ServiceName};
 pub use super::parting::{Parting, Partings, Then};
 pub use super::prefix::Prefix;
 pub use super::quic::QuicId;

@@ -41,6 +41,10 @@ name_type! {
     ServerName
 }
 name_type! {
+    /// The name of a group of services.
+    GroupName
+}
+name_type! {
     /// The name of a director.
     NodeName
 }

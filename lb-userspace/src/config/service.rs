@@ -7,6 +7,7 @@ use lb_common::entry::QuicFormat;
 
 use super::access::{self, Access};
 use super::address::Vip;
+use super::affinity::{self, Affinity};
 use super::choice;
 use super::duration;
 use super::health::{self, Checked, PortToCheck};
@@ -42,13 +43,14 @@ pub(super) struct Draft<'a> {
     pub(super) protocols: Result<Vec<Placed<'a, Protocol>>, Reported>,
     pub(super) mode: Result<Mode, Reported>,
     pub(super) tunnel: Result<Option<Tunnel>, Reported>,
-    scheduler: Result<Scheduler, Reported>,
+    pub(super) scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
     partings: Result<Partings, Reported>,
     quorum: Result<Option<Quorum>, Reported>,
     slow_start: Result<Duration, Reported>,
     access: Result<Access, Reported>,
     limits: Result<Limits, Reported>,
+    pub(super) affinity: Result<Option<Placed<'a, Affinity>>, Reported>,
     pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
     health: Result<Health, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
@@ -79,12 +81,13 @@ impl<'a> Defaults<'a> {
         let slow_start = read_slow_start(&table);
         let access = access::read(&table);
         let limits = limits::read(&table);
+        let affinity = affinity::read(&table);
         let health =
             health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
         tunnel.map(drop).and(partings.map(drop)).and(quorum.map(drop)).and(slow_start)?;
-        access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
+        access.map(drop).and(limits.map(drop)).and(affinity.map(drop)).and(health.map(drop)).and(server)
     }
 }
 
@@ -123,6 +126,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         slow_start: read_slow_start(&table),
         access: access::read(&table),
         limits: limits::read(&table),
+        affinity: affinity::read(&table),
         quic_lb: quic::read(&table),
         health: read_health(own, defaults, checked),
         servers,
@@ -173,6 +177,7 @@ impl<'a> Draft<'a> {
             slow_start: self.slow_start?,
             access: Arc::new(self.access?),
             limits: self.limits?,
+            affinity: self.affinity?.map(|affinity| affinity.value),
             quic_lb: self.quic_lb?.map(|quic| quic.value),
             health: self.health?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,

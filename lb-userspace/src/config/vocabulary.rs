@@ -17,7 +17,7 @@ impl Vocabulary {
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
         [
             &ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &CLUSTER, &SERVICE, &TUNNEL, &LIMITS, &PARTING,
-            &QUORUM, &QUIC_LB, &HEALTH, &SERVER, &DEFAULTS,
+            &QUORUM, &AFFINITY, &QUIC_LB, &HEALTH, &SERVER, &DEFAULTS,
         ]
         .into_iter()
     }
@@ -87,6 +87,7 @@ pub(super) const DATAPATH: Vocabulary = Vocabulary {
         "server_slots",
         "list_slots",
         "source_slots",
+        "affinity_slots",
         "timeouts",
     ],
     later: &[],
@@ -156,6 +157,7 @@ pub(super) const DEFAULTS: Vocabulary = Vocabulary {
         "allow",
         "deny",
         "limits",
+        "affinity",
         "health",
         "server",
     ],
@@ -182,20 +184,21 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "allow",
         "deny",
         "limits",
+        "affinity",
         "quic_lb",
         "health",
         "server",
     ],
-    later: &[("affinity", "remove it, a client's connections are spread one by one in this version")],
+    later: &[],
     foreign: &[
         ("lvs_method", "write mode = \"nat\", \"dr\" or \"tunnel\""),
         ("lb_kind", "write mode = \"nat\", \"dr\" or \"tunnel\""),
         ("forwarding", "write mode = \"nat\", \"dr\" or \"tunnel\""),
-        ("lvs_sched", "write scheduler = \"maglev\""),
-        ("lb_algo", "write scheduler = \"maglev\""),
-        ("balance", "write scheduler = \"maglev\""),
-        ("persistence_timeout", "remove it, affinity is not offered yet"),
-        ("persistent", "remove it, affinity is not offered yet"),
+        ("lvs_sched", "write scheduler = \"least\""),
+        ("lb_algo", "write scheduler = \"least\""),
+        ("balance", "write scheduler = \"least\""),
+        ("persistence_timeout", "write affinity = { by = \"source\", timeout = \"300s\" }"),
+        ("persistent", "write affinity = { by = \"source\", timeout = \"300s\" }"),
         ("sorry_server", "write backup = \"sorry\" at a [[service.server]]"),
         ("hysteresis", "write quorum = { percent = 50, hysteresis = 10 }"),
         ("slowstart", "write slow_start = \"30s\""),
@@ -250,7 +253,22 @@ pub(super) const LIMITS: Vocabulary = Vocabulary {
     foreign: &[
         ("rate", "write connections_per_second = 1000, or source_connections_per_second = 20"),
         ("burst", "remove it, a second's worth may come at once"),
-        ("maxconn", "remove it, connections are limited by the second, not by their number"),
+        ("maxconn", "write max_connections = 1000 in [[service.server]]"),
+    ],
+};
+
+pub(super) const AFFINITY: Vocabulary = Vocabulary {
+    table: "[service.affinity]",
+    keys: &["by", "group", "prefix_v4", "prefix_v6", "timeout", "on_server_down"],
+    later: &[],
+    foreign: &[
+        ("persistence_timeout", "write timeout = \"300s\""),
+        ("expire", "write timeout = \"300s\""),
+        ("persistence_granularity", "write prefix_v4 = 24"),
+        ("netmask", "write prefix_v4 = 24"),
+        ("fwmark", "write group = \"web\" in the affinity of each service that shares it"),
+        ("nofailover", "write on_server_down = \"reset\""),
+        ("sticky_session_force", "write on_server_down = \"reset\""),
     ],
 };
 
@@ -307,22 +325,26 @@ pub(super) const HEALTH: Vocabulary = Vocabulary {
 
 pub(super) const SERVER: Vocabulary = Vocabulary {
     table: "[[service.server]]",
-    keys: &["name", "address", "port", "weight", "server_id", "backup", "domain"],
+    keys: &["name", "address", "port", "weight", "max_connections", "server_id", "backup", "domain"],
     later: &[],
     foreign: &[
         ("ip", "write address = \"192.0.2.11\""),
         ("host", "write address = \"192.0.2.11\""),
         ("rip", "write address = \"192.0.2.11\""),
         ("inhibit_on_failure", "remove it, [service.health] decides when a server is down"),
-        ("maxconn", "remove it, connections are not limited"),
+        ("maxconn", "write max_connections = 1000"),
+        ("uthreshold", "write max_connections = 1000"),
         ("disabled", "write weight = 0, or run `xlvs disable SERVICE SERVER`"),
         ("id", "write name = \"rs1\""),
     ],
 };
 
 /// `[defaults.server]`: what is a server's own cannot be shared.
-pub(super) const SERVER_DEFAULTS: Vocabulary =
-    Vocabulary { table: "[defaults.server]", keys: &["port", "weight", "backup", "domain"], ..SERVER };
+pub(super) const SERVER_DEFAULTS: Vocabulary = Vocabulary {
+    table: "[defaults.server]",
+    keys: &["port", "weight", "max_connections", "backup", "domain"],
+    ..SERVER
+};
 
 /// `[defaults.health]`.
 pub(super) const HEALTH_DEFAULTS: Vocabulary = Vocabulary { table: "[defaults.health]", ..HEALTH };

@@ -6,8 +6,8 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, QuicKey, Refusals, Server,
-    ServerState, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
+    About, AccessKey, Affinity, Caller, Counters, EndpointKey, Interface, Load, Path, Pool, QuicKey,
+    Refusals, Server, ServerState, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::net::{Addr, Tuple};
@@ -40,6 +40,8 @@ pub struct MapSizes {
     pub source_sets: u32,
     /// Words of the table arena.
     pub table_words: u32,
+    /// Buckets of the table of who comes back to which server.
+    pub seat_buckets: u32,
     /// Buckets of the ports that full NAT sends from; one if there are none.
     pub lease_buckets: u32,
 }
@@ -69,6 +71,13 @@ pub struct Maps {
     pub tenants: Mapped<Caller>,
     pub services: Mapped<Service>,
     pub servers: Mapped<Server>,
+    /// By server id.
+    pub loads: Mapped<Load>,
+    /// By service number.
+    pub affinities: Mapped<Affinity>,
+    pub seats: Mapped<[Word; BUCKET_SLOTS]>,
+    /// One for each slot of `seats`.
+    pub sitters: Mapped<Caller>,
     pub tunnels: Mapped<Tunnel>,
     pub tables: Mapped<Word>,
     pub paths: Mapped<[Path; Path::WAYS]>,
@@ -82,6 +91,10 @@ pub struct Maps {
     pub backends: HashMap<MapData, EndpointKey, Sharers>,
     /// By what connection ids call it, a server.
     pub quic_servers: HashMap<MapData, QuicKey, u32>,
+    /// By [`member_key`](lb_common::entry::member_key), a server.
+    pub members: HashMap<MapData, u64, u32>,
+    /// Entries for which `members` has room.
+    pub member_room: u32,
     pub locals: HashMap<MapData, Addr, u32>,
     /// The interface with these tags on this device, by index.
     pub vlans: HashMap<MapData, Wire, u32>,
@@ -99,7 +112,7 @@ pub struct Maps {
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 16] {
+    pub fn by_name(&self) -> [(&'static str, u32); 22] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
@@ -109,6 +122,13 @@ impl MapSizes {
             ("BACKENDS", self.servers),
             // Old and new ones, while they are exchanged.
             ("QUIC_SERVERS", self.servers * 2),
+            ("LOADS", self.servers),
+            // Each lane of a group for each other one.
+            ("MEMBERS", self.servers * 4),
+            ("TURNS", self.services),
+            ("AFFINITIES", self.services),
+            ("SEATS", self.seat_buckets),
+            ("SITTERS", self.seat_buckets * BUCKET_SLOTS as u32),
             ("SERVICES", self.services),
             ("REFUSALS", self.services),
             ("LISTS", self.lists),
@@ -131,6 +151,9 @@ impl Maps {
         let listeners = take(ebpf, "LISTENERS")?;
         let Map::HashMap(data) = &listeners else { return Err(anyhow!("map LISTENERS is not a hash map")) };
         let listener_room = data.info().context("map LISTENERS")?.max_entries();
+        let members = take(ebpf, "MEMBERS")?;
+        let Map::HashMap(data) = &members else { return Err(anyhow!("map MEMBERS is not a hash map")) };
+        let member_room = data.info().context("map MEMBERS")?.max_entries();
         let lists = take(ebpf, "LISTS")?;
         let Map::LpmTrie(data) = &lists else { return Err(anyhow!("map LISTS is not a trie")) };
         let list_room = data.info().context("map LISTS")?.max_entries();
@@ -146,6 +169,10 @@ impl Maps {
             tenants: mapped(ebpf, "TENANTS")?,
             services: mapped(ebpf, "SERVICES")?,
             servers: mapped(ebpf, "SERVERS")?,
+            loads: mapped(ebpf, "LOADS")?,
+            affinities: mapped(ebpf, "AFFINITIES")?,
+            seats: mapped(ebpf, "SEATS")?,
+            sitters: mapped(ebpf, "SITTERS")?,
             tunnels: mapped(ebpf, "TUNNELS")?,
             tables: mapped(ebpf, "TABLES")?,
             paths: mapped(ebpf, "PATHS")?,
@@ -156,6 +183,8 @@ impl Maps {
             listener_room,
             backends: typed(ebpf, "BACKENDS")?,
             quic_servers: typed(ebpf, "QUIC_SERVERS")?,
+            members: HashMap::try_from(members).context("map MEMBERS")?,
+            member_room,
             locals: typed(ebpf, "LOCALS")?,
             vlans: typed(ebpf, "VLANS")?,
             lists: LpmTrie::try_from(lists).context("map LISTS")?,
@@ -292,6 +321,9 @@ impl Memory for Maps {
     }
     fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.leases.get(number)
+    }
+    fn seats(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.seats.get(number)
     }
 }
 

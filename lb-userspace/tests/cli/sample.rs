@@ -25,6 +25,7 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
         weight_configured: 1,
         weight_override: None,
         server_id: None,
+        max_connections: None,
         backup: false,
         share: 0.25,
         connections_end_at: None,
@@ -73,6 +74,7 @@ fn web() -> ServiceStatus {
         reason: Some("drained by hand".to_owned()),
         connections_active: 7,
         server_id: Some("0a1b".into()),
+        max_connections: Some(10_000),
         backup: true,
         ..server("rs4", "10.77.2.24", Some(80))
     };
@@ -95,6 +97,7 @@ fn web() -> ServiceStatus {
         reply_packets: Some(18_300_000),
         reply_bytes: Some(25_200_000_000),
         quic_lb: None,
+        affinity: None,
         refused: Refused { denied: 12, rate_source: 0, rate_service: 0 },
         rates: server("", "10.77.2.21", None).rates,
         servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
@@ -134,6 +137,13 @@ fn dns() -> ServiceStatus {
         reply_packets: None,
         reply_bytes: None,
         quic_lb: Some(QuicLb { config_id: 2, server_id_length: 2 }),
+        affinity: Some(ServiceAffinity {
+            group: Some("shop".to_owned()),
+            prefix_v4: 24,
+            prefix_v6: 64,
+            timeout_seconds: 300,
+            on_server_down: "rehash".to_owned(),
+        }),
         refused: Refused::default(),
         rates: None,
         servers: vec![ns1, ns1_v6],
@@ -211,6 +221,35 @@ pub(crate) fn status_two_seconds_later() -> StatusReport {
     status.services[0].servers[1].packets = 0;
     *status.verdicts.get_mut("forwarded_nat").expect("it is there") += 9600;
     status
+}
+
+pub(crate) fn affinity(clear: bool) -> AffinityReport {
+    let source = |source, prefix_length, idle_seconds| AffineSource {
+        source: ip(source),
+        prefix_length,
+        group: Some("shop".to_owned()),
+        services: vec!["web".to_owned(), "tls".to_owned()],
+        server: Some("rs1".to_owned()),
+        idle_seconds,
+        timeout_seconds: 300,
+    };
+    let sources = vec![
+        source("10.77.1.0", 24, 12),
+        AffineSource {
+            group: None,
+            services: vec!["dns".to_owned()],
+            server: None,
+            ..source("2001:db8:1::", 64, 136)
+        },
+    ];
+    AffinityReport {
+        schema: Schema,
+        at: at("2026-09-21T14:13:20Z"),
+        matching: 2,
+        cleared: if clear { 2 } else { 0 },
+        capacity: 131_072,
+        sources: if clear { Vec::new() } else { sources },
+    }
 }
 
 pub(crate) fn connections() -> ConnectionsReport {

@@ -7,8 +7,8 @@ use std::io;
 use anyhow::{Context as _, Result};
 use lb_common::clock::{Clock, Now, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Pulse, QuicKey, Refusal, Refusals, Rule,
-    Server, ServerState, Service, ServiceLimits, Settings, Sharers, Tunnel,
+    AccessKey, Affinity, Caller, Counters, EndpointKey, Interface, Load, Path, Pool, Pulse, QuicKey, Refusal,
+    Refusals, Rule, Server, ServerState, Service, ServiceLimits, Settings, Sharers, Tunnel, member_key,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::fragments::{self, SET_NOTES};
@@ -32,6 +32,7 @@ use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
 use crate::fixture::Observation;
+use crate::random::Random;
 
 /// The room in front of a frame that drivers leave.
 const HEADROOM: usize = 256;
@@ -59,6 +60,9 @@ pub struct Native {
     servers: RefCell<HashMap<ServerId, Counters>>,
     refusals: RefCell<HashMap<u32, Refusals>>,
     pulse: Cell<Pulse>,
+    /// By service, the next turn of the one CPU there is.
+    turns: RefCell<HashMap<u32, u64>>,
+    random: RefCell<Random>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
     /// Which of them, and which sets of paths, since everything was last forgotten.
@@ -112,6 +116,7 @@ struct HashMaps {
     /// The kernel's trie as a list of its prefixes.
     rules: Vec<(AccessKey, Rule)>,
     quic_servers: HashMap<QuicKey, ServerId>,
+    members: HashMap<u64, ServerId>,
 }
 
 impl Keyed for HashMaps {
@@ -145,6 +150,11 @@ impl Keyed for HashMaps {
         Ok(())
     }
 
+    fn add_member(&mut self, key: u64, server: ServerId) -> Result<()> {
+        self.members.insert(key, server);
+        Ok(())
+    }
+
     fn clear(&mut self) -> Result<()> {
         *self = Self::default();
         Ok(())
@@ -169,6 +179,8 @@ impl Native {
             servers: RefCell::default(),
             refusals: RefCell::default(),
             pulse: Cell::default(),
+            turns: RefCell::default(),
+            random: RefCell::new(Random::from_seed(1)),
             buckets_seen: Cell::default(),
             touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
             undisturbed: Vec::new(),
@@ -300,6 +312,10 @@ fn arrays() -> io::Result<Arrays> {
         pool: Region::private(1)?,
         leases: Region::private(LEASE_BUCKETS)?,
         tenants: Region::private(LEASE_BUCKETS * BUCKET_SLOTS as u32)?,
+        loads: Region::private(SERVERS)?,
+        affinities: Region::private(SERVICES)?,
+        seats: Region::private(geometry().buckets())?,
+        sitters: Region::private(geometry().slots())?,
     })
 }
 
@@ -356,6 +372,9 @@ impl Memory for Native {
     }
     fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.arrays.leases.get(number)
+    }
+    fn seats(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.arrays.seats.get(number)
     }
 }
 
@@ -420,6 +439,33 @@ impl Tables for Native {
 
     fn quic_server(&self, key: &QuicKey) -> Option<u32> {
         self.keyed.quic_servers.get(key).map(|id| id.index())
+    }
+
+    fn load(&self, number: u32) -> Option<&Load> {
+        self.arrays.loads.get(number)
+    }
+
+    fn next_turn(&self, service: u32) -> u64 {
+        let mut turns = self.turns.borrow_mut();
+        let turn = turns.entry(service).or_default();
+        *turn += 1;
+        *turn - 1
+    }
+
+    fn random(&self) -> u32 {
+        self.random.borrow_mut().next() as u32
+    }
+
+    fn affinity(&self, service: u32) -> Option<&Affinity> {
+        self.arrays.affinities.get(service)
+    }
+
+    fn member(&self, service: u32, named: ServerId) -> Option<u32> {
+        self.keyed.members.get(&member_key(service as u16, named)).map(|id| id.index())
+    }
+
+    fn sitter(&self, place: Place) -> Option<&Caller> {
+        self.arrays.sitters.get(place.number())
     }
 
     fn limits(&self, entry: u32) -> Option<&ServiceLimits> {

@@ -48,6 +48,7 @@ pub struct Program {
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     refusals: PerCpuArray<MapData, Refusals>,
+    turns: PerCpuArray<MapData, u64>,
     purpose: Purpose,
     /// What the counters showed after the last run.
     seen: Seen,
@@ -74,6 +75,7 @@ struct HashMaps {
     devices: DevMap<MapData>,
     lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
     quic_servers: HashMap<MapData, QuicKey, u32>,
+    members: HashMap<MapData, u64, u32>,
 }
 
 /// The bytes of the object under test.
@@ -96,6 +98,12 @@ fn open_to(purpose: Purpose) -> Result<Ebpf> {
         ("SERVERS", SERVERS),
         ("SERVER_COUNTERS", SERVERS),
         ("TUNNELS", SERVERS),
+        ("LOADS", SERVERS),
+        ("MEMBERS", SERVERS * SERVERS),
+        ("TURNS", SERVICES),
+        ("AFFINITIES", SERVICES),
+        ("SEATS", geometry().buckets()),
+        ("SITTERS", geometry().slots()),
         ("BACKENDS", SERVERS),
         ("QUIC_SERVERS", SERVERS),
         ("SERVICES", SERVICES),
@@ -201,11 +209,13 @@ impl Program {
                 devices,
                 lists: take(&mut ebpf, "LISTS")?,
                 quic_servers: take(&mut ebpf, "QUIC_SERVERS")?,
+                members: take(&mut ebpf, "MEMBERS")?,
             },
             verdicts: take(&mut ebpf, "VERDICTS")?,
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
             refusals: take(&mut ebpf, "REFUSALS")?,
+            turns: take(&mut ebpf, "TURNS")?,
             purpose,
             seen: Seen::default(),
             names: Vec::new(),
@@ -241,6 +251,10 @@ impl Program {
             ("POOL", words(arrays.pool.words())),
             ("LEASES", words(arrays.leases.words())),
             ("TENANTS", words(arrays.tenants.words())),
+            ("LOADS", words(arrays.loads.words())),
+            ("AFFINITIES", words(arrays.affinities.words())),
+            ("SEATS", words(arrays.seats.words())),
+            ("SITTERS", words(arrays.sitters.words())),
             ("TABLES", words(arrays.tables.words())),
             ("LIMITS", words(arrays.limits.words())),
             ("SOURCES", words(arrays.sources.words())),
@@ -266,7 +280,12 @@ impl Program {
         for number in 0..SERVICES {
             refusals.extend(self.refusals.get(&number, 0)?.iter().flat_map(|refusals| refusals.to_array()));
         }
+        let mut turns = Vec::new();
+        for number in 0..SERVICES {
+            turns.extend(self.turns.get(&number, 0)?.iter());
+        }
         dump.extend([
+            ("TURNS", turns),
             ("VERDICTS", verdicts),
             ("EVENTS", events),
             ("SERVER_COUNTERS", counters),
@@ -390,6 +409,10 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         pool: array(ebpf, "POOL", 1)?,
         leases: array(ebpf, "LEASES", LEASE_BUCKETS)?,
         tenants: array(ebpf, "TENANTS", LEASE_BUCKETS * 8)?,
+        loads: array(ebpf, "LOADS", SERVERS)?,
+        affinities: array(ebpf, "AFFINITIES", SERVICES)?,
+        seats: array(ebpf, "SEATS", geometry().buckets())?,
+        sitters: array(ebpf, "SITTERS", geometry().slots())?,
     })
 }
 
@@ -460,6 +483,10 @@ impl Keyed for HashMaps {
             .context("cannot add what connection ids call a server")
     }
 
+    fn add_member(&mut self, key: u64, server: ServerId) -> Result<()> {
+        self.members.insert(key, server.index(), 0).context("cannot add what a service calls a server")
+    }
+
     fn clear(&mut self) -> Result<()> {
         for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
             self.listeners.remove(&key)?;
@@ -478,6 +505,9 @@ impl Keyed for HashMaps {
         }
         for key in self.quic_servers.keys().collect::<Result<Vec<_>, _>>()? {
             self.quic_servers.remove(&key)?;
+        }
+        for key in self.members.keys().collect::<Result<Vec<_>, _>>()? {
+            self.members.remove(&key)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
+use lb_common::entry::{OnDown, Scheduler};
 use lb_common::slot::Slot;
 use lb_common::word::Word;
 
@@ -30,6 +31,10 @@ const DIRECTOR: u8 = 1;
 /// The ports of the services that are reached through tunnels: of one family, and of both.
 const TUNNEL: u16 = 444;
 const MIXED: u16 = 445;
+
+/// The ports of services that pick by more than their tables.
+const LEAST: u16 = 81;
+const TURNS: u16 = 82;
 
 /// Who somebody is by number, in the clients' network (1) or the servers' (2).
 type Addresses = fn(u8, u8) -> IpAddr;
@@ -106,6 +111,17 @@ fn world_of(address: Addresses, other: Addresses) -> World {
             mtu: 1500,
         }),
         [Server::at("gue8", other(2, 28), MIXED), Server::at("gue9", other(2, 29), MIXED).weight(2)],
+    )
+    .and(
+        Service::tcp("least", vip(0), LEAST).scheduled(Scheduler::Least),
+        [Server::at("least4", rs(4), 8081), Server::at("least5", rs(5), 8081).weight(2)],
+    )
+    .and(
+        Service::tcp("turns", vip(0), TURNS)
+            .direct()
+            .scheduled(Scheduler::Rotation)
+            .affine("turns", OnDown::Rehash),
+        [Server::at("turns6", rs(6), TURNS), Server::at("turns7", rs(7), TURNS)],
     )
     .with(|world| {
         world.local(address(2, DIRECTOR));
@@ -207,7 +223,8 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     let from_client = random.below(5) < 3;
     let (source, destination, transport, side, port) = if from_client {
         // Mostly where a service listens.
-        let (vip, port) = match random.below(9) {
+        let (vip, port) = match random.below(10) {
+            9 => (VIPS[0], [LEAST, TURNS][random.below(2) as usize]),
             0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
             1 | 2 => (VIPS[2], [80, 8080, 22][random.below(3) as usize]),
             3 => (VIPS[0], 53),
@@ -225,7 +242,7 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
         (client, address(1, vip), transport, Side::Front, port)
     } else {
         let server = address(2, 21 + random.below(9) as u8);
-        let port = [8080, 8080, 53, 5353, 80, 443, 22, 4433][random.below(8) as usize];
+        let port = [8080, 8080, 53, 5353, 80, 443, 22, 4433, 8081][random.below(9) as usize];
         let to = if random.below(12) == 0 { address(2, DIRECTOR) } else { client };
         let transport = if port % 100 == 53 || port == 4433 {
             datagram(random, port, client_port)

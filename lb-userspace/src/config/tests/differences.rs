@@ -74,3 +74,27 @@ fn checks_that_are_switched_off_are_one_change() {
     let lines: Vec<_> = diff(&on, &off).iter().map(ToString::to_string).collect();
     assert_eq!(lines, ["~ service web health.kind tcp -> none"]);
 }
+
+#[test]
+fn who_picks_and_who_comes_back_is_told_key_by_key() {
+    let with = |service: &str, server: &str| model(&bare_service(service, server));
+    let old = with("scheduler = \"wrr\"", "");
+    let new = with(
+        "scheduler = \"least\"\naffinity = { by = \"source\", prefix_v6 = 64, group = \"shop\" }",
+        "max_connections = 7",
+    );
+    let lines: Vec<_> = diff(&old, &new).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "~ service web scheduler wrr -> least",
+            "~ service web affinity none -> by source",
+            "~ service web affinity.group - -> shop",
+            "~ service web affinity.prefix_v4 - -> 32",
+            "~ service web affinity.prefix_v6 - -> 64",
+            "~ service web affinity.timeout - -> 5m",
+            "~ service web affinity.on_server_down - -> rehash",
+            "~ server web/rs1 max_connections - -> 7",
+        ]
+    );
+}
