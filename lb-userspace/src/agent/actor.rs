@@ -7,23 +7,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use lb_common::entry::HealthMemo;
 use lb_common::slot::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::capture::Capture;
 use super::desired::{self, DesiredService};
+use super::heard::{self, Heard};
 use super::install::Installation;
 use super::ports;
 use super::preflight;
-use super::standing::{self, AddressName, PairName, Standings};
+use super::standing::{self, Advised, AddressName, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
 use crate::dataplane::{Capturer, DataPathLog, Explainer, Maps, Pins, Program};
-use crate::health::{self, Scheduler};
+use crate::health::{self, Said, Scheduler};
 use crate::net::{Link, Tracker, View};
 
 /// The longest wait for the next hop of a server that is about to be used. A neighbour that lives answers in a fraction.
@@ -58,7 +58,7 @@ pub struct Agent {
     pub(super) trouble: Option<String>,
     pub(super) last_reload: Option<LastReload>,
     pub(super) standings: Standings,
-    pub(super) reasons: HashMap<AddressName, String>,
+    pub(super) heard: HashMap<AddressName, Heard>,
     pub(super) checks: Scheduler<AddressName>,
     pub(super) tracker: Tracker,
     pub(super) view: watch::Receiver<Arc<View>>,
@@ -197,19 +197,32 @@ impl Agent {
     }
 
     pub(super) fn hear(&mut self, event: health::Event<AddressName>) {
-        let health = match event.health {
-            health::Health::Up => HealthMemo::Up,
-            health::Health::Down => HealthMemo::Down,
-            health::Health::Unknown | health::Health::Off => HealthMemo::Unknown,
-        };
+        let health = heard::memo(event.health);
         let standing = self.standings.entry(event.key.clone()).or_default();
-        if standing.health != health && !standing.unchecked {
+        let heard = self.heard.entry(event.key.clone()).or_default();
+        let changed = standing.health != health && !standing.unchecked;
+        let AddressName { pair: PairName { service, server }, family } = &event.key;
+        if changed {
             standing.health = health;
             standing.since = unix_seconds(event.at) as u32;
-            let AddressName { pair: PairName { service, server }, family } = &event.key;
             tracing::info!(%service, %server, %family, "{:?} -> {:?}: {}", event.before, event.health, event.reason);
         }
-        self.reasons.insert(event.key, event.reason);
+        if let Some(said) = &event.said
+            && heard.said.as_ref() != Some(said)
+        {
+            let Said { advice, trouble } = said;
+            match trouble {
+                None => tracing::info!(%service, %server, %family, "its agent says: {advice}"),
+                Some(trouble) => tracing::info!(%service, %server, %family, "its agent: {trouble}; in force: {advice}"),
+            }
+        }
+        let at = unix_seconds(event.at) as u32;
+        heard.hear(event, changed);
+        let advised = heard.advised();
+        if (Advised { heard: true, ..standing.advised }) != (Advised { heard: true, ..advised }) {
+            standing.since = at;
+        }
+        standing.advised = advised;
     }
 
     pub(super) fn look_at_network(&mut self) {
@@ -283,6 +296,7 @@ impl Agent {
             .await
             .map_err(|error| preflight::refused(format!("listing addresses: {error}")))?;
         preflight::lock_out(&model, &addresses, &links)?;
+        preflight::means_of_checks(&model)?;
         let changes = config::diff(&self.model, &model);
         let standings = standing::prepared(&model, &self.standings);
         let wanted = desired::services(&model, &standings);
@@ -292,6 +306,7 @@ impl Agent {
         // From here on the new configuration is in force.
         self.model = model;
         self.standings = standings;
+        self.heard.retain(|name, _| self.standings.contains_key(name));
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
         self.installation

@@ -128,6 +128,7 @@ mod tests {
                 address: Addr::v4([10, 0, 0, 1]),
                 port: Port::from_host(server_port),
                 weight: 1,
+                share: 8,
                 resets: false,
                 quic_id: None,
                 standing: Standing::default(),

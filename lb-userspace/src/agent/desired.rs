@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{Admin, HealthMemo, Memo, QuicFormat, ServerState};
+use lb_common::entry::{Admin, Memo, QuicFormat, ServerState};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
@@ -61,6 +61,8 @@ pub struct DesiredServer {
     pub port: Port,
     /// In force: the override's or the file's.
     pub weight: u16,
+    /// Its part of new connections: the weight, or as much of it as its own agent says.
+    pub share: u32,
     /// Whether its connections are ended when it fails its check.
     pub resets: bool,
     /// What connection ids call it.
@@ -72,8 +74,8 @@ impl DesiredServer {
     /// Whether new connections may be given to it.
     #[must_use]
     pub fn takes_new(&self) -> bool {
-        let healthy = self.standing.unchecked || self.standing.health == HealthMemo::Up;
-        healthy && self.standing.admin == Admin::Enabled && self.weight > 0
+        let healthy = !self.standing.is_unknown() && !self.standing.is_down();
+        healthy && self.standing.ordered() == Admin::Enabled && self.share > 0
     }
 
     /// The flags of its entry, apart from what depends on other entries.
@@ -81,10 +83,10 @@ impl DesiredServer {
     pub fn flags(&self, service: &ServiceIdentity) -> u16 {
         let mut flags = ServerState::IN_USE;
         let mut set = |flag, on| flags |= if on { flag } else { 0 };
-        let down = !self.standing.unchecked && self.standing.health == HealthMemo::Down;
+        let down = self.standing.is_down();
         set(ServerState::DOWN, down);
         set(ServerState::RESETS, down && self.resets);
-        set(ServerState::DRAINED, self.standing.admin != Admin::Enabled || self.weight == 0);
+        set(ServerState::DRAINED, self.standing.ordered() != Admin::Enabled || self.share == 0);
         set(ServerState::NAT, service.mode == Mode::Nat);
         set(ServerState::TUNNEL, service.mode == Mode::Tunnel);
         set(ServerState::FULL_NAT, service.mode == Mode::FullNat);
@@ -121,6 +123,7 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
             // "The port that was hit" is one port unless the lane has several.
             port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
             weight: standing.weight.unwrap_or(server.weight.get()),
+            share: standing.share(server.weight.get()),
             resets: service.on_server_down == OnServerDown::Reset,
             quic_id: server.server_id.clone(),
             standing,
@@ -179,7 +182,11 @@ pub fn coarse(time: std::time::Duration) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use lb_common::entry::HealthMemo;
+
     use super::*;
+    use crate::agent::heard::Heard;
+    use crate::health;
 
     const TEXT: &str = r#"
         [[service]]
@@ -203,6 +210,13 @@ mod tests {
     #[test]
     fn only_a_healthy_enabled_server_with_weight_takes_new_connections() {
         let up = Standing { health: HealthMemo::Up, ..Standing::default() };
+        let says = |share: &str| {
+            let mut advice = health::Advice::default();
+            assert_eq!(advice.hear(share.as_bytes()), []);
+            let mut heard = Heard::default();
+            heard.said = Some(health::Said { advice, trouble: None });
+            Standing { advised: heard.advised(), ..up }
+        };
         assert!(with(up).takes_new());
         assert!(with(Standing { unchecked: true, ..Standing::default() }).takes_new());
         for standing in [
@@ -211,6 +225,11 @@ mod tests {
             Standing { admin: Admin::Draining, ..up },
             Standing { admin: Admin::Disabled, ..up },
             Standing { weight: Some(0), ..up },
+            says("0%"),
+            says("drain"),
+            says("maint"),
+            says("down # out of order"),
+            Standing { admin: Admin::Draining, ..says("ready up 100%") },
         ] {
             assert!(!with(standing).takes_new(), "{standing:?}");
         }

@@ -299,6 +299,7 @@ mod tests {
             address: Addr::v4([10, 0, 0, last]),
             port: Port::from_host(80),
             weight: 1,
+            share: 8,
             resets: false,
             quic_id: None,
             standing: Standing::default(),

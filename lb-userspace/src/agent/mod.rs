@@ -15,6 +15,7 @@ mod desired;
 mod detach;
 mod down;
 mod explain;
+mod heard;
 mod host;
 mod install;
 mod key;

@@ -31,7 +31,7 @@ impl Installation {
             .filter(|(server, id)| server.takes_new() && self.reachable(**id))
             .map(|(server, id)| Share {
                 name_hash: server.name_hash,
-                weight: u32::from(server.weight),
+                weight: server.share,
                 id: id.get(),
             })
             .collect();

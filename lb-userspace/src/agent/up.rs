@@ -125,6 +125,7 @@ async fn start(
     let attachments = attachment::find(&names, &links, &pins.linked())?;
     attachment::keep_tags(&attachments, &links)?;
     preflight::lock_out(&model, &addresses, &links)?;
+    preflight::means_of_checks(&model)?;
     let named: Vec<Link> = attachments.iter().map(|attachment| attachment.named.clone()).collect();
     let mut warnings = preflight::warnings(&model, &addresses, &named);
     for hint in attachment::hints(&attachments) {
@@ -199,7 +200,7 @@ async fn start(
         trouble: None,
         last_reload: None,
         standings,
-        reasons: HashMap::new(),
+        heard: HashMap::new(),
         checks: scheduler,
         tracker,
         view,

@@ -35,14 +35,11 @@ pub use hex::Hex;
 pub use operator::{OverriddenServer, OverrideReport};
 pub use rates::Rates;
 pub use schema::Schema;
-pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
+pub use server::{AgentStatus, NextHop, ServerEntry, ServerStatus, ServersReport, Transition};
 pub use service::{Listener, ListenerPort, QuicLb, Refused, ServiceStatus, ServicesReport};
 pub use stats::{ServerRates, ServiceRates, StatsReport};
 pub use status::{
     ConfigStatus, DataPathStatus, FlowTableStatus, FullNatStatus, InterfaceStatus, LastReload, StatusReport,
 };
 pub use time::{Time, time_of};
-pub use words::{
-    Admin, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health, OverrideAction,
-    Protocol, ServerState, XdpMode,
-};
+pub use words::{Admin, AgentOrder, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health, OverrideAction, Protocol, ServerState, XdpMode};

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use lb_common::entry::QuicFormat;
 
-use super::status::StatusSet;
 
 /// A whole configuration without a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +152,8 @@ pub struct Service {
     pub quic_lb: Option<QuicFormat>,
     /// How the servers are checked.
     pub health: Health,
+    /// How they say themselves how they are, if they do.
+    pub agent_check: Option<AgentCheck>,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
     /// and none has an address of another; but in a tunnel any address serves either.
     pub servers: Vec<Server>,
@@ -226,36 +227,19 @@ pub enum Health {
 pub struct Check {
     /// What is tried.
     pub probe: Probe,
-    /// The port to try; `None`: the server's, else the service's only one (one of the two exists).
+    /// The port to try; `None`: the server's, else the service's only one (one of the two exists, unless the probe needs
+    /// no port).
     pub port: Option<NonZeroU16>,
     /// From the start of one probe to the start of the next, before jitter.
     pub interval: Duration,
-    /// How long a probe may take; never more than the interval.
+    /// The same while the server is down.
+    pub interval_down: Duration,
+    /// How long a probe may take; never more than either interval.
     pub timeout: Duration,
     /// Successes in a row that bring a server up, 1 to 255.
     pub rise: u32,
     /// Failures in a row that take it down, 1 to 255.
     pub fall: u32,
-}
-
-/// What a check tries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// A TCP connection opens.
-    Tcp,
-    /// A GET is answered as expected.
-    Http(HttpProbe),
-}
-
-/// A GET and the answer to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpProbe {
-    /// The request target, visible ASCII that begins with `/`.
-    pub path: String,
-    /// The `Host` header, visible ASCII; `None`: the server's address and port.
-    pub host: Option<String>,
-    /// The statuses that count as success.
-    pub expect: StatusSet,
 }
 
 impl Service {
@@ -265,11 +249,12 @@ impl Service {
         server.address(family).or_else(any)
     }
 
-    /// Where this server is checked under one of its addresses; `None` if checks are off.
+    /// Where this server is checked under one of its addresses; `None` if checks are off. The port is 0 where there is none
+    /// to ask.
     pub fn check_target(&self, server: &Server, address: ServerAddress) -> Option<SocketAddr> {
         let Health::Checked(check) = &self.health else { return None };
-        let port = check.port.or(server.port).or(self.listening.only_port())?;
-        Some(SocketAddr::new(address.ip(), port.get()))
+        let port = check.port.or(server.port).or(self.listening.only_port());
+        Some(SocketAddr::new(address.ip(), port.map_or(0, NonZeroU16::get)))
     }
 
     /// The server of this name.
@@ -293,12 +278,16 @@ impl Server {
 }
 
 pub use super::access::Access;
+pub use super::agent_check::AgentCheck;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
 pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
 pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
 pub use super::prefix::Prefix;
+pub use super::probe::{
+    DnsProbe, ExecProbe, GrpcProbe, HttpProbe, Identity, Probe, RecordType, Tls, Trust, UdpProbe,
+};
 pub use super::quic::QuicId;
 pub use super::server::Weight;
 pub use super::tunnel::{Encapsulation, Tunnel};

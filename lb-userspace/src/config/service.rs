@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lb_common::entry::QuicFormat;
 
 use super::access::{self, Access};
+use super::agent_check::{self, AgentCheck};
 use super::address::Vip;
 use super::choice;
 use super::health::{self, Checked, PortToCheck};
@@ -47,6 +48,7 @@ pub(super) struct Draft<'a> {
     limits: Result<Limits, Reported>,
     pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
     health: Result<Health, Reported>,
+    agent_check: Result<Option<AgentCheck>, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
 }
@@ -74,11 +76,12 @@ impl<'a> Defaults<'a> {
         let access = access::read(&table);
         let limits = limits::read(&table);
         let health =
-            health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
+            health::read(Layered::new(spot, None, self.health), Checked { port: None, protocols: None });
+        let agent_check = table.read("agent_check", agent_check::read);
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
         tunnel.map(drop).and(on_server_down)?;
-        access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
+        access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(agent_check.map(drop)).and(server)
     }
 }
 
@@ -99,9 +102,10 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
     let on_server_down = table.read_or("on_server_down", OnServerDown::Keep, choice::read);
     let listen = ports.as_ref().ok().map(|ports| listed::values(ports));
     let (servers, has_servers) = read_servers(own, defaults, mode.ok(), listen.as_deref());
+    let spoken = protocols.as_ref().ok().map(|protocols| listed::values(protocols));
     let checked = Checked {
         port: listen.map(|ports| port_to_check(&ports, &servers)),
-        speaks_tcp: protocols.as_ref().ok().map(|all| all.iter().any(|one| one.value == Protocol::Tcp)),
+        protocols: spoken.as_deref(),
     };
     Draft {
         spot: own.spot,
@@ -118,6 +122,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         limits: limits::read(&table),
         quic_lb: quic::read(&table),
         health: read_health(own, defaults, checked),
+        agent_check: table.read("agent_check", agent_check::read),
         servers,
         has_servers,
     }
@@ -166,6 +171,7 @@ impl<'a> Draft<'a> {
             limits: self.limits?,
             quic_lb: self.quic_lb?.map(|quic| quic.value),
             health: self.health?,
+            agent_check: self.agent_check?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })
     }
@@ -182,7 +188,7 @@ fn port_to_check(ports: &[ListenPort], servers: &[server::Draft<'_>]) -> PortToC
     }
 }
 
-fn read_health(own: Table<'_>, defaults: Defaults<'_>, service: Checked) -> Result<Health, Reported> {
+fn read_health(own: Table<'_>, defaults: Defaults<'_>, service: Checked<'_>) -> Result<Health, Reported> {
     let health = own.get("health").map(|entry| entry.table(&HEALTH)).transpose()?;
     health::read(Layered::new(own.spot, health, defaults.health), service)
 }

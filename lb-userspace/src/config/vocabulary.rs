@@ -16,8 +16,19 @@ impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
         [
-            &ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &SERVICE, &TUNNEL, &LIMITS, &QUIC_LB, &HEALTH,
-            &SERVER, &DEFAULTS,
+            &ROOT,
+            &AGENT,
+            &DATAPATH,
+            &TIMEOUTS,
+            &FULLNAT,
+            &SERVICE,
+            &TUNNEL,
+            &LIMITS,
+            &QUIC_LB,
+            &HEALTH,
+            &AGENT_CHECK,
+            &SERVER,
+            &DEFAULTS,
         ]
         .into_iter()
     }
@@ -131,6 +142,7 @@ pub(super) const DEFAULTS: Vocabulary = Vocabulary {
         "deny",
         "limits",
         "health",
+        "agent_check",
         "server",
     ],
     later: SERVICE.later,
@@ -154,6 +166,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "limits",
         "quic_lb",
         "health",
+        "agent_check",
         "server",
     ],
     later: &[("affinity", "remove it, a client's connections are spread one by one in this version")],
@@ -177,6 +190,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("backend", "write [[service.server]]"),
         ("delay_loop", "write interval = \"2s\" in [service.health]"),
         ("check", "write [service.health]"),
+        ("agent-check", "write [service.agent_check]"),
         ("healthcheck", "write [service.health]"),
         ("health_check", "write [service.health]"),
         ("allow_from", "write allow = [\"192.0.2.0/24\"]"),
@@ -235,7 +249,35 @@ pub(super) const QUIC_LB: Vocabulary = Vocabulary {
 
 pub(super) const HEALTH: Vocabulary = Vocabulary {
     table: "[service.health]",
-    keys: &["kind", "port", "path", "host", "expect", "interval", "timeout", "rise", "fall"],
+    keys: &[
+        "kind",
+        "port",
+        "interval",
+        "interval_down",
+        "timeout",
+        "rise",
+        "fall",
+        "path",
+        "host",
+        "method",
+        "headers",
+        "expect",
+        "body",
+        "server_name",
+        "verify",
+        "ca_file",
+        "cert_file",
+        "key_file",
+        "send",
+        "send_hex",
+        "receive",
+        "receive_hex",
+        "query",
+        "record",
+        "grpc_service",
+        "tls",
+        "command",
+    ],
     later: &[],
     foreign: &[
         ("type", "write kind = \"http\""),
@@ -251,6 +293,29 @@ pub(super) const HEALTH: Vocabulary = Vocabulary {
         ("retry", "write fall = 3"),
         ("retries", "write fall = 3"),
         ("jitter", "remove it, checks are spread over their interval anyhow"),
+        ("warmup", "remove it, checks are spread over their interval anyhow"),
+        ("downinter", "write interval_down = \"10s\""),
+        ("sni", "write server_name = \"www.example.org\""),
+        ("ca_certs", "write ca_file = \"/etc/xlvs/ca.pem\""),
+        ("crt", "write cert_file and key_file"),
+        ("misc_path", "write command = [\"/usr/local/bin/check-web\"]"),
+        ("misc_timeout", "write timeout = \"1s\""),
+        ("payload", "write send = \"ping\", or send_hex = \"00 ff\""),
+        ("require_reply", "write receive = \"pong\"; an answer is always required"),
+        ("agent_port", "write [service.agent_check] with port = 9777"),
+    ],
+};
+
+pub(super) const AGENT_CHECK: Vocabulary = Vocabulary {
+    table: "[service.agent_check]",
+    keys: &["port", "interval", "timeout", "send"],
+    later: &[],
+    foreign: &[
+        ("agent-port", "write port = 9777"),
+        ("agent-inter", "write interval = \"2s\""),
+        ("inter", "write interval = \"2s\""),
+        ("agent-send", "write send = \"web\\n\""),
+        ("agent-addr", "remove it, the agent is asked at the server's address"),
     ],
 };
 

@@ -23,6 +23,7 @@ fn changes_are_told_field_by_field() {
             "~ service web mode nat -> dr",
             "~ service web health.kind tcp -> http",
             "~ service web health.path - -> /up",
+            "~ service web health.method - -> GET",
             "~ service web health.expect - -> 200-399",
             "~ server web/rs1 weight 3 -> 1",
             "+ server web/rs2 10.77.2.22 weight 1",
