@@ -13,7 +13,7 @@ use lb_common::identity::name_hash;
 use crate::config::{self, Family, Model};
 use crate::health::advice::Order;
 use crate::health::{
-    AgentSpec, Ask, CheckSpec, Question, Rhythm, Share, Subject, Thresholds, Verdict, Wanted,
+    AgentSpec, Ask, CheckSpec, Path, Question, Rhythm, Share, Subject, Thresholds, Verdict, Wanted,
 };
 
 /// A server in a service, by name: what an operator's order is for.
@@ -217,16 +217,21 @@ fn spec(
         probe => Ask::Health(probe.clone()),
     };
     Some(CheckSpec {
-        question: Question { target, ask, timeout: check.timeout },
+        question: Question { target, ask, path: path(service, server, address), timeout: check.timeout },
         rhythm: Rhythm { up: check.interval, down: check.interval_down },
         thresholds: Thresholds::new(check.rise, check.fall)?,
     })
 }
 
+fn path(service: &config::Service, server: &config::Server, address: config::ServerAddress) -> Option<Path> {
+    let vips = service.checked_vips(server, address);
+    (!vips.is_empty()).then(|| Path { vips, tunnel: service.tunnel.clone() })
+}
+
 fn agent_spec(service: &config::Service, address: config::ServerAddress) -> Option<AgentSpec> {
     let config::AgentCheck { port, interval, timeout, send } = service.agent_check.as_ref()?;
     let target = SocketAddr::new(address.ip(), port.get());
-    let question = Question { target, ask: Ask::Agent(send.clone()), timeout: *timeout };
+    let question = Question { target, ask: Ask::Agent(send.clone()), path: None, timeout: *timeout };
     Some(AgentSpec { question, interval: *interval })
 }
 

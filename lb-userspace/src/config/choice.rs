@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::model::{
-    LogLevel, Mode, OnNoServer, OnServerDown, OnStop, Protocol, Scheduler, VipOwner, XdpMode,
+    LogLevel, Mode, OnNoServer, OnServerDown, OnStop, Protocol, Scheduler, Via, VipOwner, XdpMode,
 };
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
@@ -153,6 +153,10 @@ impl Choice for LogLevel {
     ];
 }
 
+impl Choice for Via {
+    const OFFERED: &'static [(&'static str, Self)] = &[("vip", Self::Vip), ("address", Self::Address)];
+}
+
 /// The kinds of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HealthKind {
@@ -223,5 +227,6 @@ displayed_by_its_word!(
     XdpMode,
     VipOwner,
     OnStop,
-    LogLevel
+    LogLevel,
+    Via
 );

@@ -306,6 +306,7 @@ fn health_fields(health: &Health) -> Fields {
         ("health.kind", check.map_or("none", |check| check.probe.kind()).to_owned()),
         ("health.port", or_none(check.and_then(|check| check.port), "the server's")),
     ];
+    fields.push(("health.via", or_none(check.map(|check| check.via), "-")));
     fields.extend(of_kind);
     fields.extend([
         ("health.interval", or_none(check.map(|check| show(check.interval)), "-")),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::choice::{self, HealthKind};
 use super::duration::{self, show};
 use super::listener::Protocol;
-use super::model::{Check, Health};
+use super::model::{Check, Health, Mode, Via};
 use super::port;
 use super::probe;
 use super::source::Reported;
@@ -24,6 +24,7 @@ const MOST_IN_A_ROW: u32 = 255;
 pub(super) struct Checked<'a> {
     pub(super) port: Option<PortToCheck>,
     pub(super) protocols: Option<&'a [Protocol]>,
+    pub(super) mode: Option<Mode>,
 }
 
 /// Which port a check tries that names none.
@@ -40,17 +41,18 @@ pub(super) enum PortToCheck {
 pub(super) fn read(table: Layered<'_>, service: Checked<'_>) -> Result<Health, Reported> {
     let kind = kind(&table, service);
     let port = table.read("port", port::read);
+    let via = read_via(&table, service.mode);
     let schedule = read_schedule(&table);
     let kind = kind?;
     let Some(probe) = probe::read(&table, kind)? else {
-        schedule.and(port)?;
+        schedule.and(port).and(via)?;
         return Ok(Health::Off);
     };
     if port.is_ok_and(|port| port.is_none()) {
         require_port(&table, kind, service)?;
     }
     let Schedule { interval, interval_down, timeout, rise, fall } = schedule?;
-    Ok(Health::Checked(Check { probe, port: port?, interval, interval_down, timeout, rise, fall }))
+    Ok(Health::Checked(Check { probe, port: port?, via: via?, interval, interval_down, timeout, rise, fall }))
 }
 
 /// A TCP service is checked by opening connections unless it says otherwise. For UDP no check would be
@@ -85,6 +87,21 @@ fn require_port(table: &Layered<'_>, kind: HealthKind, service: Checked<'_>) -> 
     let remedy =
         format!("add port = {port} to [service.health], the {name} port to check, or kind = \"none\"");
     Err(table.spot.missing(why, remedy))
+}
+
+/// By DR and through a tunnel a server may be well and yet not take what is sent to the VIP. Elsewhere the VIP is none of its
+/// concern; what is inherited is left alone.
+fn read_via(table: &Layered<'_>, mode: Option<Mode>) -> Result<Via, Reported> {
+    let Some(mode @ (Mode::Nat | Mode::FullNat)) = mode else {
+        return table.read_or("via", Via::Vip, choice::read);
+    };
+    match table.get_own("via") {
+        Some(entry) if choice::read::<Via>(&entry)? == Via::Vip => {
+            let what = format!("in mode {mode} servers do not have the VIP");
+            Err(entry.problem(what, "remove it, checks go to their own addresses"))
+        }
+        _ => Ok(Via::Address),
+    }
 }
 
 struct Schedule {

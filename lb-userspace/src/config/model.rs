@@ -230,6 +230,8 @@ pub struct Check {
     /// The port to try; `None`: the server's, else the service's only one (one of the two exists, unless the probe needs
     /// no port).
     pub port: Option<NonZeroU16>,
+    /// What is asked besides the server's own address. [`Via::Vip`] only in DR and through a tunnel.
+    pub via: Via,
     /// From the start of one probe to the start of the next, before jitter.
     pub interval: Duration,
     /// The same while the server is down.
@@ -240,6 +242,15 @@ pub struct Check {
     pub rise: u32,
     /// Failures in a row that take it down, 1 to 255.
     pub fall: u32,
+}
+
+/// Where a check goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// To each VIP as well, by the way that traffic goes: a SYN must be answered there.
+    Vip,
+    /// To the server's own address alone.
+    Address,
 }
 
 impl Service {
@@ -255,6 +266,23 @@ impl Service {
         let Health::Checked(check) = &self.health else { return None };
         let port = check.port.or(server.port).or(self.listening.only_port());
         Some(SocketAddr::new(address.ip(), port.map_or(0, NonZeroU16::get)))
+    }
+
+    /// Which VIPs a check of this address of a server asks by the way that traffic goes, at its lowest port, and
+    /// one of any port at the one that is checked; none if it does not.
+    pub fn checked_vips(&self, server: &Server, address: ServerAddress) -> Vec<SocketAddr> {
+        let Health::Checked(check @ Check { via: Via::Vip, .. }) = &self.health else { return Vec::new() };
+        let lowest = self.listening.ports.first().and_then(|port| match port {
+            ListenPort::Any => check.port.map(NonZeroU16::get),
+            port => port.each().next(),
+        });
+        let Some(port) = lowest.filter(|_| self.listening.protocols.contains(&Protocol::Tcp)) else {
+            return Vec::new();
+        };
+        let vips = self.listening.vips.iter().map(|vip| vip.ip());
+        vips.filter(|vip| self.address(server, Family::of(*vip)) == Some(address))
+            .map(|vip| SocketAddr::new(vip, port))
+            .collect()
     }
 
     /// The server of this name.

@@ -76,7 +76,7 @@ impl<'a> Defaults<'a> {
         let access = access::read(&table);
         let limits = limits::read(&table);
         let health =
-            health::read(Layered::new(spot, None, self.health), Checked { port: None, protocols: None });
+            health::read(Layered::new(spot, None, self.health), Checked { port: None, protocols: None, mode: None });
         let agent_check = table.read("agent_check", agent_check::read);
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
@@ -106,6 +106,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
     let checked = Checked {
         port: listen.map(|ports| port_to_check(&ports, &servers)),
         protocols: spoken.as_deref(),
+        mode: mode.ok(),
     };
     Draft {
         spot: own.spot,

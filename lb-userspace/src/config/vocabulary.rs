@@ -252,6 +252,7 @@ pub(super) const HEALTH: Vocabulary = Vocabulary {
     keys: &[
         "kind",
         "port",
+        "via",
         "interval",
         "interval_down",
         "timeout",

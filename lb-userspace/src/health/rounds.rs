@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::agenda::Agenda;
 use super::probe::{Kit, Outcome, probe};
 use super::spec::Question;
+use super::wire::Wire;
 
 /// The questions in force.
 pub(super) struct Rounds<K> {
@@ -40,9 +41,9 @@ pub(super) struct Answer {
 }
 
 impl<K: Clone + Eq + Hash> Rounds<K> {
-    pub(super) fn new(concurrent: NonZeroUsize) -> Self {
+    pub(super) fn new(concurrent: NonZeroUsize, wire: Option<Wire>) -> Self {
         Self {
-            kit: Arc::new(Kit::default()),
+            kit: Arc::new(Kit::new(wire)),
             concurrent,
             asked: HashMap::new(),
             agenda: Agenda::new(),

@@ -16,6 +16,7 @@ use super::agenda::{first_offset, jittered};
 use super::entry::{Entry, News, Said, Standing, Wanted};
 use super::rounds::{Answer, Rounds};
 use super::state::Health;
+use super::wire::Wire;
 
 /// News of one server: a changed state, its first answer since it was added, a new reason while down, the first
 /// answer in a state that was restored, or another word of its own agent.
@@ -63,11 +64,11 @@ enum Command<K> {
 
 impl<K: Clone + Eq + Hash + Send + 'static> Scheduler<K> {
     /// Starts the actor on the current tokio runtime. With a current-thread runtime, probes leave from the network
-    /// namespace of that thread.
-    pub fn start(limits: Limits) -> (Self, mpsc::UnboundedReceiver<Event<K>>) {
+    /// namespace of that thread. Without a `wire`, questions that have a path come to no verdict.
+    pub fn start(limits: Limits, wire: Option<Wire>) -> (Self, mpsc::UnboundedReceiver<Event<K>>) {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (events, outbox) = mpsc::unbounded_channel();
-        let actor = Actor { events, entries: HashMap::new(), rounds: Rounds::new(limits.concurrent) };
+        let actor = Actor { events, entries: HashMap::new(), rounds: Rounds::new(limits.concurrent, wire) };
         tokio::spawn(actor.run(inbox));
         (Self { commands }, outbox)
     }

@@ -23,12 +23,12 @@ const TIMEOUT: Duration = Duration::from_millis(500); // generous: only a silent
 type Events = UnboundedReceiver<Event<&'static str>>;
 
 fn scheduler() -> (Scheduler<&'static str>, Events) {
-    Scheduler::start(Limits::default())
+    Scheduler::start(Limits::default(), None)
 }
 
 fn tcp(target: SocketAddr) -> Wanted {
     let thresholds = Thresholds::new(2, 3).expect("not zero");
-    let question = Question { target, ask: Ask::Health(Probe::Tcp), timeout: TIMEOUT };
+    let question = Question { target, ask: Ask::Health(Probe::Tcp), path: None, timeout: TIMEOUT };
     let check = CheckSpec { question, rhythm: every(INTERVAL), thresholds };
     Wanted { check: Some(check), agent: None, paused: false, restored: None }
 }
@@ -261,7 +261,7 @@ async fn no_more_probes_run_at_once_than_allowed() {
         })
     };
     let (scheduler, mut events) =
-        Scheduler::start(Limits { concurrent: NonZeroUsize::new(5).expect("not zero") });
+        Scheduler::start(Limits { concurrent: NonZeroUsize::new(5).expect("not zero") }, None);
     let began = Instant::now();
     scheduler.apply((0..20).map(|number| (number, wanted(number))).collect());
     for _ in 0..20 {
@@ -286,7 +286,7 @@ async fn a_thousand_checks_leave_no_time_wait_behind() {
             check.rhythm = every(Duration::from_secs(10));
         })
     };
-    let (scheduler, mut events) = Scheduler::start(Limits::default());
+    let (scheduler, mut events) = Scheduler::start(Limits::default(), None);
     scheduler.apply((0..1000).map(|number| (number, wanted(number))).collect());
     for _ in 0..1000 {
         let event = tokio::time::timeout(Duration::from_secs(10), events.recv())
@@ -363,7 +363,7 @@ async fn what_a_server_says_itself_is_told_and_stands_when_it_falls_silent() {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, said.as_bytes()).await;
         }
     });
-    let question = Question { target: address, ask: Ask::Agent(String::new()), timeout: TIMEOUT };
+    let question = Question { target: address, ask: Ask::Agent(String::new()), path: None, timeout: TIMEOUT };
     let asked = Wanted { agent: Some(AgentSpec { question, interval: INTERVAL }), ..off() };
     scheduler.apply([("rs", asked)].into());
     assert_eq!(next(&mut events).await.said, None, "the check is off, which is told at once");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::state::Thresholds;
-use crate::config::Probe;
+use crate::config::{Probe, Tunnel};
 
 /// One question to one server. Equal questions are asked once, whoever wants the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,8 +14,18 @@ pub struct Question {
     pub target: SocketAddr,
     /// What to ask.
     pub ask: Ask,
+    /// How the VIP is knocked at by the way that traffic goes, if it is: that must be answered as well.
+    pub path: Option<Path>,
     /// The whole exchange, connection included, must be over by then.
     pub timeout: Duration,
+}
+
+/// The way that traffic goes: by direct routing, or through a tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// What is knocked at; not empty.
+    pub vips: Vec<SocketAddr>,
+    pub tunnel: Option<Tunnel>,
 }
 
 /// What to ask a server.
@@ -59,6 +69,13 @@ pub struct CheckSpec {
 pub struct AgentSpec {
     pub question: Question,
     pub interval: Duration,
+}
+
+impl Path {
+    /// Whether it is this port that is knocked at.
+    pub fn is_at(&self, port: u16) -> bool {
+        self.vips.iter().all(|vip| vip.port() == port)
+    }
 }
 
 impl fmt::Display for Subject {

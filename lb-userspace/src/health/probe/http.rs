@@ -196,7 +196,7 @@ mod tests {
 
     async fn probe(check: &HttpProbe, target: SocketAddr) -> Outcome {
         let ask = Ask::Health(crate::config::Probe::Http(check.clone()));
-        probe::probe(&Question { target, ask, timeout: TIMEOUT }, &Kit::default()).await
+        probe::probe(&Question { target, ask, path: None, timeout: TIMEOUT }, &Kit::default()).await
     }
 
     /// A server that answers one connection with these pieces, a little apart, and then closes or stays silent.

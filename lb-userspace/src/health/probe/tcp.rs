@@ -36,7 +36,7 @@ mod tests {
 
     async fn probe_of(target: SocketAddr) -> Outcome {
         let timeout = Duration::from_millis(300);
-        probe(&Question { target, ask: Ask::Health(Probe::Tcp), timeout }, &Kit::default()).await
+        probe(&Question { target, ask: Ask::Health(Probe::Tcp), path: None, timeout }, &Kit::default()).await
     }
 
     #[tokio::test]
