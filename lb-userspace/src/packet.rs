@@ -66,9 +66,7 @@ fn datagram(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Resu
 /// If source and server are of two families.
 pub fn wrapped(packet: &[u8], source: IpAddr, server: IpAddr, gue: Option<u16>) -> Result<Vec<u8>, String> {
     match gue {
-        Some(port) => {
-            datagram(SocketAddr::new(source, EPHEMERAL), SocketAddr::new(server, port), packet)
-        }
+        Some(port) => datagram(SocketAddr::new(source, EPHEMERAL), SocketAddr::new(server, port), packet),
         None => {
             let number = if is_v4(packet) { IPIP } else { IPV6 };
             in_ip(number, packet.to_vec(), None, source, server)

@@ -71,7 +71,13 @@ fn https_asks_as_it_is_told_and_believes_whom_it_is_told() {
     finds(&site, &run, &format!("{https}{ca}{named}"), "up", up);
     finds(&site, &run, &format!("{https}{}{named}", file("ca_file", "stranger")), "down", "UnknownIssuer");
     finds(&site, &run, &format!("{https}{ca}host = \"www.example.org\"\n"), "up", up);
-    finds(&site, &run, &format!("{https}{ca}server_name = \"other.example.org\"\n"), "down", "NotValidForName");
+    finds(
+        &site,
+        &run,
+        &format!("{https}{ca}server_name = \"other.example.org\"\n"),
+        "down",
+        "NotValidForName",
+    );
     finds(&site, &run, &format!("{https}body = \"all is well\"\n"), "up", "the body holds");
     finds(&site, &run, &format!("{https}body = \"all is lost\"\n"), "down", "no \"all is lost\" in the body");
     let teapot = "kind = \"https\"\nport = 443\npath = \"/teapot\"\n";
@@ -80,7 +86,8 @@ fn https_asks_as_it_is_told_and_believes_whom_it_is_told() {
     let probe = "kind = \"https\"\nport = 443\npath = \"/probe\"\n";
     finds(&site, &run, &format!("{probe}headers = {{ X-Probe = \"xlvs\" }}\n"), "up", "status 204");
     finds(&site, &run, probe, "down", "status 403");
-    let name = "kind = \"https\"\nport = 443\npath = \"/name\"\nmethod = \"OPTIONS\"\nhost = \"a.example:443\"\n";
+    let name =
+        "kind = \"https\"\nport = 443\npath = \"/name\"\nmethod = \"OPTIONS\"\nhost = \"a.example:443\"\n";
     finds(&site, &run, &format!("{name}body = \"a.example a.example OPTIONS\"\n"), "up", "the body holds");
 
     // Who must show a certificate.
@@ -203,7 +210,11 @@ fn peers_that_are_silent_slow_or_mad_fail_with_their_reason_and_in_time() {
     let (site, papers) = (one_server(), Papers::write());
     let namespace = &site.servers()[0].namespace;
     listen(namespace, 7001, Manners::Silent);
-    listen(namespace, 7002, Manners::Drips(b"HTTP/1.1 200 OK\r\nX-Filler: on and on and on and on and on\r\n"));
+    listen(
+        namespace,
+        7002,
+        Manners::Drips(b"HTTP/1.1 200 OK\r\nX-Filler: on and on and on and on and on\r\n"),
+    );
     listen(namespace, 7003, Manners::Garbage);
     listen(namespace, 7004, Manners::Drips(b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01"));
     listen(namespace, 7005, Manners::Drips(b"\x16\x03\x03\x40\0\x02\0\x3f\xfc\x03\x03"));
@@ -221,7 +232,11 @@ fn peers_that_are_silent_slow_or_mad_fail_with_their_reason_and_in_time() {
         ("grpc", 7004, silent),
         ("grpc", 7003, "not HTTP/2"),
     ] {
-        let ca = if kind == "https" { format!("ca_file = \"{}\"\n", papers.path("ca").display()) } else { String::new() };
+        let ca = if kind == "https" {
+            format!("ca_file = \"{}\"\n", papers.path("ca").display())
+        } else {
+            String::new()
+        };
         finds(&site, &run, &format!("kind = \"{kind}\"\nport = {port}\n{ca}"), "down", reason);
         finds(&site, &run, "kind = \"tcp\"\nport = 7001", "up", "accepted");
     }
@@ -272,7 +287,12 @@ fn servers_say_themselves_how_they_are_in_haproxys_words() {
         ("UP\tmaxconn:30\n", "up", "max_connections", 30.into()),
         ("0%\n", "drained", "percent", 0.into()),
         ("100%\nnot the first line", "up", "percent", 100.into()),
-        ("no such word\n", "up", "trouble", "said what is no word of the protocol: \"no\", \"such\", \"word\"".into()),
+        (
+            "no such word\n",
+            "up",
+            "trouble",
+            "said what is no word of the protocol: \"no\", \"such\", \"word\"".into(),
+        ),
     ] {
         says(words);
         let found = wait_for(&run, "rs1", |server| server["agent"][field] == value);
@@ -297,11 +317,13 @@ fn services_that_ask_a_server_the_same_share_one_probe() {
     let counted = Arc::new(Mutex::new(Vec::new()));
     listen(&site.servers()[0].namespace, 9777, Manners::Agent(Arc::default(), counted.clone()));
     let one = |name: &str, port: &str| {
-        let health = "kind = \"http\"\nport = 9777\ninterval = \"500ms\"\ntimeout = \"200ms\"\nmethod = \"HEAD\"";
+        let health =
+            "kind = \"http\"\nport = 9777\ninterval = \"500ms\"\ntimeout = \"200ms\"\nmethod = \"HEAD\"";
         let service = site.web_of(&[0]).health(health);
         ServiceText { name: name.into(), ports: port.into(), ..service }
     };
-    let services: Vec<_> = (0..10).map(|number| one(&format!("s{number}"), &(8000 + number).to_string())).collect();
+    let services: Vec<_> =
+        (0..10).map(|number| one(&format!("s{number}"), &(8000 + number).to_string())).collect();
     site.configure(services.iter().map(ToString::to_string).collect::<String>());
     let run = Run::start(&site);
     let asked = || String::from_utf8_lossy(&counted.lock().unwrap()).matches("HEAD / ").count();
@@ -364,7 +386,15 @@ fn a_server_without_the_vip_is_found_out_by_direct_routing() {
         let length = if vip.is_ipv4() { 32 } else { 128 };
         second.ip_of(family, &format!("address del {vip}/{length} dev lo")).unwrap();
         found_out(&site, family, &site.web_of(&[0, 1]), "lacks the VIP on its loopback device", || {
-            second.ip_of(family, &format!("address add {vip}/{length} dev lo{}", if vip.is_ipv6() { " nodad preferred_lft 0" } else { "" })).unwrap();
+            second
+                .ip_of(
+                    family,
+                    &format!(
+                        "address add {vip}/{length} dev lo{}",
+                        if vip.is_ipv6() { " nodad preferred_lft 0" } else { "" }
+                    ),
+                )
+                .unwrap();
         });
     }
 }
@@ -377,9 +407,8 @@ fn a_server_without_the_tunnel_is_found_out() {
             println!("{wrapping:?}");
             let built = Site::build(Layout::TwoArm, Delivery::DirectRouting, 2);
             let site = Site { family: inner, ..built };
-            let far_end = |index: usize| {
-                Decapsulator::start(&site.servers()[index].namespace, wrapping).unwrap()
-            };
+            let far_end =
+                |index: usize| Decapsulator::start(&site.servers()[index].namespace, wrapping).unwrap();
             let _first = far_end(0);
             let mut second = None;
             let mut web = site.web_of(&[0, 1]);

@@ -16,7 +16,7 @@ use super::heard::{self, Heard};
 use super::install::Installation;
 use super::ports;
 use super::preflight;
-use super::standing::{self, Advised, AddressName, PairName, Standings};
+use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
@@ -213,7 +213,9 @@ impl Agent {
             let Said { advice, trouble } = said;
             match trouble {
                 None => tracing::info!(%service, %server, %family, "its agent says: {advice}"),
-                Some(trouble) => tracing::info!(%service, %server, %family, "its agent: {trouble}; in force: {advice}"),
+                Some(trouble) => {
+                    tracing::info!(%service, %server, %family, "its agent: {trouble}; in force: {advice}")
+                }
             }
         }
         let at = unix_seconds(event.at) as u32;

@@ -152,12 +152,11 @@ pub fn prepared(model: &Model, known: &Standings) -> Standings {
     let ordered = |pair: &PairName| pair.addresses().iter().find_map(|name| known.get(name));
     configured(model)
         .map(|Configured { name, service, server, address }| {
-            let of_sibling = ordered(&name.pair)
-                .map_or(Standing::default(), |sibling| Standing {
-                    health: HealthMemo::Unknown,
-                    advised: Advised::default(),
-                    ..*sibling
-                });
+            let of_sibling = ordered(&name.pair).map_or(Standing::default(), |sibling| Standing {
+                health: HealthMemo::Unknown,
+                advised: Advised::default(),
+                ..*sibling
+            });
             let mut standing = known.get(&name).copied().unwrap_or(of_sibling);
             if service.agent_check.is_none() {
                 standing.advised = Advised::default();
@@ -264,7 +263,8 @@ mod tests {
     #[test]
     fn each_address_is_checked_once_whatever_the_number_of_listeners() {
         let checks = checks(&model(), &Standings::new());
-        let target = |family| checks[&name("rs2", family)].check.as_ref().unwrap().question.target.to_string();
+        let target =
+            |family| checks[&name("rs2", family)].check.as_ref().unwrap().question.target.to_string();
         assert_eq!(checks.len(), 3);
         assert_eq!(target(Family::V4), "198.51.100.2:80");
         assert_eq!(target(Family::V6), "[2001:db8:2::2]:80");

@@ -29,11 +29,7 @@ impl Installation {
             .iter()
             .zip(&numbers.servers)
             .filter(|(server, id)| server.takes_new() && self.reachable(**id))
-            .map(|(server, id)| Share {
-                name_hash: server.name_hash,
-                weight: server.share,
-                id: id.get(),
-            })
+            .map(|(server, id)| Share { name_hash: server.name_hash, weight: server.share, id: id.get() })
             .collect();
         let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
         let published = Extent::from_word(entry.select.load());

@@ -178,7 +178,9 @@ async fn start(
     let targets: BTreeSet<IpAddr> = standing::configured(&model).map(|it| it.address.ip()).collect();
     let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
     let wire = health::Wire::open(view.clone())
-        .inspect_err(|error| tracing::warn!("servers cannot be asked for their VIPs (via = \"vip\"): {error}"))
+        .inspect_err(|error| {
+            tracing::warn!("servers cannot be asked for their VIPs (via = \"vip\"): {error}")
+        })
         .ok();
     let (scheduler, news) = Scheduler::start(health::Limits::default(), wire);
     let first = named.first().map_or(0, |link| link.index);

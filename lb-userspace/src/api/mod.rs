@@ -42,4 +42,7 @@ pub use status::{
     ConfigStatus, DataPathStatus, FlowTableStatus, FullNatStatus, InterfaceStatus, LastReload, StatusReport,
 };
 pub use time::{Time, time_of};
-pub use words::{Admin, AgentOrder, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health, OverrideAction, Protocol, ServerState, XdpMode};
+pub use words::{
+    Admin, AgentOrder, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health,
+    OverrideAction, Protocol, ServerState, XdpMode,
+};

@@ -31,9 +31,8 @@ pub(super) fn read(entry: &Entry<'_>) -> Result<AgentCheck, Reported> {
         duration::read(entry, SHORTEST_INTERVAL..=LONGEST)
     });
     let timeout = table.read("timeout", |entry| duration::read(entry, SHORTEST_TIMEOUT..=LONGEST));
-    let send = table.read_or("send", String::new(), |entry| {
-        entry.text("send = \"web\\n\"").map(ToOwned::to_owned)
-    });
+    let send =
+        table.read_or("send", String::new(), |entry| entry.text("send = \"web\\n\"").map(ToOwned::to_owned));
     let (port, interval, send) = (port?, interval?, send?);
     let timeout = timeout?.unwrap_or(interval.min(Duration::from_secs(1)));
     if timeout > interval {

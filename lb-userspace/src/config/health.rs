@@ -125,12 +125,11 @@ fn read_schedule(table: &Layered<'_>) -> Result<Schedule, Reported> {
     for (key, interval) in [("interval", interval), ("interval_down", interval_down)] {
         if timeout > interval {
             // Point at the one that the service itself has chosen.
-            let chosen = table
-                .get_own("timeout")
-                .or_else(|| table.get_own(key))
-                .or_else(|| table.get("timeout"));
+            let chosen =
+                table.get_own("timeout").or_else(|| table.get_own(key)).or_else(|| table.get("timeout"));
             let spot = chosen.map_or(table.spot, |entry| entry.spot);
-            let what = format!("the timeout ({}) is longer than the {key} ({})", show(timeout), show(interval));
+            let what =
+                format!("the timeout ({}) is longer than the {key} ({})", show(timeout), show(interval));
             return Err(spot.problem(what, "make it at most as long: a check ends before the next begins"));
         }
     }

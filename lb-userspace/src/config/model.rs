@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use lb_common::entry::QuicFormat;
 
-
 /// A whole configuration without a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
@@ -306,8 +305,8 @@ impl Server {
 }
 
 pub use super::access::Access;
-pub use super::agent_check::AgentCheck;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
+pub use super::agent_check::AgentCheck;
 pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use lb_common::entry::QuicFormat;
 
 use super::access::{self, Access};
-use super::agent_check::{self, AgentCheck};
 use super::address::Vip;
+use super::agent_check::{self, AgentCheck};
 use super::choice;
 use super::health::{self, Checked, PortToCheck};
 use super::limits::{self, Limits};
@@ -75,8 +75,10 @@ impl<'a> Defaults<'a> {
         let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
         let access = access::read(&table);
         let limits = limits::read(&table);
-        let health =
-            health::read(Layered::new(spot, None, self.health), Checked { port: None, protocols: None, mode: None });
+        let health = health::read(
+            Layered::new(spot, None, self.health),
+            Checked { port: None, protocols: None, mode: None },
+        );
         let agent_check = table.read("agent_check", agent_check::read);
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;

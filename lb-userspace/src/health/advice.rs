@@ -112,7 +112,8 @@ impl Advice {
             "up" => self.fault = None,
             "down" | "fail" | "failed" | "stopped" => {
                 let reason = reason.filter(|reason| !reason.is_empty());
-                self.fault = Some(reason.map_or_else(|| lower.clone(), |reason| format!("{lower}: {reason}")));
+                self.fault =
+                    Some(reason.map_or_else(|| lower.clone(), |reason| format!("{lower}: {reason}")));
             }
             _ => {
                 if let Some(digits) = lower.strip_suffix('%') {

@@ -156,7 +156,8 @@ impl Entry {
             Outcome::Passed(line) => {
                 let unknown = said.advice.hear(line.as_bytes());
                 let words: Vec<_> = unknown.into_iter().map(|Unknown(word)| format!("{word:?}")).collect();
-                (!words.is_empty()).then(|| format!("said what is no word of the protocol: {}", words.join(", ")))
+                (!words.is_empty())
+                    .then(|| format!("said what is no word of the protocol: {}", words.join(", ")))
             }
             Outcome::Failed(why) | Outcome::Untested(why) => Some(why.clone()),
         };
@@ -168,9 +169,10 @@ impl Entry {
     /// The rhythm in which this is to be asked, if it is.
     pub(super) fn interval(&self, question: &Question) -> Option<Duration> {
         let Wanted { check, agent, paused, .. } = &self.wanted;
-        let of_check = check.as_ref().filter(|check| check.question == *question).map(|check| {
-            if self.health() == Health::Down { check.rhythm.down } else { check.rhythm.up }
-        });
+        let of_check = check
+            .as_ref()
+            .filter(|check| check.question == *question)
+            .map(|check| if self.health() == Health::Down { check.rhythm.down } else { check.rhythm.up });
         let of_agent = agent.as_ref().filter(|agent| agent.question == *question).map(|agent| agent.interval);
         of_check.or(of_agent).filter(|_| !*paused)
     }

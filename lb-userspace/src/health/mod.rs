@@ -9,6 +9,7 @@
 pub mod advice;
 mod agenda;
 mod entry;
+mod packet_socket;
 pub mod probe;
 mod rounds;
 pub mod scheduler;

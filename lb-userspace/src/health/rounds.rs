@@ -112,25 +112,19 @@ impl<K: Clone + Eq + Hash> Rounds<K> {
         None
     }
 
-    /// The next answer that is wanted; waits for ever where nothing is asked. May be dropped at any time.
-    pub(super) async fn next(&mut self) -> Answer {
-        loop {
-            let Some(ended) = self.running.join_next_with_id().await else {
-                return std::future::pending().await;
-            };
-            let (id, (outcome, took)) = match ended {
-                Ok(ended) => ended,
-                Err(error) => {
-                    let broken = Outcome::Untested("the probe broke off".into());
-                    (error.id(), (broken, Duration::ZERO))
-                }
-            };
-            let Some((question, ticket)) = self.owners.remove(&id) else { continue };
-            let Some(asked) = self.asked.get_mut(&question).filter(|asked| asked.ticket == ticket) else {
-                continue;
-            };
-            asked.probe = None;
-            return Answer { question, outcome, took };
-        }
+    /// The end of the next probe: its answer, unless nobody wants that any more. Waits for ever where nothing is asked. May be
+    /// dropped at any time.
+    pub(super) async fn ended(&mut self) -> Option<Answer> {
+        let Some(ended) = self.running.join_next_with_id().await else {
+            return std::future::pending().await;
+        };
+        let (id, (outcome, took)) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), (Outcome::Untested("the probe broke off".into()), Duration::ZERO)),
+        };
+        let (question, ticket) = self.owners.remove(&id)?;
+        let asked = self.asked.get_mut(&question).filter(|asked| asked.ticket == ticket)?;
+        asked.probe = None;
+        Some(Answer { question, outcome, took })
     }
 }

@@ -105,7 +105,8 @@ impl<K: Clone + Eq + Hash + Send + 'static> Actor<K> {
                     Some(Command::Standings(reply)) => drop(reply.send(self.standings())),
                     None => return,
                 },
-                answer = self.rounds.next() => self.hear(answer),
+                // A probe that was void has made room, too.
+                answer = self.rounds.ended() => answer.into_iter().for_each(|answer| self.hear(answer)),
                 () = tokio::time::sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
             }
         }

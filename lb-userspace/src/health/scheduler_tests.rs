@@ -372,7 +372,11 @@ async fn what_a_server_says_itself_is_told_and_stands_when_it_falls_silent() {
 
     speak.send("drain # so it is\n").await.expect("speaks");
     let said = next(&mut events).await.said.expect("heard");
-    assert_eq!((said.advice.order, said.advice.share.percent()), (Order::Drain, 50), "what is not said stays");
+    assert_eq!(
+        (said.advice.order, said.advice.share.percent()),
+        (Order::Drain, 50),
+        "what is not said stays"
+    );
 
     speak.send("what\n").await.expect("speaks");
     let said = next(&mut events).await.said.expect("heard");

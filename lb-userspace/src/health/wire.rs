@@ -4,13 +4,11 @@
 //! The kernel cannot do that: the VIP is its own, so it would answer itself, and drop an answer that comes from there. So frames are made
 //! here and answers read from packet sockets, filtered to a few ports that the kernel gives to nobody by itself. The handshake
 //! is not completed: a RST follows the answer. What the kernel does with the answer does no harm: it comes from an address of its own.
-#![expect(unsafe_code, reason = "packet sockets and their filters are beyond the safe wrappers")]
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +16,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::packet_socket::{Sender, tcp_listener};
 use crate::config::{Encapsulation, Family, Tunnel};
 use crate::net::{NextHop, View};
 use crate::packet::{self, RST, SYN, SYN_ACK, Segment};
@@ -40,7 +39,7 @@ pub enum Reply {
 /// The sockets, and who waits for an answer.
 pub struct Wire {
     view: watch::Receiver<Arc<View>>,
-    out: OwnedFd,
+    out: Sender,
     waiting: Waiting,
     listeners: [JoinHandle<()>; 2],
 }
@@ -61,12 +60,12 @@ impl Wire {
     /// What the kernel says.
     pub fn open(view: watch::Receiver<Arc<View>>) -> io::Result<Self> {
         let waiting = Waiting::default();
-        let listener = |ethertype, filter: &[libc::sock_filter]| {
-            let socket = listening_socket(ethertype, filter)?;
-            io::Result::Ok(tokio::spawn(listen(UdpSocket::from_std(socket.into())?, waiting.clone())))
+        let listener = |version| {
+            let socket = UdpSocket::from_std(tcp_listener(version, PORTS)?)?;
+            io::Result::Ok(tokio::spawn(listen(socket, waiting.clone())))
         };
-        let listeners = [listener(libc::ETH_P_IP, &filter_v4())?, listener(libc::ETH_P_IPV6, &filter_v6())?];
-        Ok(Self { view, out: packet_socket(libc::SOCK_RAW, 0)?, waiting, listeners })
+        let listeners = [listener(Family::V4)?, listener(Family::V6)?];
+        Ok(Self { view, out: Sender::open()?, waiting, listeners })
     }
 
     /// Sends SYNs to this VIP until the server answers. The caller limits the time.
@@ -84,10 +83,10 @@ impl Wire {
         let talk = self.begin(vip, way.from, answered)?;
         let Conversation { vip, from } = talk.conversation;
         loop {
-            self.send(&way, &way.frame(from, vip, SYN, SEQUENCE)?)?;
+            self.out.send(way.hop.ifindex, &way.frame(from, vip, SYN, SEQUENCE)?)?;
             let Ok(reply) = tokio::time::timeout(AGAIN, &mut answer).await else { continue };
             if reply == Ok(Reply::Accepted) {
-                self.send(&way, &way.frame(from, vip, RST, SEQUENCE + 1)?)?;
+                self.out.send(way.hop.ifindex, &way.frame(from, vip, RST, SEQUENCE + 1)?)?;
             }
             return reply.map_err(io::Error::other);
         }
@@ -101,25 +100,6 @@ impl Wire {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))?;
         waiting.insert(conversation, answered);
         Ok(Talk { waiting: &self.waiting, conversation })
-    }
-
-    fn send(&self, way: &Way, frame: &[u8]) -> io::Result<()> {
-        // SAFETY: sockaddr_ll is plain data, for which all zeros is a value.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = way.hop.ifindex.cast_signed();
-        // SAFETY: the frame is as long as told, and the address is a whole sockaddr_ll of the given size.
-        let sent = unsafe {
-            libc::sendto(
-                self.out.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                libc::MSG_DONTWAIT,
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 
@@ -202,7 +182,8 @@ async fn listen(socket: UdpSocket, waiting: Waiting) {
                 continue;
             }
         };
-        let Some(Segment { source, destination, flags, acknowledges }) = packet::segment_in(&bytes[..length]) else {
+        let Some(Segment { source, destination, flags, acknowledges }) = packet::segment_in(&bytes[..length])
+        else {
             continue;
         };
         let reply = match flags & (SYN_ACK | RST) {
@@ -217,90 +198,4 @@ async fn listen(socket: UdpSocket, waiting: Waiting) {
             let _ = waiting.map(|answered| answered.send(reply));
         }
     }
-}
-
-fn packet_socket(kind: i32, ethertype: u16) -> io::Result<OwnedFd> {
-    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: plain values.
-    let raw = unsafe { libc::socket(libc::AF_PACKET, kind, i32::from(ethertype.to_be())) };
-    if raw < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just opened, owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
-/// A socket for packets of one protocol that pass the filter, from the IP header on. It hears nothing before it has the filter.
-fn listening_socket(ethertype: i32, filter: &[libc::sock_filter]) -> io::Result<socket2::Socket> {
-    let socket = packet_socket(libc::SOCK_DGRAM, 0)?;
-    let program =
-        libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: the kernel copies the program, whose length is told, and does not write to it.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            size_of_val(&program) as libc::socklen_t,
-        )
-    };
-    if set < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: sockaddr_ll is plain data, for which all zeros is a value.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (ethertype as u16).to_be();
-    // SAFETY: the address is a whole sockaddr_ll of the given size.
-    let bound = unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-        )
-    };
-    if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(socket.into()) }
-}
-
-const TCP: u32 = 6;
-const ENOUGH: u32 = 128;
-
-/// Whole TCP segments to [`PORTS`], by classic BPF from the IP header on.
-fn filter_v4() -> [libc::sock_filter; 10] {
-    use libc::{BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_LD, BPF_LDX, BPF_MSH};
-    [
-        op(BPF_LD | BPF_B | BPF_ABS, 9),
-        jump(libc::BPF_JEQ, TCP, 0, 7),
-        op(BPF_LD | BPF_H | BPF_ABS, 6),
-        jump(libc::BPF_JSET, 0x1fff, 5, 0),
-        op(BPF_LDX | BPF_B | BPF_MSH, 0),
-        op(BPF_LD | BPF_H | BPF_IND, 2),
-        jump(libc::BPF_JGE, u32::from(*PORTS.start()), 0, 2),
-        jump(libc::BPF_JGT, u32::from(*PORTS.end()), 1, 0),
-        op(libc::BPF_RET, ENOUGH),
-        op(libc::BPF_RET, 0),
-    ]
-}
-
-/// Likewise; an answer without a payload has no extension headers either.
-fn filter_v6() -> [libc::sock_filter; 7] {
-    use libc::{BPF_ABS, BPF_B, BPF_H, BPF_LD};
-    [
-        op(BPF_LD | BPF_B | BPF_ABS, 6),
-        jump(libc::BPF_JEQ, TCP, 0, 4),
-        op(BPF_LD | BPF_H | BPF_ABS, 42),
-        jump(libc::BPF_JGE, u32::from(*PORTS.start()), 0, 2),
-        jump(libc::BPF_JGT, u32::from(*PORTS.end()), 1, 0),
-        op(libc::BPF_RET, ENOUGH),
-        op(libc::BPF_RET, 0),
-    ]
-}
-
-fn op(code: u32, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
-}
-
-fn jump(test: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_JMP | test | libc::BPF_K) as u16, jt, jf, k }
 }

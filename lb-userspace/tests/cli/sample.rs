@@ -75,7 +75,12 @@ fn web() -> ServiceStatus {
         since: Some(at("2026-09-21T14:10:00Z")),
         history: vec![
             changed("2026-09-21T11:00:00Z", Health::Unknown, Health::Up, "connect 10.77.2.23:8080: accepted"),
-            changed("2026-09-21T13:57:41Z", Health::Up, Health::Down, "connect 10.77.2.23:8080: no answer within 1s"),
+            changed(
+                "2026-09-21T13:57:41Z",
+                Health::Up,
+                Health::Down,
+                "connect 10.77.2.23:8080: no answer within 1s",
+            ),
             changed("2026-09-21T13:57:55Z", Health::Down, Health::Up, "connect 10.77.2.23:8080: accepted"),
             changed("2026-09-21T14:10:00Z", Health::Up, Health::Down, "connection refused, 3 times"),
         ],

@@ -77,7 +77,8 @@ impl TlsNginx {
                 papers.path("server-key").display()
             )
         };
-        let client = format!("ssl_client_certificate {};\nssl_verify_client on;", papers.path("ca").display());
+        let client =
+            format!("ssl_client_certificate {};\nssl_verify_client on;", papers.path("ca").display());
         let text = format!(
             "daemon off;\nmaster_process off;\npid {home}/pid;\nerror_log stderr warn;\nevents {{ }}\n\
              http {{\naccess_log off;\n{temporary}{}{}}}\n",
@@ -104,7 +105,13 @@ impl Dnsmasq {
     pub fn start(namespace: &Namespace) -> Self {
         let folder = Folder::create("xlvs-dnsmasq-").unwrap();
         let mut command = namespace.command("dnsmasq").unwrap();
-        command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--no-resolv", "--no-hosts"]);
+        command.args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--pid-file=",
+            "--no-resolv",
+            "--no-hosts",
+        ]);
         command.args(["--user=root", "--group=root", "--local=/example/", "--log-facility=-"]);
         command.args(["--host-record=up.example,192.0.2.9", "--txt-record=text.example,some text"]);
         let daemon = Daemon::start("dnsmasq", &mut command, &folder.path().join("log")).unwrap();
@@ -124,13 +131,12 @@ impl Grpc {
     pub fn start(namespace: &Namespace, listen: SocketAddr) -> Self {
         let runner = Runner::start(namespace).unwrap();
         let (reporter, service) = runner.run(async { tonic_health::server::health_reporter() }).unwrap();
-        let listener = runner
-            .run(async move { tokio::net::TcpListener::bind(listen).await })
-            .unwrap()
-            .unwrap();
+        let listener =
+            runner.run(async move { tokio::net::TcpListener::bind(listen).await }).unwrap().unwrap();
         runner.spawn(async move {
             let incoming = tonic::transport::server::TcpIncoming::from(listener);
-            let _ = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await;
+            let _ =
+                tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await;
         });
         Self { reporter, runner }
     }

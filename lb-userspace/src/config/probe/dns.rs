@@ -72,7 +72,8 @@ pub(super) fn read(table: &Layered<'_>) -> Result<DnsProbe, Reported> {
 fn read_name(entry: &Entry<'_>) -> Result<String, Reported> {
     let text = entry.text(EXAMPLE)?;
     let name = text.strip_suffix('.').unwrap_or(text);
-    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_graphic());
+    let is_label =
+        |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_graphic());
     if (text == "." || name.split('.').all(is_label)) && name.len() <= 253 {
         return Ok(name.to_owned());
     }

@@ -50,9 +50,7 @@ pub(super) fn read(table: &Layered<'_>, tls: Option<Tls>) -> Result<HttpProbe, R
         tls,
     };
     if let (true, Some(entry)) = (probe.method == "HEAD", table.get("body")) {
-        return Err(
-            entry.problem("an answer to HEAD has no body", "remove it, or write method = \"GET\"")
-        );
+        return Err(entry.problem("an answer to HEAD has no body", "remove it, or write method = \"GET\""));
     }
     Ok(probe)
 }
@@ -74,7 +72,9 @@ impl HttpProbe {
 fn read_method(entry: &Entry<'_>) -> Result<String, Reported> {
     let text = entry.text("method = \"GET\"")?;
     match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        true if text == "CONNECT" => Err(entry.problem("CONNECT asks for a tunnel", "write method = \"GET\"")),
+        true if text == "CONNECT" => {
+            Err(entry.problem("CONNECT asks for a tunnel", "write method = \"GET\""))
+        }
         true => Ok(text.to_owned()),
         false => {
             let what = format!("{} is not a method of HTTP", quoted(text));

@@ -136,7 +136,9 @@ impl Probe {
             Self::Tcp | Self::Ping => Vec::new(),
             Self::Http(http) => http.told(),
             Self::Udp(udp) => udp.told(),
-            Self::Dns(dns) => vec![("health.query", dns.name.clone()), ("health.record", dns.record.to_string())],
+            Self::Dns(dns) => {
+                vec![("health.query", dns.name.clone()), ("health.record", dns.record.to_string())]
+            }
             Self::Grpc(grpc) => vec![("health.grpc_service", grpc.service.clone())],
             Self::Exec(exec) => vec![("health.command", exec.command.join(" "))],
         };

@@ -48,7 +48,7 @@ fn read_bytes(table: &Layered<'_>, text: &'static str, hex: &'static str) -> Res
 fn read_hex(entry: &Entry<'_>) -> Result<Vec<u8>, Reported> {
     let text = entry.text(&format!("{} = \"0a 1b\"", entry.key))?;
     let parsed: Result<crate::api::Hex, String> = text.parse();
-    parsed
-        .map(|crate::api::Hex(bytes)| bytes)
-        .map_err(|why| entry.problem(format!("{}: {why}", entry.key), format!("write {} = \"0a 1b\"", entry.key)))
+    parsed.map(|crate::api::Hex(bytes)| bytes).map_err(|why| {
+        entry.problem(format!("{}: {why}", entry.key), format!("write {} = \"0a 1b\"", entry.key))
+    })
 }

@@ -16,7 +16,11 @@ const RESPONSE: u16 = 0x8000;
 const CODE: u16 = 0x000f;
 const TRUNCATED: u16 = 0x0200;
 
-pub(super) async fn probe(target: SocketAddr, check: &DnsProbe, deadline: Deadline) -> Result<Outcome, Outcome> {
+pub(super) async fn probe(
+    target: SocketAddr,
+    check: &DnsProbe,
+    deadline: Deadline,
+) -> Result<Outcome, Outcome> {
     let DnsProbe { name, record } = check;
     let step = format!("DNS {record} {name} at {target}");
     let id = fastrand::u16(..);
@@ -157,7 +161,10 @@ mod tests {
     #[test]
     fn an_answer_with_a_record_of_that_type_passes() {
         let alias = (5, &b"\x01a\0"[..]);
-        assert_eq!(judge(&reply(0x8180, &[alias, (1, &[192, 0, 2, 1]), (1, &[192, 0, 2, 2])]), &asked(), 1), Ok(2));
+        assert_eq!(
+            judge(&reply(0x8180, &[alias, (1, &[192, 0, 2, 1]), (1, &[192, 0, 2, 2])]), &asked(), 1),
+            Ok(2)
+        );
     }
 
     #[test]

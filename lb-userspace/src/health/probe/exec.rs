@@ -88,13 +88,15 @@ impl Group {
         let mut said = Vec::new();
         let status = {
             let mut reading = std::pin::pin!(read(output, &mut said));
-            let status = tokio::select! {
-                status = self.child.wait() => status?,
-                () = &mut reading => self.child.wait().await?,
+            let (status, has_read) = tokio::select! {
+                status = self.child.wait() => (status?, false),
+                () = &mut reading => (self.child.wait().await?, true),
             };
             // It has ended, and from here on its number may become another's.
             self.id = None;
-            let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+            if !has_read {
+                let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+            }
             status
         };
         Ok((status, said))
@@ -112,6 +114,70 @@ impl Drop for Group {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    async fn run(script: &str, limit: Duration) -> Outcome {
+        let command = ["/bin/sh", "-c", script].map(ToOwned::to_owned);
+        let subject = Subject { service: "web".into(), server: "rs1".into() };
+        let deadline = Deadline { at: tokio::time::Instant::now() + limit, allowed: limit };
+        let target = "[2001:db8::21]:80".parse().expect("address");
+        probe(target, &command, &subject, deadline).await.unwrap_or_else(|outcome| outcome)
+    }
+
+    #[tokio::test]
+    async fn its_exit_decides_and_its_first_line_is_told() {
+        let limit = Duration::from_secs(5);
+        let passed = run("echo $XLVS_SERVICE $XLVS_SERVER $XLVS_ADDRESS $XLVS_PORT; echo more", limit).await;
+        let told = "/bin/sh: exit status 0: \"web rs1 2001:db8::21 80\"";
+        assert_eq!(passed, Outcome::Passed(told.into()));
+        assert_eq!(run("exit 3", limit).await, Outcome::Failed("/bin/sh: exit status 3".into()));
+        let killed = run("kill -9 $$", limit).await;
+        assert!(matches!(&killed, Outcome::Failed(why) if why.contains("signal: 9")), "{killed:?}");
+        let missing = Subject { service: String::new(), server: String::new() };
+        let deadline = Deadline { at: tokio::time::Instant::now() + limit, allowed: limit };
+        let outcome =
+            probe("192.0.2.1:0".parse().expect("address"), &["/nowhere/x".into()], &missing, deadline).await;
+        assert!(
+            matches!(&outcome, Err(Outcome::Untested(why)) if why.contains("on this host")),
+            "{outcome:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_running_holds_up_nothing_and_much_output_neither() {
+        let began = Instant::now();
+        let outcome = run("sleep 3 & exit 0", Duration::from_secs(2)).await;
+        assert!(
+            matches!(outcome, Outcome::Passed(_)) && began.elapsed() < Duration::from_secs(1),
+            "{outcome:?}"
+        );
+        let much = run("head -c 1000000 /dev/zero", Duration::from_secs(5)).await;
+        assert!(matches!(much, Outcome::Passed(_)), "{much:?}");
+    }
+
+    #[tokio::test]
+    async fn all_of_its_group_dies_at_the_deadline() {
+        let mark = format!("4{}", std::process::id());
+        let outcome = run(&format!("sleep {mark} & sleep {mark}"), Duration::from_millis(200)).await;
+        assert_eq!(outcome, Outcome::Failed("/bin/sh: no answer within 200ms".into()));
+        let is_left = || {
+            let processes = std::fs::read_dir("/proc").expect("procfs");
+            let command = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).ok();
+            let wanted = format!("sleep\0{mark}\0");
+            processes.filter_map(|entry| command(entry.ok()?)).any(|its| its == wanted.as_bytes())
+        };
+        let until = Instant::now() + Duration::from_secs(2);
+        while is_left() {
+            assert!(Instant::now() < until, "a child outlived the probe");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

@@ -104,7 +104,11 @@ fn accept<T>(response: &Response<T>) -> io::Result<()> {
         return Err(io::Error::other(format!("HTTP status {}", response.status().as_u16())));
     }
     let kind = response.headers().get("content-type").map(http::HeaderValue::as_bytes).unwrap_or_default();
-    if kind.starts_with(b"application/grpc") { Ok(()) } else { Err(io::Error::other("the answer is not gRPC")) }
+    if kind.starts_with(b"application/grpc") {
+        Ok(())
+    } else {
+        Err(io::Error::other("the answer is not gRPC"))
+    }
 }
 
 /// The status of the call, where it is told here (PROTOCOL-HTTP2 of gRPC): anything but 0 is an error.

@@ -90,7 +90,9 @@ pub async fn probe(question: &Question, kit: &Kit) -> Outcome {
     let deadline = Deadline { at: Instant::now() + *timeout, allowed: *timeout };
     let by_itself = match (ask, path) {
         // That it connects there is what is to be found out.
-        (Ask::Health(Probe::Tcp), Some(path)) if path.is_at(target.port()) => Ok(Outcome::Passed(String::new())),
+        (Ask::Health(Probe::Tcp), Some(path)) if path.is_at(target.port()) => {
+            Ok(Outcome::Passed(String::new()))
+        }
         _ => ask_server(*target, ask, kit, deadline).await,
     };
     let outcome = match (by_itself, path) {
@@ -103,7 +105,12 @@ pub async fn probe(question: &Question, kit: &Kit) -> Outcome {
 }
 
 /// At its own address, by the kernel's routes.
-async fn ask_server(target: SocketAddr, ask: &Ask, kit: &Kit, deadline: Deadline) -> Result<Outcome, Outcome> {
+async fn ask_server(
+    target: SocketAddr,
+    ask: &Ask,
+    kit: &Kit,
+    deadline: Deadline,
+) -> Result<Outcome, Outcome> {
     match ask {
         Ask::Health(Probe::Tcp) => tcp::probe(target, deadline).await,
         Ask::Health(Probe::Http(http)) => http::probe(target, http, kit, deadline).await,

@@ -111,7 +111,9 @@ fn server_name(tls: &Tls, host: Option<&str>, target: IpAddr) -> Result<ServerNa
         _ => host.to_owned(),
     };
     match tls.server_name.clone().or_else(|| host.map(without_port)) {
-        Some(name) => ServerName::try_from(name.clone()).map_err(|_| format!("{name:?} is no name of a server")),
+        Some(name) => {
+            ServerName::try_from(name.clone()).map_err(|_| format!("{name:?} is no name of a server"))
+        }
         None => Ok(ServerName::IpAddress(target.into())),
     }
 }
@@ -123,9 +125,10 @@ fn config(tls: &Tls, within: Within) -> Result<ClientConfig, String> {
         .map_err(|error| error.to_string())?;
     let builder = match &tls.trust {
         Trust::Any => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
-        Trust::System => builder.with_root_certificates(authorities(system_file().ok_or_else(|| {
-            format!("ca_file is not given and there is none of {}", SYSTEM.join(", "))
-        })?)?),
+        Trust::System => builder
+            .with_root_certificates(authorities(system_file().ok_or_else(|| {
+                format!("ca_file is not given and there is none of {}", SYSTEM.join(", "))
+            })?)?),
         Trust::File(file) => builder.with_root_certificates(authorities(file)?),
     };
     let mut config = match &tls.identity {
@@ -133,7 +136,9 @@ fn config(tls: &Tls, within: Within) -> Result<ClientConfig, String> {
         Some(Identity { certificate, key }) => {
             let told = |error| format!("key_file {}: {}", key.display(), pem_problem(&error));
             let secret = PrivateKeyDer::from_pem_file(key).map_err(told)?;
-            let told = |error| format!("cert_file {} with key_file {}: {error}", certificate.display(), key.display());
+            let told = |error| {
+                format!("cert_file {} with key_file {}: {error}", certificate.display(), key.display())
+            };
             builder.with_client_auth_cert(certificates("cert_file", certificate)?, secret).map_err(told)?
         }
     };
@@ -147,12 +152,18 @@ fn config(tls: &Tls, within: Within) -> Result<ClientConfig, String> {
 fn authorities(file: &Path) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     let (added, _) = store.add_parsable_certificates(certificates("ca_file", file)?);
-    if added == 0 { Err(format!("ca_file {}: none of its certificates is usable", file.display())) } else { Ok(store) }
+    if added == 0 {
+        Err(format!("ca_file {}: none of its certificates is usable", file.display()))
+    } else {
+        Ok(store)
+    }
 }
 
 fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let told = |error: &rustls::pki_types::pem::Error| format!("{key} {}: {}", file.display(), pem_problem(error));
-    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| told(&error));
+    let told =
+        |error: &rustls::pki_types::pem::Error| format!("{key} {}: {}", file.display(), pem_problem(error));
+    let certificates =
+        CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| told(&error));
     let certificates: Vec<_> = certificates?;
     if certificates.is_empty() {
         return Err(format!("{key} {}: no certificate in it (PEM is wanted)", file.display()));
@@ -205,5 +216,54 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_of_no_use_are_named_with_the_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path
+        };
+        let (empty, garbled) = (
+            path("empty.pem", ""),
+            path("garbled.pem", "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n"),
+        );
+        let absent = folder.path().join("absent.pem");
+        let trusting = |trust| Tls { server_name: None, trust, identity: None };
+        unusable(&trusting(Trust::Any)).expect("nothing is needed");
+        for (file, why) in [
+            (&absent, "absent.pem: no such file or directory"),
+            (&empty, "empty.pem: no certificate in it (PEM is wanted)"),
+            (&garbled, "garbled.pem: "),
+        ] {
+            let told = unusable(&trusting(Trust::File(file.clone()))).expect_err("of no use");
+            assert!(told.starts_with("ca_file ") && told.contains(why), "{told}");
+        }
+        let identity = Some(Identity { certificate: empty.clone(), key: empty });
+        let told = unusable(&Tls { identity, ..trusting(Trust::Any) }).expect_err("of no use");
+        assert!(told.starts_with("key_file ") && told.ends_with("no key in it (PEM is wanted)"), "{told}");
+    }
+
+    #[test]
+    fn the_name_asked_for_is_the_one_given_or_the_hosts() {
+        let tls = |name: Option<&str>| Tls {
+            server_name: name.map(ToOwned::to_owned),
+            trust: Trust::Any,
+            identity: None,
+        };
+        let target = "192.0.2.1".parse().expect("address");
+        let named = |tls: &Tls, host| server_name(tls, host, target).map(|name| name.to_str().into_owned());
+        assert_eq!(named(&tls(Some("a.example")), Some("b.example")), Ok("a.example".into()));
+        assert_eq!(named(&tls(None), Some("b.example:8443")), Ok("b.example".into()));
+        assert_eq!(named(&tls(None), Some("192.0.2.7")), Ok("192.0.2.7".into()));
+        assert_eq!(named(&tls(None), None), Ok("192.0.2.1".into()));
+        assert!(named(&tls(Some("-")), None).is_err());
     }
 }

@@ -13,7 +13,11 @@ use crate::config::UdpProbe;
 /// The largest answer that is read; what is beyond does not count.
 const LARGEST: usize = 64 * 1024;
 
-pub(super) async fn probe(target: SocketAddr, check: &UdpProbe, deadline: Deadline) -> Result<Outcome, Outcome> {
+pub(super) async fn probe(
+    target: SocketAddr,
+    check: &UdpProbe,
+    deadline: Deadline,
+) -> Result<Outcome, Outcome> {
     let step = format!("UDP to {target}");
     let answer = deadline.run(&step, exchange(target, &check.send)).await?;
     let holds = |wanted: &[u8]| wanted.is_empty() || answer.windows(wanted.len()).any(|part| part == wanted);

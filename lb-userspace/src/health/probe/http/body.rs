@@ -56,7 +56,11 @@ impl<'a> Body<'a> {
     }
 
     /// Reads on until it is found, or cannot be any more. `rest` has been read already.
-    pub(super) async fn read<S: AsyncRead + Unpin>(&mut self, stream: &mut S, rest: Vec<u8>) -> io::Result<()> {
+    pub(super) async fn read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        rest: Vec<u8>,
+    ) -> io::Result<()> {
         self.raw = rest;
         loop {
             self.decode()?;
