@@ -119,7 +119,7 @@ fn a_dns_server_is_asked_for_a_name() {
     finds(&site, &run, &dns(53, "\"up.example\"\nrecord = \"AAAA\""), "down", "no record of that type");
     finds(&site, &run, &dns(9, "\"up.example\""), "down", "refused");
     finds(&site, &run, &dns(5301, "\"up.example\""), "down", "no answer within 140ms");
-    finds(&site, &run, &dns(5302, "\"up.example\""), "down", "not DNS (");
+    finds(&site, &run, &dns(5302, "\"up.example\""), "down", "the answer is cut off");
 }
 
 #[test]
@@ -346,15 +346,23 @@ fn opened(site: &Site) -> HandshakeReport {
     report
 }
 
-/// Two servers of which the second does not take what is sent to the VIP, though it answers at its own address. It is found
-/// out, and found well again once `mended`.
-fn found_out(site: &Site, own: Family, service: &ServiceText, lacks: &str, mended: impl FnOnce()) {
+/// Two servers of which the second, once `broken`, does not take what is sent to the VIP, though it answers at its own address.
+/// It is found out, and found well again once `mended`.
+fn found_out(
+    site: &Site,
+    own: Family,
+    service: &ServiceText,
+    lacks: &str,
+    broken: impl FnOnce(),
+    mended: impl FnOnce(),
+) {
     let _at_the_vip = site.serve_all();
     let at_its_own = |server: &topology::Server| {
         let listen = SocketAddr::new(server.address_in(own), 80);
         EchoServer::start(&server.namespace, &server.name, listen, Greeting::OnRequest).unwrap()
     };
     let _at_their_own: Vec<_> = site.servers().iter().map(at_its_own).collect();
+    broken();
     site.configure(service.clone().health(&format!("{QUICK}kind = \"tcp\"")));
     let run = Run::start(site);
     let bad = wait_for(&run, "rs2", |server| server["health"] == "down");
@@ -384,18 +392,13 @@ fn a_server_without_the_vip_is_found_out_by_direct_routing() {
         let second = &site.servers()[1].namespace;
         let vip = vip(family);
         let length = if vip.is_ipv4() { 32 } else { 128 };
-        second.ip_of(family, &format!("address del {vip}/{length} dev lo")).unwrap();
-        found_out(&site, family, &site.web_of(&[0, 1]), "lacks the VIP on its loopback device", || {
-            second
-                .ip_of(
-                    family,
-                    &format!(
-                        "address add {vip}/{length} dev lo{}",
-                        if vip.is_ipv6() { " nodad preferred_lft 0" } else { "" }
-                    ),
-                )
-                .unwrap();
-        });
+        let state = if vip.is_ipv4() { "" } else { " nodad preferred_lft 0" };
+        let on_loopback = |verb: &str, state: &str| {
+            second.ip_of(family, &format!("address {verb} {vip}/{length} dev lo{state}")).unwrap();
+        };
+        let lacks = "lacks the VIP on its loopback device";
+        let (broken, mended) = (|| on_loopback("del", ""), || on_loopback("add", state));
+        found_out(&site, family, &site.web_of(&[0, 1]), lacks, broken, mended);
     }
 }
 
@@ -418,7 +421,7 @@ fn a_server_without_the_tunnel_is_found_out() {
             }
             let kind = if gue { "gue" } else { "ipip" };
             let web = web.lines(&format!("tunnel = {{ kind = \"{kind}\" }}\n"));
-            found_out(&site, outer, &web, "lacks the tunnel", || second = Some(far_end(1)));
+            found_out(&site, outer, &web, "lacks the tunnel", || (), || second = Some(far_end(1)));
         }
     }
 }
