@@ -214,7 +214,7 @@ impl Agent {
             match trouble {
                 None => tracing::info!(%service, %server, %family, "its agent says: {advice}"),
                 Some(trouble) => {
-                    tracing::info!(%service, %server, %family, "its agent: {trouble}; in force: {advice}")
+                    tracing::info!(%service, %server, %family, "its agent: {trouble}; in force: {advice}");
                 }
             }
         }

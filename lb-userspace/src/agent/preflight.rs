@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::pool;
 use crate::api::{Failure, FailureKind};
-use crate::config::{Check, Health, ListenPort, Model, Probe, Protocol, Service, VipOwner};
+use crate::config::{Health, ListenPort, Model, Probe, Protocol, Service, VipOwner};
 use crate::health;
 use crate::net::{Addresses, Link};
 
@@ -85,8 +85,8 @@ pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<
 /// The first service whose check cannot work.
 pub fn means_of_checks(model: &Model) -> Result<(), Finding> {
     for service in &model.services {
-        let Health::Checked(Check { probe, .. }) = &service.health else { continue };
-        let lacks = match probe {
+        let Health::Checked(check) = &service.health else { continue };
+        let lacks = match &check.probe {
             Probe::Exec(exec) => exec.command.first().and_then(|program| not_runnable(Path::new(program))),
             probe => probe.tls().and_then(|tls| health::unusable(tls).err()),
         };

@@ -179,7 +179,7 @@ async fn start(
     let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
     let wire = health::Wire::open(view.clone())
         .inspect_err(|error| {
-            tracing::warn!("servers cannot be asked for their VIPs (via = \"vip\"): {error}")
+            tracing::warn!("servers cannot be asked for their VIPs (via = \"vip\"): {error}");
         })
         .ok();
     let (scheduler, news) = Scheduler::start(health::Limits::default(), wire);

@@ -52,7 +52,16 @@ pub(super) fn read(table: Layered<'_>, service: Checked<'_>) -> Result<Health, R
         require_port(&table, kind, service)?;
     }
     let Schedule { interval, interval_down, timeout, rise, fall } = schedule?;
-    Ok(Health::Checked(Check { probe, port: port?, via: via?, interval, interval_down, timeout, rise, fall }))
+    Ok(Health::Checked(Box::new(Check {
+        probe,
+        port: port?,
+        via: via?,
+        interval,
+        interval_down,
+        timeout,
+        rise,
+        fall,
+    })))
 }
 
 /// A TCP service is checked by opening connections unless it says otherwise. For UDP no check would be

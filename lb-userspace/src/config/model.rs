@@ -218,7 +218,7 @@ pub enum Health {
     /// Not at all: they count as up.
     Off,
     /// From time to time.
-    Checked(Check),
+    Checked(Box<Check>),
 }
 
 /// A periodic check.
@@ -270,12 +270,14 @@ impl Service {
     /// Which VIPs a check of this address of a server asks by the way that traffic goes, at its lowest port, and
     /// one of any port at the one that is checked; none if it does not.
     pub fn checked_vips(&self, server: &Server, address: ServerAddress) -> Vec<SocketAddr> {
-        let Health::Checked(check @ Check { via: Via::Vip, .. }) = &self.health else { return Vec::new() };
+        let Health::Checked(check) = &self.health else { return Vec::new() };
         let lowest = self.listening.ports.first().and_then(|port| match port {
             ListenPort::Any => check.port.map(NonZeroU16::get),
             port => port.each().next(),
         });
-        let Some(port) = lowest.filter(|_| self.listening.protocols.contains(&Protocol::Tcp)) else {
+        let Some(port) =
+            lowest.filter(|_| check.via == Via::Vip && self.listening.protocols.contains(&Protocol::Tcp))
+        else {
             return Vec::new();
         };
         let vips = self.listening.vips.iter().map(|vip| vip.ip());

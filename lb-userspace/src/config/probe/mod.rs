@@ -8,7 +8,7 @@ mod tls;
 
 use super::choice::{Choice as _, HealthKind};
 use super::source::Reported;
-use super::table::{Layered, quoted};
+use super::table::{Entry, Layered, quoted};
 
 pub use dns::{DnsProbe, RecordType};
 pub use exec::ExecProbe;
@@ -97,7 +97,7 @@ fn read_grpc(table: &Layered<'_>) -> Result<GrpcProbe, Reported> {
         let text = entry.text("grpc_service = \"helloworld.Greeter\"")?;
         http::visible_ascii(entry, text, "write the service's full name in the .proto file")
     });
-    let wanted = table.read_or("tls", false, |entry| entry.boolean());
+    let wanted = table.read_or("tls", false, Entry::boolean);
     let tls = match wanted {
         Ok(true) => tls::read(table).map(Some),
         Ok(false) => tls::refuse_without(table).map(|()| None),

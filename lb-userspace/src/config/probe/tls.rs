@@ -46,7 +46,7 @@ pub(super) fn read(table: &Layered<'_>) -> Result<Tls, Reported> {
         }
         visible_ascii(entry, text, "write a host name, in Punycode if need be")
     });
-    let verify = table.read("verify", |entry| entry.boolean());
+    let verify = table.read("verify", Entry::boolean);
     let authorities = table.read("ca_file", read_path);
     let certificate = table.read("cert_file", read_path);
     let key = table.read("key_file", read_path);
