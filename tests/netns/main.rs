@@ -19,6 +19,7 @@ mod explaining;
 mod flood;
 mod fragments;
 mod full_nat;
+mod health;
 mod icmp;
 mod interfaces;
 mod length;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use lb_common::entry::HealthMemo;
 use lb_common::slot::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -15,19 +14,20 @@ use super::affinity;
 use super::capture::Capture;
 use super::desired::{self, DesiredService};
 use super::eligible::{self, Circumstances};
+use super::heard::{self, Heard};
 use super::install::Installation;
 use super::lists::is_denied;
 use super::loads::{self, Begun};
 use super::ports;
 use super::preflight;
-use super::standing::{self, AddressName, PairName, Standings};
+use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
 use crate::dataplane::{Capturer, DataPathLog, Explainer, Maps, Pins, Program};
-use crate::health::{self, Scheduler};
+use crate::health::{self, Said, Scheduler};
 use crate::net::{Link, Tracker, View};
 
 /// The longest wait for the next hop of a server that is about to be used. A neighbour that lives answers in a fraction.
@@ -71,7 +71,7 @@ pub struct Agent {
     pub(super) due: Option<u64>,
     /// Whether the VIPs on this host may have to follow a quorum.
     pub(super) vips_are_due: bool,
-    pub(super) reasons: HashMap<AddressName, String>,
+    pub(super) heard: HashMap<AddressName, Heard>,
     pub(super) checks: Scheduler<AddressName>,
     pub(super) tracker: Tracker,
     pub(super) view: watch::Receiver<Arc<View>>,
@@ -220,20 +220,35 @@ impl Agent {
     }
 
     pub(super) fn hear(&mut self, event: health::Event<AddressName>) {
-        let health = match event.health {
-            health::Health::Up => HealthMemo::Up,
-            health::Health::Down => HealthMemo::Down,
-            health::Health::Unknown | health::Health::Off => HealthMemo::Unknown,
-        };
+        let health = heard::memo(event.health);
         let standing = self.standings.entry(event.key.clone()).or_default();
-        if standing.health != health && !standing.unchecked {
-            let before = *standing;
+        let before = *standing;
+        let heard = self.heard.entry(event.key.clone()).or_default();
+        let changed = standing.health != health && !standing.unchecked;
+        let AddressName { pair: PairName { service, server }, family } = &event.key;
+        if changed {
             standing.health = health;
-            standing.changed_from(&before, unix_seconds(event.at) as u32);
-            let AddressName { pair: PairName { service, server }, family } = &event.key;
             tracing::info!(%service, %server, %family, "{:?} -> {:?}: {}", event.before, event.health, event.reason);
         }
-        self.reasons.insert(event.key, event.reason);
+        if let Some(said) = &event.said
+            && heard.said.as_ref() != Some(said)
+        {
+            let Said { advice, trouble } = said;
+            match trouble {
+                None => tracing::info!(%service, %server, %family, "its agent says: {advice}"),
+                Some(trouble) => {
+                    tracing::info!(%service, %server, %family, "its agent: {trouble}; in force: {advice}");
+                }
+            }
+        }
+        let at = unix_seconds(event.at) as u32;
+        heard.hear(event, changed);
+        let advised = heard.advised();
+        let another = (Advised { heard: true, ..standing.advised }) != (Advised { heard: true, ..advised });
+        standing.advised = advised;
+        if changed || another {
+            standing.changed_from(&before, at);
+        }
     }
 
     pub(super) fn look_at_network(&mut self) {
@@ -318,6 +333,7 @@ impl Agent {
             .await
             .map_err(|error| preflight::refused(format!("listing addresses: {error}")))?;
         preflight::lock_out(&model, &addresses, &links)?;
+        preflight::means_of_checks(&model)?;
         let changes = config::diff(&self.model, &model);
         let standings = standing::prepared(&model, &self.standings);
         let without_quorum = eligible::without_quorum(&model, &standings, &self.without_quorum);
@@ -331,6 +347,7 @@ impl Agent {
         self.model = model;
         self.standings = standings;
         self.note_quorums(circumstances.without_quorum.clone());
+        self.heard.retain(|name, _| self.standings.contains_key(name));
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
         self.look_ahead(&wanted);

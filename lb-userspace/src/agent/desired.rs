@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{Farewell, HealthMemo, Memo, OnDown, QuicFormat, Scheduler, ServerState, Terms};
+use lb_common::entry::{Farewell, Memo, OnDown, QuicFormat, Scheduler, ServerState, Terms};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
@@ -128,7 +128,7 @@ impl DesiredServer {
     pub fn flags(&self, service: &ServiceIdentity) -> u16 {
         let mut flags = ServerState::IN_USE;
         let mut set = |flag, on| flags |= if on { flag } else { 0 };
-        let down = !self.standing.unchecked && self.standing.health == HealthMemo::Down;
+        let down = self.standing.is_down();
         // Where all get what nobody can take, nobody counts as down.
         set(ServerState::DOWN, down && !self.takes_new());
         set(ServerState::DRAINED, !self.takes_new());
@@ -229,7 +229,8 @@ fn of_lane<'m>(
     let name = AddressName { pair: PairName::of(service, server), family: address.family() };
     let standing = standings.get(&name).copied().unwrap_or_default();
     let weight = standing.weight.unwrap_or(server.weight.get());
-    let candidate = Candidate { tier: server.tier, domain: server.domain.as_ref(), weight, standing };
+    let part = standing.share(server.weight.get());
+    let candidate = Candidate { tier: server.tier, domain: server.domain.as_ref(), part, standing };
     let desired = DesiredServer {
         name: name.pair.server,
         // Of the names alone: all listeners, and all directors, pick alike.
@@ -243,7 +244,7 @@ fn of_lane<'m>(
         slow_start: service.slow_start,
         tier: server.tier,
         removal: service.partings.removed,
-        parting: parting::in_force(&standing, weight, &service.partings),
+        parting: parting::in_force(&standing, part, &service.partings),
         now: circumstances.now,
         quic_id: server.server_id.clone(),
         standing,
@@ -318,9 +319,11 @@ pub fn coarse(time: std::time::Duration) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use lb_common::entry::Admin;
+    use lb_common::entry::{Admin, HealthMemo};
 
     use super::*;
+    use crate::agent::heard::Heard;
+    use crate::health;
 
     const TEXT: &str = r#"
         [[service]]
@@ -347,6 +350,13 @@ mod tests {
     #[test]
     fn only_a_healthy_enabled_server_with_weight_takes_new_connections() {
         let up = Standing { health: HealthMemo::Up, ..Standing::default() };
+        let says = |share: &str| {
+            let mut advice = health::Advice::default();
+            assert_eq!(advice.hear(share.as_bytes()), []);
+            let mut heard = Heard::default();
+            heard.said = Some(health::Said { advice, trouble: None });
+            Standing { advised: heard.advised(), ..up }
+        };
         assert!(with(up).takes_new());
         assert!(with(Standing { unchecked: true, ..Standing::default() }).takes_new());
         for standing in [
@@ -355,6 +365,11 @@ mod tests {
             Standing { admin: Admin::Draining, ..up },
             Standing { admin: Admin::Disabled, ..up },
             Standing { weight: Some(0), ..up },
+            says("0%"),
+            says("drain"),
+            says("maint"),
+            says("down # out of order"),
+            Standing { admin: Admin::Draining, ..says("ready up 100%") },
         ] {
             assert!(!with(standing).takes_new(), "{standing:?}");
         }

@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lb_common::entry::{Admin, HealthMemo};
+use lb_common::entry::Admin;
 
 use super::standing::{AddressName, Configured, Standing, Standings, configured};
 use crate::config::{Below, DomainName, Model, OnNoServer, Quorum, Service, Tier};
 
-/// A whole share, so that a growing one has steps. All shares of a service have this factor: the tables depend on their
-/// ratios alone.
+/// A whole share, so that a growing one has steps. All shares of a service have this factor, and another like it by which
+/// servers say themselves how much they take: the tables depend on their ratios alone.
 pub const WHOLE: u32 = 8;
 
 /// What eligibility depends on besides the configuration and what is known of each server.
@@ -29,8 +29,8 @@ pub struct Circumstances {
 pub struct Candidate<'a> {
     pub tier: Tier,
     pub domain: Option<&'a DomainName>,
-    /// In force.
-    pub weight: u16,
+    /// Of its service's new connections, by weight and its own word ([`Standing::share`]).
+    pub part: u32,
     pub standing: Standing,
 }
 
@@ -38,12 +38,11 @@ impl Candidate<'_> {
     /// Whether it is healthy, and wanted by its operator.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let healthy = self.standing.unchecked || self.standing.health == HealthMemo::Up;
-        healthy && self.is_wanted()
+        !self.standing.is_unknown() && !self.standing.is_down() && self.is_wanted()
     }
 
     fn is_wanted(&self) -> bool {
-        self.standing.admin == Admin::Enabled && self.weight > 0
+        self.standing.ordered() == Admin::Enabled && self.part > 0
     }
 }
 
@@ -73,7 +72,7 @@ pub fn shares(
     };
     let share = |it: &Candidate<'_>| {
         let step = step(it.standing.risen, service.slow_start, circumstances.now);
-        if takes(it) { u32::from(it.weight) * step } else { 0 }
+        if takes(it) { it.part * step } else { 0 }
     };
     candidates.iter().map(share).collect()
 }
@@ -135,8 +134,8 @@ pub fn weights(model: &Model, standings: &Standings, service: &str) -> (u64, u64
 
 fn is_usable(standings: &Standings, name: &AddressName, configured: u16) -> bool {
     let standing = standings.get(name).copied().unwrap_or_default();
-    let weight = standing.weight.unwrap_or(configured);
-    Candidate { tier: Tier::Primary, domain: None, weight, standing }.is_usable()
+    let part = standing.share(configured);
+    Candidate { tier: Tier::Primary, domain: None, part, standing }.is_usable()
 }
 
 /// Whether a quorum asks for this service's VIP to leave the host.
@@ -148,18 +147,15 @@ pub fn is_withdrawn(service: &Service, circumstances: &Circumstances) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use lb_common::entry::HealthMemo;
+
     use super::*;
     use crate::agent::standing::PairName;
     use crate::config::{self, Family};
 
-    const UP: Standing = Standing {
-        admin: Admin::Enabled,
-        health: HealthMemo::Up,
-        unchecked: false,
-        weight: None,
-        since: 0,
-        risen: 0,
-    };
+    fn up() -> Standing {
+        Standing { health: HealthMemo::Up, ..Standing::default() }
+    }
 
     fn model(service: &str, servers: &[&str]) -> Model {
         let servers: String = servers
@@ -176,7 +172,9 @@ mod tests {
     }
 
     fn standings(model: &Model, up: &[bool]) -> Standings {
-        let standing = |i: usize| if up[i] { UP } else { Standing { health: HealthMemo::Down, ..UP } };
+        let standing = |i: usize| {
+            if up[i] { self::up() } else { Standing { health: HealthMemo::Down, ..Standing::default() } }
+        };
         let name = |i: usize| AddressName {
             pair: PairName { service: "web".into(), server: format!("s{i}") },
             family: Family::V4,
@@ -195,12 +193,13 @@ mod tests {
             .map(|it| Candidate {
                 tier: it.server.tier,
                 domain: it.server.domain.as_ref(),
-                weight: it.server.weight.get(),
+                part: standings[&it.name].share(it.server.weight.get()),
                 standing: standings[&it.name],
             })
             .collect();
         let shares = shares(its, model.cluster.domain.as_ref(), &candidates, &circumstances);
-        shares.iter().map(|share| share / WHOLE).collect()
+        let whole = WHOLE * self::up().share(1);
+        shares.iter().map(|share| share / whole).collect()
     }
 
     #[test]

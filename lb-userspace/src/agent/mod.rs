@@ -18,6 +18,7 @@ mod detach;
 mod down;
 mod eligible;
 mod explain;
+mod heard;
 mod host;
 mod install;
 mod key;

@@ -1,20 +1,19 @@
 //! What becomes of a server's connections when it is no longer meant for any, and when: the service's policy for what has
 //! happened. Pure.
 
-use lb_common::entry::{Admin, Farewell, HealthMemo, ServerState};
+use lb_common::entry::{Admin, Farewell, ServerState};
 
 use super::standing::Standing;
 use crate::config::{Parting, Partings, Then};
 
 /// The policy for what has happened to a server, if anything has. A failed check comes before an order: who answers
-/// nobody has no connection to finish.
+/// nobody has no connection to finish. `part`: [`Standing::share`].
 #[must_use]
-pub fn in_force(standing: &Standing, weight: u16, partings: &Partings) -> Option<Parting> {
-    match standing {
-        Standing { health: HealthMemo::Down, unchecked: false, .. } => Some(partings.down),
-        Standing { admin: Admin::Draining | Admin::Disabled, .. } => Some(partings.drained),
-        _ if weight == 0 => Some(partings.drained),
-        _ => None,
+pub fn in_force(standing: &Standing, part: u32, partings: &Partings) -> Option<Parting> {
+    match standing.ordered() {
+        _ if standing.is_down() => Some(partings.down),
+        Admin::Draining | Admin::Disabled => Some(partings.drained),
+        Admin::Enabled => (part == 0).then_some(partings.drained),
     }
 }
 
@@ -58,6 +57,8 @@ pub fn flag_of_farewell(farewell: Farewell, at: u32, now: u64) -> u16 {
 mod tests {
     use std::time::Duration;
 
+    use lb_common::entry::HealthMemo;
+
     use super::*;
 
     const POLICIES: Partings = Partings {
@@ -66,8 +67,8 @@ mod tests {
         removed: Parting { then: Then::Keep, after: Duration::ZERO },
     };
 
-    fn flag_of(standing: Standing, weight: u16, now: u64) -> u16 {
-        in_force(&standing, weight, &POLICIES).map_or(0, |parting| flag(parting, standing.since, now))
+    fn flag_of(standing: Standing, part: u32, now: u64) -> u16 {
+        in_force(&standing, part, &POLICIES).map_or(0, |parting| flag(parting, standing.since, now))
     }
 
     #[test]

@@ -10,6 +10,7 @@ use lb_common::slot::ServerId;
 use super::actor::Agent;
 use super::desired::{DesiredServer, DesiredService};
 use super::eligible;
+use super::heard::Heard;
 use super::ledger::Directory;
 use super::standing::{AddressName, PairName};
 use super::sweep::Census;
@@ -162,6 +163,7 @@ impl Agent {
         let name = AddressName { pair: PairName::of(service, server), family };
         let nat = service.mode != config::Mode::Dr;
         let standing = &desired.standing;
+        let heard = self.heard.get(&name);
         ServerStatus {
             name: desired.name.clone(),
             address: desired.address.into(),
@@ -182,9 +184,11 @@ impl Agent {
                 (.., HealthMemo::Down) => Health::Down,
                 (.., HealthMemo::Unknown) => Health::Unknown,
             },
-            reason: self.reasons.get(&name).cloned(),
+            reason: heard.and_then(|heard| heard.reason.clone()),
             since: (standing.since != 0)
                 .then(|| time_of(UNIX_EPOCH + Duration::from_secs(u64::from(standing.since)))),
+            history: heard.map(Heard::history).unwrap_or_default(),
+            agent: heard.and_then(Heard::agent).filter(|_| service.agent_check.is_some()),
             next_hop: id.and_then(|id| self.next_hop(id)),
             connections_active: active,
             connections_total: counters.connections,
@@ -215,18 +219,18 @@ impl Agent {
 /// What a server is to the tables, all in all.
 pub(super) fn state(server: &DesiredServer, active: u64) -> ServerState {
     let standing = &server.standing;
-    match standing.admin {
+    match standing.ordered() {
         entry::Admin::Disabled => return ServerState::Disabled,
         entry::Admin::Draining if active == 0 => return ServerState::Drained,
         entry::Admin::Draining => return ServerState::Draining,
         entry::Admin::Enabled => {}
     }
-    match standing.health {
-        HealthMemo::Down if !standing.unchecked => ServerState::Down,
-        HealthMemo::Unknown if !standing.unchecked => ServerState::Unknown,
-        _ if server.weight > 0 && !server.takes_new() => ServerState::Standby,
-        _ if server.weight > 0 && server.is_growing() => ServerState::Starting,
-        _ if server.weight > 0 => ServerState::Up,
+    match standing {
+        _ if standing.is_down() => ServerState::Down,
+        _ if standing.is_unknown() => ServerState::Unknown,
+        _ if standing.share(server.weight) > 0 && !server.takes_new() => ServerState::Standby,
+        _ if server.takes_new() && server.is_growing() => ServerState::Starting,
+        _ if server.takes_new() => ServerState::Up,
         _ if active == 0 => ServerState::Drained,
         _ => ServerState::Draining,
     }

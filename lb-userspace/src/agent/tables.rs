@@ -9,8 +9,7 @@ use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
 use lb_common::rotation;
 use lb_common::slot::ServerId;
 
-use super::desired::{DesiredServer, DesiredService};
-use super::eligible;
+use super::desired::DesiredService;
 use super::install::Installation;
 use super::ledger::Numbered;
 
@@ -185,14 +184,10 @@ impl DesiredService {
     #[must_use]
     pub fn table_words(&self) -> u32 {
         let tables = Extent::words_for(self.table_size);
-        let most = |server: &DesiredServer| {
-            // A share that grows takes finer turns.
-            u32::from(server.weight) * if server.slow_start.is_zero() { 1 } else { eligible::WHOLE }
-        };
-        let weights = || self.servers.iter().map(most).sum::<u32>();
         match () {
             () if !self.has_turns() => tables,
-            () if self.weighted_turns => tables + Extent::words_for(weights().min(self.table_size).max(1)),
+            // Parts of weights take many turns.
+            () if self.weighted_turns => tables * 2,
             () => tables + Extent::words_for(self.servers.len() as u32),
         }
     }

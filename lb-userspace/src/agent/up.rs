@@ -126,6 +126,7 @@ async fn start(
     let attachments = attachment::find(&names, &links, &pins.linked())?;
     attachment::keep_tags(&attachments, &links)?;
     preflight::lock_out(&model, &addresses, &links)?;
+    preflight::means_of_checks(&model)?;
     let named: Vec<Link> = attachments.iter().map(|attachment| attachment.named.clone()).collect();
     let mut warnings = preflight::warnings(&model, &addresses, &named);
     for hint in attachment::hints(&attachments) {
@@ -177,7 +178,12 @@ async fn start(
 
     let targets: BTreeSet<IpAddr> = standing::configured(&model).map(|it| it.address.ip()).collect();
     let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
-    let (scheduler, news) = Scheduler::start(health::Limits::default());
+    let wire = health::Wire::open(view.clone())
+        .inspect_err(|error| {
+            tracing::warn!("servers cannot be asked for their VIPs (via = \"vip\"): {error}");
+        })
+        .ok();
+    let (scheduler, news) = Scheduler::start(health::Limits::default(), wire);
     let first = named.first().map_or(0, |link| link.index);
     let pairs = installation.maps.servers.all().len();
     let agent = Agent {
@@ -203,7 +209,7 @@ async fn start(
         without_quorum: BTreeSet::new(),
         due: None,
         vips_are_due: false,
-        reasons: HashMap::new(),
+        heard: HashMap::new(),
         checks: scheduler,
         tracker,
         view,

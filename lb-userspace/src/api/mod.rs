@@ -37,7 +37,7 @@ pub use hex::Hex;
 pub use operator::{OverriddenServer, OverrideReport};
 pub use rates::Rates;
 pub use schema::Schema;
-pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
+pub use server::{AgentStatus, NextHop, ServerEntry, ServerStatus, ServersReport, Transition};
 pub use service::{
     Listener, ListenerPort, QuicLb, Quorum, Refused, ServiceAffinity, ServiceStatus, ServicesReport,
 };
@@ -47,6 +47,6 @@ pub use status::{
 };
 pub use time::{Time, time_of};
 pub use words::{
-    Admin, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health, OverrideAction,
-    Protocol, ServerState, XdpMode,
+    Admin, AgentOrder, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health,
+    OverrideAction, Protocol, ServerState, XdpMode,
 };

@@ -97,6 +97,28 @@ words! {
 }
 
 words! {
+    /// What a server's own agent orders, in HAProxy's words.
+    AgentOrder {
+        /// Nothing.
+        Ready = "ready",
+        /// No new connections.
+        Drain = "drain",
+        /// Maintenance.
+        Maint = "maint",
+    }
+}
+
+impl From<crate::health::advice::Order> for AgentOrder {
+    fn from(order: crate::health::advice::Order) -> Self {
+        match order {
+            crate::health::advice::Order::Ready => Self::Ready,
+            crate::health::advice::Order::Drain => Self::Drain,
+            crate::health::advice::Order::Maint => Self::Maint,
+        }
+    }
+}
+
+words! {
     /// What a real server is to the tables, all in all.
     ServerState {
         /// It takes new connections.

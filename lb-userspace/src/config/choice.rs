@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::affinity::By;
 use super::model::{
-    Below, LogLevel, Mode, OnMemberDown, OnNoServer, OnStop, Protocol, Scheduler, Then, VipOwner, XdpMode,
+    Below, LogLevel, Mode, OnMemberDown, OnNoServer, OnStop, Protocol, Scheduler, Then, Via, VipOwner,
+    XdpMode,
 };
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
@@ -178,18 +179,47 @@ impl Choice for LogLevel {
     ];
 }
 
+impl Choice for Via {
+    const OFFERED: &'static [(&'static str, Self)] = &[("vip", Self::Vip), ("address", Self::Address)];
+}
+
 /// The kinds of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HealthKind {
     Tcp,
     Http,
+    Https,
+    Udp,
+    Dns,
+    Grpc,
+    Ping,
+    Exec,
     None,
 }
 
+impl HealthKind {
+    /// The protocol of the port that it asks; `None` if it asks none.
+    pub(super) fn speaks(self) -> Option<Protocol> {
+        match self {
+            Self::Tcp | Self::Http | Self::Https | Self::Grpc => Some(Protocol::Tcp),
+            Self::Udp | Self::Dns => Some(Protocol::Udp),
+            Self::Ping | Self::Exec | Self::None => None,
+        }
+    }
+}
+
 impl Choice for HealthKind {
-    const OFFERED: &'static [(&'static str, Self)] =
-        &[("tcp", Self::Tcp), ("http", Self::Http), ("none", Self::None)];
-    const LATER: &'static [&'static str] = &["https", "udp", "dns", "grpc", "ping", "exec"];
+    const OFFERED: &'static [(&'static str, Self)] = &[
+        ("tcp", Self::Tcp),
+        ("http", Self::Http),
+        ("https", Self::Https),
+        ("udp", Self::Udp),
+        ("dns", Self::Dns),
+        ("grpc", Self::Grpc),
+        ("ping", Self::Ping),
+        ("exec", Self::Exec),
+        ("none", Self::None),
+    ];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
         ("keepalived calls", "TCP_CHECK", "tcp"),
         ("keepalived calls", "HTTP_GET", "http"),
@@ -225,5 +255,6 @@ displayed_by_its_word!(
     XdpMode,
     VipOwner,
     OnStop,
-    LogLevel
+    LogLevel,
+    Via
 );

@@ -275,6 +275,7 @@ fn service_fields(service: &Service) -> Fields {
         affinity,
         quic_lb,
         health: _,
+        agent_check,
         servers: _,
     } = service;
     let affinity = affinity.as_ref();
@@ -306,6 +307,10 @@ fn service_fields(service: &Service) -> Fields {
         ("affinity.on_server_down", or_none(affinity.map(|affinity| affinity.on_server_down), "-")),
         ("quic_lb.config_id", or_none(quic_lb.map(QuicFormat::config), "-")),
         ("quic_lb.server_id_length", or_none(quic_lb.map(QuicFormat::length), "-")),
+        ("agent_check.port", or_none(agent_check.as_ref().map(|check| check.port), "-")),
+        ("agent_check.interval", or_none(agent_check.as_ref().map(|check| show(check.interval)), "-")),
+        ("agent_check.timeout", or_none(agent_check.as_ref().map(|check| show(check.timeout)), "-")),
+        ("agent_check.send", or_none(agent_check.as_ref().map(|check| format!("{:?}", check.send)), "-")),
     ]
 }
 
@@ -315,26 +320,25 @@ fn health_fields(health: &Health) -> Fields {
         Health::Off => None,
         Health::Checked(check) => Some(check),
     };
-    let http = check.and_then(|check| match &check.probe {
-        Probe::Tcp => None,
-        Probe::Http(http) => Some(http),
+    let told = check.map(|check| check.probe.told()).unwrap_or_default();
+    let of_kind = Probe::TOLD.map(|key| {
+        let value = told.iter().find(|(told, _)| *told == key).map(|(_, value)| value);
+        (key, or_none(value, "-"))
     });
-    let kind = match (check, http) {
-        (None, _) => "none",
-        (Some(_), None) => "tcp",
-        (Some(_), Some(_)) => "http",
-    };
-    vec![
-        ("health.kind", kind.to_owned()),
+    let mut fields = vec![
+        ("health.kind", check.map_or("none", |check| check.probe.kind()).to_owned()),
         ("health.port", or_none(check.and_then(|check| check.port), "the server's")),
-        ("health.path", or_none(http.map(|http| &http.path), "-")),
-        ("health.host", or_none(http.and_then(|http| http.host.as_ref()), "-")),
-        ("health.expect", or_none(http.map(|http| &http.expect), "-")),
+    ];
+    fields.push(("health.via", or_none(check.map(|check| check.via), "-")));
+    fields.extend(of_kind);
+    fields.extend([
         ("health.interval", or_none(check.map(|check| show(check.interval)), "-")),
+        ("health.interval_down", or_none(check.map(|check| show(check.interval_down)), "-")),
         ("health.timeout", or_none(check.map(|check| show(check.timeout)), "-")),
         ("health.rise", or_none(check.map(|check| check.rise), "-")),
         ("health.fall", or_none(check.map(|check| check.fall), "-")),
-    ]
+    ]);
+    fields
 }
 
 fn server_fields(server: &Server) -> Fields {

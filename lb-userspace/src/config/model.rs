@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use lb_common::entry::QuicFormat;
 
-use super::status::StatusSet;
-
 /// A whole configuration without a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
@@ -163,6 +161,8 @@ pub struct Service {
     pub quic_lb: Option<QuicFormat>,
     /// How the servers are checked.
     pub health: Health,
+    /// How they say themselves how they are, if they do.
+    pub agent_check: Option<AgentCheck>,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
     /// and none has an address of another; but in a tunnel any address serves either.
     pub servers: Vec<Server>,
@@ -237,7 +237,7 @@ pub enum Health {
     /// Not at all: they count as up.
     Off,
     /// From time to time.
-    Checked(Check),
+    Checked(Box<Check>),
 }
 
 /// A periodic check.
@@ -245,11 +245,16 @@ pub enum Health {
 pub struct Check {
     /// What is tried.
     pub probe: Probe,
-    /// The port to try; `None`: the server's, else the service's only one (one of the two exists).
+    /// The port to try; `None`: the server's, else the service's only one (one of the two exists, unless the probe needs
+    /// no port).
     pub port: Option<NonZeroU16>,
+    /// What is asked besides the server's own address. [`Via::Vip`] only in DR and through a tunnel.
+    pub via: Via,
     /// From the start of one probe to the start of the next, before jitter.
     pub interval: Duration,
-    /// How long a probe may take; never more than the interval.
+    /// The same while the server is down.
+    pub interval_down: Duration,
+    /// How long a probe may take; never more than either interval.
     pub timeout: Duration,
     /// Successes in a row that bring a server up, 1 to 255.
     pub rise: u32,
@@ -257,24 +262,13 @@ pub struct Check {
     pub fall: u32,
 }
 
-/// What a check tries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// A TCP connection opens.
-    Tcp,
-    /// A GET is answered as expected.
-    Http(HttpProbe),
-}
-
-/// A GET and the answer to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpProbe {
-    /// The request target, visible ASCII that begins with `/`.
-    pub path: String,
-    /// The `Host` header, visible ASCII; `None`: the server's address and port.
-    pub host: Option<String>,
-    /// The statuses that count as success.
-    pub expect: StatusSet,
+/// Where a check goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// To each VIP as well, by the way that traffic goes: a SYN must be answered there.
+    Vip,
+    /// To the server's own address alone.
+    Address,
 }
 
 impl Service {
@@ -284,14 +278,34 @@ impl Service {
         server.address(family).or_else(any)
     }
 
-    /// Where this server is checked under one of its addresses; `None` if checks are off.
+    /// Where this server is checked under one of its addresses; `None` if checks are off. The port is 0 where there is none
+    /// to ask.
     pub fn check_target(&self, server: &Server, address: ServerAddress) -> Option<SocketAddr> {
         let Health::Checked(check) = &self.health else { return None };
         if server.tier == Tier::Sorry {
             return None;
         }
-        let port = check.port.or(server.port).or(self.listening.only_port())?;
-        Some(SocketAddr::new(address.ip(), port.get()))
+        let port = check.port.or(server.port).or(self.listening.only_port());
+        Some(SocketAddr::new(address.ip(), port.map_or(0, NonZeroU16::get)))
+    }
+
+    /// Which VIPs a check of this address of a server asks by the way that traffic goes, at its lowest port, and
+    /// one of any port at the one that is checked; none if it does not.
+    pub fn checked_vips(&self, server: &Server, address: ServerAddress) -> Vec<SocketAddr> {
+        let Health::Checked(check) = &self.health else { return Vec::new() };
+        let lowest = self.listening.ports.first().and_then(|port| match port {
+            ListenPort::Any => check.port.map(NonZeroU16::get),
+            port => port.each().next(),
+        });
+        let Some(port) =
+            lowest.filter(|_| check.via == Via::Vip && self.listening.protocols.contains(&Protocol::Tcp))
+        else {
+            return Vec::new();
+        };
+        let vips = self.listening.vips.iter().map(|vip| vip.ip());
+        vips.filter(|vip| self.address(server, Family::of(*vip)) == Some(address))
+            .map(|vip| SocketAddr::new(vip, port))
+            .collect()
     }
 
     /// Whether it listens on this address.
@@ -322,6 +336,7 @@ impl Server {
 pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
 pub use super::affinity::{Affinity, OnMemberDown};
+pub use super::agent_check::AgentCheck;
 pub use super::cluster::Cluster;
 pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
@@ -329,6 +344,9 @@ pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Prot
 pub use super::name::{DomainName, GroupName, InterfaceName, NodeName, ServerName, ServiceName};
 pub use super::parting::{Parting, Partings, Then};
 pub use super::prefix::Prefix;
+pub use super::probe::{
+    DnsProbe, ExecProbe, GrpcProbe, HttpProbe, Identity, Probe, RecordType, Tls, Trust, UdpProbe,
+};
 pub use super::quic::QuicId;
 pub use super::server::Weight;
 pub use super::standby::{Below, Quorum, Tier};

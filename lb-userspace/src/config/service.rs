@@ -8,6 +8,7 @@ use lb_common::entry::QuicFormat;
 use super::access::{self, Access};
 use super::address::Vip;
 use super::affinity::{self, Affinity};
+use super::agent_check::{self, AgentCheck};
 use super::choice;
 use super::duration;
 use super::health::{self, Checked, PortToCheck};
@@ -53,6 +54,7 @@ pub(super) struct Draft<'a> {
     pub(super) affinity: Result<Option<Placed<'a, Affinity>>, Reported>,
     pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
     health: Result<Health, Reported>,
+    agent_check: Result<Option<AgentCheck>, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
 }
@@ -82,12 +84,16 @@ impl<'a> Defaults<'a> {
         let access = access::read(&table);
         let limits = limits::read(&table);
         let affinity = affinity::read(&table);
-        let health =
-            health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
+        let health = health::read(
+            Layered::new(spot, None, self.health),
+            Checked { port: None, protocols: None, mode: None },
+        );
+        let agent_check = table.read("agent_check", agent_check::read);
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
         tunnel.map(drop).and(partings.map(drop)).and(quorum.map(drop)).and(slow_start)?;
-        access.map(drop).and(limits.map(drop)).and(affinity.map(drop)).and(health.map(drop)).and(server)
+        access.map(drop).and(limits.map(drop)).and(affinity.map(drop))?;
+        health.map(drop).and(agent_check.map(drop)).and(server)
     }
 }
 
@@ -107,9 +113,11 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
     let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
     let listen = ports.as_ref().ok().map(|ports| listed::values(ports));
     let (servers, has_servers) = read_servers(own, defaults, mode.ok(), listen.as_deref());
+    let spoken = protocols.as_ref().ok().map(|protocols| listed::values(protocols));
     let checked = Checked {
         port: listen.map(|ports| port_to_check(&ports, &servers)),
-        speaks_tcp: protocols.as_ref().ok().map(|all| all.iter().any(|one| one.value == Protocol::Tcp)),
+        protocols: spoken.as_deref(),
+        mode: mode.ok(),
     };
     Draft {
         spot: own.spot,
@@ -129,6 +137,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         affinity: affinity::read(&table),
         quic_lb: quic::read(&table),
         health: read_health(own, defaults, checked),
+        agent_check: table.read("agent_check", agent_check::read),
         servers,
         has_servers,
     }
@@ -180,6 +189,7 @@ impl<'a> Draft<'a> {
             affinity: self.affinity?.map(|affinity| affinity.value),
             quic_lb: self.quic_lb?.map(|quic| quic.value),
             health: self.health?,
+            agent_check: self.agent_check?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })
     }
@@ -203,7 +213,7 @@ fn port_to_check(ports: &[ListenPort], servers: &[server::Draft<'_>]) -> PortToC
     }
 }
 
-fn read_health(own: Table<'_>, defaults: Defaults<'_>, service: Checked) -> Result<Health, Reported> {
+fn read_health(own: Table<'_>, defaults: Defaults<'_>, service: Checked<'_>) -> Result<Health, Reported> {
     let health = own.get("health").map(|entry| entry.table(&HEALTH)).transpose()?;
     health::read(Layered::new(own.spot, health, defaults.health), service)
 }

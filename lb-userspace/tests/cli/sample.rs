@@ -34,6 +34,8 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
         health: Health::Up,
         reason: Some("HTTP 200 in 3 ms".to_owned()),
         since: Some(at("2026-09-21T11:00:00Z")),
+        history: Vec::new(),
+        agent: None,
         next_hop: Some(NextHop { interface: "eth0".to_owned(), mac: "02:00:00:00:00:21".to_owned() }),
         connections_active: 402,
         connections_total: 120_400,
@@ -51,11 +53,22 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
     }
 }
 
+fn changed(when: &str, from: Health, to: Health, reason: &str) -> Transition {
+    Transition { at: at(when), from, to, reason: reason.to_owned() }
+}
+
 fn web() -> ServiceStatus {
     let rs2 = ServerStatus {
         weight: 5,
         weight_override: Some(5),
         connections_active: 1997,
+        agent: Some(AgentStatus {
+            percent: 75,
+            order: AgentOrder::Ready,
+            fault: None,
+            max_connections: Some(2000),
+            trouble: None,
+        }),
         ..server("rs2", "10.77.2.22", Some(80))
     };
     let rs3 = ServerStatus {
@@ -63,6 +76,17 @@ fn web() -> ServiceStatus {
         health: Health::Down,
         reason: Some("connection refused, 3 times".to_owned()),
         since: Some(at("2026-09-21T14:10:00Z")),
+        history: vec![
+            changed("2026-09-21T11:00:00Z", Health::Unknown, Health::Up, "connect 10.77.2.23:8080: accepted"),
+            changed(
+                "2026-09-21T13:57:41Z",
+                Health::Up,
+                Health::Down,
+                "connect 10.77.2.23:8080: no answer within 1s",
+            ),
+            changed("2026-09-21T13:57:55Z", Health::Down, Health::Up, "connect 10.77.2.23:8080: accepted"),
+            changed("2026-09-21T14:10:00Z", Health::Up, Health::Down, "connection refused, 3 times"),
+        ],
         connections_active: 12,
         rates: None,
         next_hop: None,

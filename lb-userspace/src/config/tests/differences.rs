@@ -22,7 +22,9 @@ fn changes_are_told_field_by_field() {
             "~ [datapath] flow_table_size 1048576 -> 65536 (takes effect when the agent is started anew)",
             "~ service web mode nat -> dr",
             "~ service web health.kind tcp -> http",
+            "~ service web health.via address -> vip",
             "~ service web health.path - -> /up",
+            "~ service web health.method - -> GET",
             "~ service web health.expect - -> 200-399",
             "~ server web/rs1 weight 3 -> 1",
             "+ server web/rs2 10.77.2.22 weight 1",
@@ -33,7 +35,7 @@ fn changes_are_told_field_by_field() {
     assert!(lines(&new, &old).contains(&"- server web/rs2 10.77.2.22".to_owned()));
     let json = serde_json::to_value(diff(&old, &new)).expect("changes are plain data");
     assert_eq!(
-        json[6],
+        json[8],
         serde_json::json!({"change": "server_changed", "service": "web", "server": "rs1",
             "key": "weight", "from": "3", "to": "1"})
     );
