@@ -76,7 +76,7 @@ fn https_asks_as_it_is_told_and_believes_whom_it_is_told() {
         &run,
         &format!("{https}{ca}server_name = \"other.example.org\"\n"),
         "down",
-        "NotValidForName",
+        "not valid for name",
     );
     finds(&site, &run, &format!("{https}body = \"all is well\"\n"), "up", "the body holds");
     finds(&site, &run, &format!("{https}body = \"all is lost\"\n"), "down", "no \"all is lost\" in the body");
