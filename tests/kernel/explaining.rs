@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
+use lb_common::entry::Scheduler;
 use lb_common::purpose::Purpose;
 use xlvs_tests::datapath::Engine as _;
 use xlvs_tests::datapath::program::Program;
@@ -95,6 +96,8 @@ fn limited(world: World) -> World {
                     service.limits =
                         Limits { connections: 500, source_connections: 300, ..Limits::default() };
                 }
+                // Also by turns, which only tests of one engine may have.
+                "source" => service.scheduler = Scheduler::Rotation,
                 "twin" => service.limits = Limits { source_packets: 50, ..Limits::default() },
                 "all" => {
                     let (networks, length) =

@@ -439,7 +439,8 @@ impl Agent {
             self.leaving_since.entry(*id).or_insert(rounds + 1);
         }
         // A large table of seats is not walked each second; nobody is in haste to get a number back.
-        if self.installation.maps.seats.all().len() > COUNT_AT_ONCE && rounds % LARGE_SEATS_EVERY != 0 {
+        let is_large = self.installation.maps.seats.all().len() > COUNT_AT_ONCE;
+        if is_large && !rounds.is_multiple_of(LARGE_SEATS_EVERY) {
             return;
         }
         let census = self.sweep.census().clone();

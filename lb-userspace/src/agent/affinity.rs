@@ -2,25 +2,19 @@
 //! seats themselves, of which the data path takes care and the agent clears what is over.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use lb_common::clock::{COARSE_TICKS, Now, TICK_NS};
+use lb_common::clock::Now;
 use lb_common::entry::{Affinity, Service, Terms, member_key};
-use lb_common::flow_table::{BUCKET_SLOTS, Place};
+use lb_common::flow_table::Place;
 use lb_common::net::Tuple;
 use lb_common::slot::{Class, Geometry, ServerId, Slot};
 use lb_common::word::Word;
 
-use super::actor::Agent;
 use super::desired::{DesiredAffinity, DesiredService};
 use super::install::Installation;
 use super::ledger::{Ledger, Numbered};
 use super::limits::mask;
-use crate::api::{AffineSource, AffinityReport, Failure, FailureKind, Schema, time_of};
-use crate::config::{self, Prefix};
-use crate::control::AffinityQuery;
 use crate::dataplane::Maps;
 
 /// A seat that is taken.
@@ -205,84 +199,6 @@ impl Seat<'_> {
     }
 }
 
-impl Agent {
-    /// # Errors
-    /// For a service that is not there.
-    pub(super) fn affinity(&self, query: &AffinityQuery) -> Result<AffinityReport, Failure> {
-        if let Some(name) = query.service.as_ref().filter(|name| self.model.service(name).is_none()) {
-            return Err(Failure::new(FailureKind::NotFound, format!("there is no service {name}")));
-        }
-        let maps = &self.installation.maps;
-        let now = maps.clock.only().now();
-        let servers: HashMap<ServerId, String> =
-            self.names().into_iter().map(|(id, _, server)| (id, server)).collect();
-        let (mut matching, mut cleared, mut sources) = (0, 0, Vec::new());
-        for seat in seats(maps).filter(|seat| !seat.is_over(maps, now)) {
-            let Some(source) = self.source_at(&seat, now, &servers) else { continue };
-            let is_its = |client: &IpAddr| {
-                Prefix::of(*client, source.prefix_length)
-                    .is_some_and(|prefix| prefix.network() == source.source)
-                    && client.is_ipv4() == source.source.is_ipv4()
-            };
-            if query.service.as_ref().is_some_and(|name| !source.services.contains(name))
-                || query.server.is_some() && query.server != source.server
-                || query.client.as_ref().is_some_and(|client| !is_its(client))
-            {
-                continue;
-            }
-            matching += 1;
-            if query.clear {
-                cleared += u64::from(seat.clear());
-            } else if (sources.len() as u64) < query.limit {
-                sources.push(source);
-            }
-        }
-        let capacity = (maps.seats.all().len() * BUCKET_SLOTS) as u64;
-        Ok(AffinityReport {
-            schema: Schema,
-            at: time_of(SystemTime::now()),
-            matching,
-            cleared,
-            capacity,
-            sources,
-        })
-    }
-
-    /// What people are told of a seat; `None` if no service goes by it any more.
-    fn source_at(
-        &self,
-        seat: &Seat<'_>,
-        now: Now,
-        servers: &HashMap<ServerId, String>,
-    ) -> Option<AffineSource> {
-        let number = seat.service?;
-        let name = self.service_name(number.into())?;
-        let affinity = self.model.service(&name)?.affinity.as_ref()?;
-        let shares = |service: &&config::Service| {
-            let its = service.affinity.as_ref();
-            service.name.as_str() == name
-                || affinity.group.is_some() && its.is_some_and(|its| its.group == affinity.group)
-        };
-        let source = IpAddr::from(seat.source.client);
-        let tick = if seat.slot.class() == Class::Established { COARSE_TICKS } else { 1 };
-        Some(AffineSource {
-            source,
-            prefix_length: if source.is_ipv4() { affinity.prefix_v4 } else { affinity.prefix_v6 } as u8,
-            group: affinity.group.as_ref().map(ToString::to_string),
-            services: self
-                .model
-                .services
-                .iter()
-                .filter(shares)
-                .map(|service| service.name.to_string())
-                .collect(),
-            server: seat.slot.server().and_then(|id| servers.get(&id)).cloned(),
-            idle_seconds: u64::from(seat.slot.idle(now)) * u64::from(tick) * TICK_NS / 1_000_000_000,
-            timeout_seconds: affinity.timeout.as_secs(),
-        })
-    }
-}
-
 /// Clears the seats that are over; says which servers the others name.
 pub fn sweep(maps: &Maps) -> BTreeSet<ServerId> {
     let now = maps.clock.only().now();
@@ -298,6 +214,7 @@ mod tests {
     use crate::agent::desired;
     use crate::agent::eligible::Circumstances;
     use crate::agent::standing::Standings;
+    use crate::config;
 
     const TEXT: &str = r#"
         [[service]]

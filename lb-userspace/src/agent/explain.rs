@@ -98,7 +98,7 @@ impl Agent {
             verdict: course.verdict.name().to_owned(),
             stage: stage_name(course.stage).to_owned(),
             events: course.events.iter().map(|event| event.name().to_owned()).collect(),
-            why: why(ends, &course, self.rule_for(ends, &course), self.picked_by(&course)),
+            why: why(ends, &course, self.rule_for(ends, &course), &self.picked_by(&course)),
             after: (course.verdict.action() == Action::Send).then(|| told(course.frame)),
             before: told(frame),
         }
@@ -181,7 +181,7 @@ fn decision(course: &Course) -> Decision {
 }
 
 /// How the data path gets there, in order.
-fn why(ends: Option<Ends>, course: &Course, rule: Option<String>, picked_by: String) -> Vec<String> {
+fn why(ends: Option<Ends>, course: &Course, rule: Option<String>, picked_by: &str) -> Vec<String> {
     let mut steps = vec![match (course.stage, ends) {
         (None, _) if course.server.is_some() => "the connection table has its entry".to_owned(),
         (None, _) => "the first stage has nothing to ask the tables about it".to_owned(),
@@ -213,7 +213,7 @@ fn why(ends: Option<Ends>, course: &Course, rule: Option<String>, picked_by: Str
         }
     }];
     steps.extend(rule.filter(|_| matches!(course.stage, Some(Stage::Arrival | Stage::Lease))));
-    steps.extend(course.server.map(|id| server_step(course, id, &picked_by)));
+    steps.extend(course.server.map(|id| server_step(course, id, picked_by)));
     steps.extend(course.events.iter().map(|event| format!("{}: {}", event.name(), event.meaning())));
     steps.push(format!("{}: {}", course.verdict.name(), course.verdict.meaning()));
     if course.verdict.action() == Action::Send {

@@ -40,6 +40,7 @@ mod privileges;
 mod quic;
 mod services;
 mod sizes;
+mod sources;
 mod standing;
 mod status;
 mod surroundings;

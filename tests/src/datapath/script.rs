@@ -32,9 +32,9 @@ const DIRECTOR: u8 = 1;
 const TUNNEL: u16 = 444;
 const MIXED: u16 = 445;
 
-/// The ports of services that pick by more than their tables.
+/// The ports of services that pick by more than their tables; each engine the same, so neither by chance nor by a CPU's turns.
 const LEAST: u16 = 81;
-const TURNS: u16 = 82;
+const SOURCE: u16 = 82;
 
 /// Who somebody is by number, in the clients' network (1) or the servers' (2).
 type Addresses = fn(u8, u8) -> IpAddr;
@@ -117,11 +117,11 @@ fn world_of(address: Addresses, other: Addresses) -> World {
         [Server::at("least4", rs(4), 8081), Server::at("least5", rs(5), 8081).weight(2)],
     )
     .and(
-        Service::tcp("turns", vip(0), TURNS)
+        Service::tcp("source", vip(0), SOURCE)
             .direct()
-            .scheduled(Scheduler::Rotation)
-            .affine("turns", OnDown::Rehash),
-        [Server::at("turns6", rs(6), TURNS), Server::at("turns7", rs(7), TURNS)],
+            .scheduled(Scheduler::Source)
+            .affine("source", OnDown::Rehash),
+        [Server::at("source6", rs(6), SOURCE), Server::at("source7", rs(7), SOURCE)],
     )
     .with(|world| {
         world.local(address(2, DIRECTOR));
@@ -224,7 +224,7 @@ fn frame(random: &mut Random, address: Addresses) -> Act {
     let (source, destination, transport, side, port) = if from_client {
         // Mostly where a service listens.
         let (vip, port) = match random.below(10) {
-            9 => (VIPS[0], [LEAST, TURNS][random.below(2) as usize]),
+            9 => (VIPS[0], [LEAST, SOURCE][random.below(2) as usize]),
             0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
             1 | 2 => (VIPS[2], [80, 8080, 22][random.below(3) as usize]),
             3 => (VIPS[0], 53),
