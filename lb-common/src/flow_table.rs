@@ -43,6 +43,10 @@ pub trait Memory {
     fn leases(&self, _number: u32) -> Option<&[Self::Cell; BUCKET_SLOTS]> {
         None
     }
+    /// Of the table that says which client comes back to which server; likewise.
+    fn seats(&self, _number: u32) -> Option<&[Self::Cell; BUCKET_SLOTS]> {
+        None
+    }
 }
 
 /// Which table it is, and where in it a flow belongs.
@@ -73,6 +77,29 @@ impl Layout for Geometry {
     #[inline(always)]
     fn other(self, bucket: u32, tag: u64) -> u32 {
         Self::other(self, bucket, tag)
+    }
+}
+
+/// The table of who comes back to which server, of this shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Seats(pub Geometry);
+
+impl Layout for Seats {
+    #[inline(always)]
+    fn bucket<M: Memory>(self, memory: &M, number: u32) -> Option<&[M::Cell; BUCKET_SLOTS]> {
+        memory.seats(number)
+    }
+    #[inline(always)]
+    fn tag(self, flow: FlowId) -> u64 {
+        self.0.tag(flow)
+    }
+    #[inline(always)]
+    fn first(self, flow: FlowId) -> u32 {
+        self.0.first(flow)
+    }
+    #[inline(always)]
+    fn other(self, bucket: u32, tag: u64) -> u32 {
+        self.0.other(bucket, tag)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Two kinds of things live here, both without I/O and without the standard library:
 //! the **map ABI** (what lies in the pinned maps, byte for byte: [`entry`], [`slot`], [`clock`], [`verdict`], [`wire`]) and the
 //! **algorithms both sides must run identically** ([`identity`], [`flow_table`], [`fragments`], [`lifecycle`], [`pick`],
-//! [`pool`], [`rate`], [`maglev`]).
+//! [`pool`], [`rate`], [`maglev`], [`rotation`]).
 //!
 //! Invariants:
 //! - Every word that one side changes while the other reads it is one aligned `u64` ([`word::Word`]), so it changes whole.
@@ -40,6 +40,8 @@ mod pod;
 pub mod pool;
 pub mod purpose;
 pub mod rate;
+#[cfg(feature = "alloc")]
+pub mod rotation;
 pub mod slot;
 pub mod stage;
 pub mod trail;

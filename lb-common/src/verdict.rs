@@ -83,6 +83,7 @@ verdicts! {
     34 DroppedNoPort "dropped_no_port" Drop "Full NAT has no port to send this connection from: the candidates are taken, or rest.";
     35 ForwardedFullNat "forwarded_fullnat" Send "Client to real server, source and destination rewritten.";
     36 ForwardedFullNatReply "forwarded_fullnat_reply" Send "Real server to client, source rewritten to the VIP and destination to the client.";
+    37 DroppedFull "dropped_full" Drop "Every server of the service has as many connections as it may have, and nobody is told.";
 }
 
 /// Room in the counters for verdicts to come.
@@ -132,6 +133,11 @@ events! {
     15 FragmentUnknown "fragment_unknown" "A fragment to a VIP or from a real server whose datagram's first one is not noted.";
     16 QuicById "quic_by_id" "A packet to a service of QUIC went to the server that its connection id names.";
     17 QuicByFlow "quic_by_flow" "A packet to a service of QUIC named no usable server and went the way of its flow.";
+    18 Overflowed "overflowed" "The server that a connection was for has as many as it may have; another one got it.";
+    19 AffinityFollowed "affinity_followed" "A client's connection went to the server where its earlier ones are.";
+    20 AffinityNoted "affinity_noted" "It was noted to which server a client comes back.";
+    21 AffinityLost "affinity_lost" "The server that a client came back to takes no new connections; another one got it.";
+    22 Full "full" "Every server of the service has as many connections as it may have: nobody could take another one.";
 }
 
 /// Room in the counters for events to come.

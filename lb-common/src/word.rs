@@ -46,6 +46,11 @@ impl Word {
         use core::sync::atomic::Ordering::{AcqRel, Acquire};
         self.atomic().compare_exchange(seen, new, AcqRel, Acquire).is_ok()
     }
+
+    /// One more, modulo 2^64.
+    pub fn increment(&self) {
+        self.atomic().fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 #[cfg(target_arch = "bpf")]
@@ -75,6 +80,14 @@ impl Word {
             )
         };
         was == seen
+    }
+
+    /// One more, modulo 2^64.
+    #[inline(always)]
+    pub fn increment(&self) {
+        use core::intrinsics::{AtomicOrdering, atomic_xadd};
+        // SAFETY: valid and aligned; BPF_XADD.
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(self.0.get(), 1) };
     }
 }
 

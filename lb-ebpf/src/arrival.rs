@@ -17,6 +17,7 @@ use crate::{
     frame::Frame,
     inbound,
     parse::{self, NoTransport, Packet, Signal},
+    schedule,
     select::Pick,
     tables::Tables,
     tunnel,
@@ -130,7 +131,14 @@ fn give<T: Tables>(
     admission::admit(director, number, service, &tuple.client, segment)?;
     let pick = match named {
         Some(id) => Some(director.pick_of(service, flow, id)),
-        None => director.pick(service, tuple, flow, segment),
+        None => {
+            let chosen = match director.is(Settings::FLOWS) {
+                true => schedule::chosen(director.tables, number, service, tuple, segment)?,
+                // Each packet must find its server again.
+                false => 0,
+            };
+            director.pick(service, tuple, flow, segment, chosen)
+        }
     };
     let pick = pick.ok_or_else(|| without_server(service, segment))?;
     if matches!(segment, Segment::Syn | Segment::Datagram) {

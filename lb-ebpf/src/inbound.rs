@@ -175,8 +175,8 @@ fn begins_anew<T: Tables>(director: &Director<'_, T>, server: Chosen<'_>) -> boo
 }
 
 /// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961), unless its server is
-/// lost and the policy is to end what it had: then only a RST still goes there. UDP has no connection to lose and leaves a
-/// dead server.
+/// gone and the policy is to end what it had, or to let it go: then only a RST still goes there. UDP has no connection to
+/// lose and leaves a dead server.
 #[inline(always)]
 fn keeps<T: Tables, C: Cell>(
     director: &Director<'_, T>,
@@ -190,9 +190,9 @@ fn keeps<T: Tables, C: Cell>(
         Segment::Syn => match entry.slot().class() {
             Class::New | Class::Answered => server.state.alive(),
             Class::Closing => server.state.takes_new() && begins_anew(director, server),
-            Class::Established | Class::HalfClosed => !server.state.has(ServerState::RESETS),
+            Class::Established | Class::HalfClosed => !server.state.has(ServerState::LETS_GO),
         },
         Segment::Rst => true,
-        _ => !server.state.has(ServerState::RESETS),
+        _ => !server.state.has(ServerState::LETS_GO),
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     frame::Frame,
     full_nat, inbound,
     parse::{self, Packet},
+    schedule,
     tables::Tables,
 };
 
@@ -71,7 +72,8 @@ fn give<T: Tables>(
         return Err(stray(director, tuple, segment));
     }
     let flow = director.settings.flow_id(tuple);
-    let pick = director.pick(service, tuple, flow, segment);
+    let chosen = schedule::chosen(director.tables, number, service, tuple, segment)?;
+    let pick = director.pick(service, tuple, flow, segment, chosen);
     let server = pick.ok_or_else(|| arrival::without_server(service, segment))?.server;
     Ok(settle(director.tables, tuple, flow, server))
 }
@@ -94,7 +96,7 @@ fn end_lost<T: Tables>(tables: &T, tuple: &Tuple) {
     let Some(pool) = tables.pool() else { return };
     let Some(lease) = full_nat::of(&director, pool, tuple, tuple.vip.as_v4().is_none()) else { return };
     let server = director.server_for(lease.entry.slot().server(), tuple);
-    if server.is_some_and(|server| server.state.has(ServerState::RESETS)) {
+    if server.is_some_and(|server| server.state.has(ServerState::LETS_GO)) {
         lease.entry.refresh(Class::Closing, director.now);
     }
 }

@@ -26,6 +26,7 @@
 extern crate std;
 
 pub mod admission;
+pub mod affinity;
 pub mod arrival;
 pub mod director;
 pub mod egress;
@@ -50,6 +51,7 @@ pub mod quic;
 pub mod quote;
 pub mod reset;
 pub mod rewrite;
+pub mod schedule;
 pub mod select;
 pub mod sharing;
 pub mod stages;

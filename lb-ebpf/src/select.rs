@@ -46,9 +46,17 @@ impl Named {
 }
 
 impl<'t, T: Tables> Director<'t, T> {
-    /// The server for a flow without an entry; `None` if the service has none to offer.
+    /// The server for a flow without an entry: `chosen` by number, or if that is 0, by the tables. `None` if the service has none
+    /// to offer.
     #[inline(always)]
-    pub fn pick(&self, service: &Service, tuple: &Tuple, flow: FlowId, segment: Segment) -> Option<Pick> {
+    pub fn pick(
+        &self,
+        service: &Service,
+        tuple: &Tuple,
+        flow: FlowId,
+        segment: Segment,
+        chosen: u32,
+    ) -> Option<Pick> {
         let select = service.select.load();
         let miss = service.miss.load();
         let by_miss = self.named(miss, flow, 0);
@@ -58,7 +66,9 @@ impl<'t, T: Tables> Director<'t, T> {
             _ => by_miss.state().alive(),
         };
         let mut picked = by_miss;
-        if if segment.is_syn() { select != miss } else { !usable } {
+        if chosen != 0 {
+            picked = self.numbered(ServerId::new(chosen as u16));
+        } else if if segment.is_syn() { select != miss } else { !usable } {
             picked = self.named(select, flow, 0);
             if !segment.is_syn() {
                 self.tables.count(Event::MissTableDead);
@@ -100,9 +110,12 @@ impl<'t, T: Tables> Director<'t, T> {
     fn named(&self, extent: u64, flow: FlowId, attempt: u32) -> Named {
         let Some(extent) = Extent::from_word(extent) else { return Named::NOBODY };
         let (word, position) = extent.place(flow, attempt);
-        let Some(id) = self.tables.ids(word).and_then(|word| id_in_word(word, position)) else {
-            return Named::NOBODY;
-        };
+        self.numbered(self.tables.ids(word).and_then(|word| id_in_word(word, position)))
+    }
+
+    #[inline(always)]
+    fn numbered(&self, id: Option<ServerId>) -> Named {
+        let Some(id) = id else { return Named::NOBODY };
         let Some(server) = self.tables.server(id) else { return Named::NOBODY };
         let state = server.state.load();
         if ServerState::from_word(state).has(ServerState::IN_USE) {

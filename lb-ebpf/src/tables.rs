@@ -3,8 +3,8 @@
 use lb_common::{
     clock::{Clock, Now},
     entry::{
-        AccessKey, Caller, EndpointKey, Interface, Path, Pool, QuicKey, Refusal, Server, Service,
-        ServiceLimits, Settings, Sharers, Tunnel,
+        AccessKey, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Refusal, Server,
+        Service, ServiceLimits, Settings, Sharers, Tunnel,
     },
     flow_table::{Memory, Place},
     fragments::SET_NOTES,
@@ -22,6 +22,7 @@ use crate::{
     director::Director,
     extensions::{self, Upper},
     frame::Frame,
+    schedule::Choice,
     sharing::Tie,
     tags::{self, Head},
     tunnel::{self, Parcel},
@@ -55,6 +56,47 @@ pub trait Tables: Memory {
     fn rule(&self, client: &AccessKey) -> Option<u32>;
     /// The number of the server that connection ids call so.
     fn quic_server(&self, key: &QuicKey) -> Option<u32>;
+    /// How many connections the server with this number has, as far as it is itself counted.
+    fn load(&self, number: u32) -> Option<&Load>;
+    /// The next turn of this service on this CPU.
+    fn next_turn(&self, service: u32) -> u64;
+    /// Any number.
+    fn random(&self) -> u32;
+    fn affinity(&self, service: u32) -> Option<&Affinity>;
+    /// What this service calls the server that another one of its group calls so.
+    fn member(&self, service: u32, named: ServerId) -> Option<u32>;
+    /// Whose seat is at this place.
+    fn sitter(&self, place: Place) -> Option<&Caller>;
+    /// [`Director::choose`](crate::director::Director::choose); likewise in a subprogram, as are those that follow.
+    fn choose(&self, service: u32, tuple: &Tuple, seated: Choice) -> Choice
+    where
+        Self: Sized,
+    {
+        Director::again(self).map_or(Choice::OPEN, |director| director.choose(service, tuple, seated))
+    }
+    /// [`Director::merit`](crate::director::Director::merit).
+    fn merit(&self, service: u32, server: u32, attempt: u64) -> u64
+    where
+        Self: Sized,
+    {
+        Director::again(self).map_or(u64::MAX, |director| director.merit(service, server, attempt))
+    }
+    /// [`Director::seated`](crate::director::Director::seated).
+    fn seated(&self, service: u32, tuple: &Tuple) -> Choice
+    where
+        Self: Sized,
+    {
+        Director::again(self).map_or(Choice::OPEN, |director| director.seated(service, tuple))
+    }
+    /// [`Director::seat`](crate::director::Director::seat).
+    fn seat(&self, service: u32, tuple: &Tuple, server: u32)
+    where
+        Self: Sized,
+    {
+        if let (Some(director), Some(id)) = (Director::again(self), ServerId::new(server as u16)) {
+            director.seat(service, tuple, id);
+        }
+    }
     fn limits(&self, entry: u32) -> Option<&ServiceLimits>;
     fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]>;
     /// Takes one of a source's share, by its seat, interval and the machine's clock; likewise in a subprogram.

@@ -1,20 +1,26 @@
-//! Frames for `xlvs explain`: made from a question, and told in a line.
+//! Frames for `xlvs explain` and for health checks: made from a question, and told in a line.
 
 use crate::api::Protocol as Word;
 use crate::control::PacketQuery;
 use lb_common::net::Protocol;
 use lb_common::wire::Tags;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 mod reading;
 
-pub use reading::{Ends, ends, told};
+pub use reading::{Ends, Segment, ends, segment_in, told};
 
 /// What a TCP segment says about its connection (RFC 9293 section 3.1).
 pub const SYN: u8 = 0x02;
+pub const RST: u8 = 0x04;
 pub const SYN_ACK: u8 = 0x12;
 
 const HOPS: u8 = 64;
+/// IP in IP, either family within (RFC 2003, RFC 2473).
+const IPIP: u8 = 4;
+const IPV6: u8 = 41;
+/// Where datagrams of a tunnel come from; nobody listens there.
+const EPHEMERAL: u16 = 49_152;
 /// Locally administered, and nobody's.
 const NOBODYS_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 
@@ -23,41 +29,98 @@ const NOBODYS_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 /// # Errors
 /// If source and destination are of two families.
 pub fn of_query(query: &PacketQuery, flags: u8) -> Result<Vec<u8>, String> {
-    let ports = [query.source.port().to_be_bytes(), query.destination.port().to_be_bytes()].concat();
-    let (number, mut segment) = if query.protocol == Word::Udp {
-        (Protocol::Udp as u8, [&ports[..], &[0, 8, 0, 0]].concat())
+    let (source, destination) = (query.source, query.destination);
+    let packet = if query.protocol == Word::Udp {
+        datagram(source, destination, &[])?
     } else {
-        let rest = [0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0];
-        (Protocol::Tcp as u8, [&ports[..], &rest].concat())
+        segment(source, destination, flags, 1)?
     };
-    let length = segment.len() as u16;
-    let (ethertype, mut header, ends) = match (query.source.ip(), query.destination.ip()) {
+    Ok(framed(&packet, [0; 6], NOBODYS_MAC))
+}
+
+/// An IP packet with a TCP segment without payload.
+///
+/// # Errors
+/// If source and destination are of two families.
+pub fn segment(
+    source: SocketAddr,
+    destination: SocketAddr,
+    flags: u8,
+    sequence: u32,
+) -> Result<Vec<u8>, String> {
+    let ports = [source.port().to_be_bytes(), destination.port().to_be_bytes()].concat();
+    let rest = [0, 0, 0, 0, 5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0];
+    let segment = [&ports[..], &sequence.to_be_bytes(), &rest].concat();
+    in_ip(Protocol::Tcp as u8, segment, Some(16), source.ip(), destination.ip())
+}
+
+fn datagram(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Result<Vec<u8>, String> {
+    let length = payload.len() as u16 + 8;
+    let words = [source.port(), destination.port(), length, 0].map(u16::to_be_bytes).concat();
+    in_ip(Protocol::Udp as u8, [&words, payload].concat(), Some(6), source.ip(), destination.ip())
+}
+
+/// A packet within one of the director's own to a server: in a datagram to `gue`, if that is given.
+///
+/// # Errors
+/// If source and server are of two families.
+pub fn wrapped(packet: &[u8], source: IpAddr, server: IpAddr, gue: Option<u16>) -> Result<Vec<u8>, String> {
+    match gue {
+        Some(port) => datagram(SocketAddr::new(source, EPHEMERAL), SocketAddr::new(server, port), packet),
+        None => {
+            let number = if is_v4(packet) { IPIP } else { IPV6 };
+            in_ip(number, packet.to_vec(), None, source, server)
+        }
+    }
+}
+
+/// An IP packet in an Ethernet frame.
+#[must_use]
+pub fn framed(packet: &[u8], to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
+    let ethertype = if is_v4(packet) { [0x08, 0x00] } else { [0x86, 0xdd] };
+    [&to, &from[..], &ethertype, packet].concat()
+}
+
+fn is_v4(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first >> 4 == 4)
+}
+
+fn in_ip(
+    number: u8,
+    mut payload: Vec<u8>,
+    checksum_at: Option<usize>,
+    source: IpAddr,
+    destination: IpAddr,
+) -> Result<Vec<u8>, String> {
+    let length = payload.len() as u16;
+    let (mut header, ends) = match (source, destination) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             let ends = [from.octets(), to.octets()].concat();
             let total = (length + 20).to_be_bytes();
             let header =
                 [&[0x45, 0, total[0], total[1], 0, 0, 0x40, 0, HOPS, number, 0, 0], &ends[..]].concat();
-            ([0x08, 0x00], header, ends)
+            (header, ends)
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
             let ends = [from.octets(), to.octets()].concat();
-            let payload = length.to_be_bytes();
-            let header = [&[0x60, 0, 0, 0, payload[0], payload[1], number, HOPS], &ends[..]].concat();
-            ([0x86, 0xdd], header, ends)
+            let length = length.to_be_bytes();
+            let header = [&[0x60, 0, 0, 0, length[0], length[1], number, HOPS], &ends[..]].concat();
+            (header, ends)
         }
         (from, to) => {
             return Err(format!("no packet goes from {from} to {to}: name addresses of one family"));
         }
     };
-    let pseudo = [&ends[..], &length.to_be_bytes(), &[0, number]].concat();
-    let checksum_at = if number == Protocol::Udp as u8 { 6 } else { 16 };
-    let sum = checksum(&[&pseudo, &segment]);
-    segment[checksum_at..checksum_at + 2].copy_from_slice(&sum);
+    if let Some(at) = checksum_at {
+        let pseudo = [&ends[..], &length.to_be_bytes(), &[0, number]].concat();
+        let sum = checksum(&[&pseudo, &payload]);
+        payload[at..at + 2].copy_from_slice(&sum);
+    }
     if header.len() == 20 {
         let sum = checksum(&[&header]);
         header[10..12].copy_from_slice(&sum);
     }
-    Ok([&[0; 6], &NOBODYS_MAC[..], &ethertype, &header, &segment].concat())
+    Ok([header, payload].concat())
 }
 
 /// The frame with these VLAN tags.
@@ -119,6 +182,22 @@ mod tests {
         let tags = Tags::of(Tag::new(7, true).expect("a VLAN"), Tag::new(100, false).expect("a VLAN"));
         let said = told(&dressed(&frame, tags));
         assert!(said.contains("vlan 7, vlan 100, udp 192.0.2.7:1 > 10.77.1.100:53, 50 bytes"), "{said}");
+    }
+
+    #[test]
+    fn a_wrapped_packet_lies_whole_behind_the_outer_header() {
+        let end = |text: &str| text.parse().expect("an endpoint");
+        let ip = |text: &str| text.parse().expect("an address");
+        let inner = segment(end("[2001:db8::7]:61000"), end("[2001:db8::100]:80"), SYN, 9).expect("a packet");
+        let read = segment_in(&inner).expect("a segment");
+        let expected = (end("[2001:db8::7]:61000"), end("[2001:db8::100]:80"), SYN, 0);
+        assert_eq!((read.source, read.destination, read.flags, read.acknowledges), expected);
+        assert_eq!(segment_in(&inner[..50]), None, "cut off");
+        let outer = wrapped(&inner, ip("10.0.0.1"), ip("10.0.0.2"), None).expect("one family");
+        assert_eq!((outer[9], &outer[20..]), (IPV6, &inner[..]));
+        let outer = wrapped(&inner, ip("10.0.0.1"), ip("10.0.0.2"), Some(6080)).expect("one family");
+        assert_eq!((outer[9], &outer[22..24], &outer[28..]), (17, &6080_u16.to_be_bytes()[..], &inner[..]));
+        assert!(wrapped(&inner, ip("10.0.0.1"), ip("2001:db8::1"), None).is_err());
     }
 
     /// Summed once more with the checksum in it, every part gives all ones.

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Pulse, QuicKey, Refusals, Server,
-    Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
+    About, AccessKey, Affinity, Caller, Counters, EndpointKey, Interface, Load, Path, Pool, Pulse, QuicKey,
+    Refusals, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::{self, SET_NOTES};
@@ -34,6 +34,12 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("ADDRESSES", (Array, INDEX, size_of::<Caller>())),
         ("SERVICES", (Array, INDEX, size_of::<Service>())),
         ("SERVERS", (Array, INDEX, size_of::<Server>())),
+        ("LOADS", (Array, INDEX, size_of::<Load>())),
+        ("MEMBERS", (Hash, size_of::<u64>(), size_of::<u32>())),
+        ("TURNS", (PerCpuArray, INDEX, size_of::<u64>())),
+        ("AFFINITIES", (Array, INDEX, size_of::<Affinity>())),
+        ("SEATS", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
+        ("SITTERS", (Array, INDEX, size_of::<Caller>())),
         ("TUNNELS", (Array, INDEX, size_of::<Tunnel>())),
         ("LIMITS", (Array, INDEX, size_of::<ServiceLimits>())),
         ("SOURCES", (Array, INDEX, size_of::<[Word; rate::WAYS]>())),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
+use lb_common::entry::Scheduler;
 use lb_common::purpose::Purpose;
 use lb_common::word::Word;
 use xlvs_tests::datapath::Engine as _;
@@ -16,7 +17,7 @@ use xlvs_tests::random::fresh_seed;
 const FRAMES: usize = 10_000;
 
 /// What the same frames change when they are served: without these, equality would say nothing.
-const WRITTEN: [&str; 14] = [
+const WRITTEN: [&str; 18] = [
     "CLOCK",
     "FLOWS",
     "ADDRESSES",
@@ -26,6 +27,10 @@ const WRITTEN: [&str; 14] = [
     "FRAGMENTS",
     "LIMITS",
     "SOURCES",
+    "LOADS",
+    "TURNS",
+    "SEATS",
+    "SITTERS",
     "VERDICTS",
     "EVENTS",
     "SERVER_COUNTERS",
@@ -145,6 +150,8 @@ fn limited(world: World) -> World {
                     service.limits =
                         Limits { connections: 500, source_connections: 300, ..Limits::default() };
                 }
+                // Also by turns, which only tests of one engine may have.
+                "source" => service.scheduler = Scheduler::Rotation,
                 "twin" => service.limits = Limits { source_packets: 50, ..Limits::default() },
                 "all" => {
                     let (networks, length) =

@@ -1,13 +1,13 @@
-//! What a director may be attached to: VLANs of one wire, jumbo frames.
+//! What a director may be attached to: VLANs of one wire, bonds, jumbo frames.
 //!
-//! The VLAN tests need 802.1Q devices, which not every kernel has; `cargo xtask guest netns -- interfaces --include-ignored` runs them
+//! VLANs and bonds are devices that not every kernel has; `cargo xtask kernels netns -- interfaces --include-ignored` runs those tests
 //! on one that does.
 
 use std::time::Duration;
 
 use xlvs_tests::family::Family;
 use xlvs_tests::topology::{Delivery, Layout, Plan, Wiring};
-use xlvs_tests::traffic::Download;
+use xlvs_tests::traffic::{Activity, Download, Swarm, SwarmPlan};
 
 use crate::run::Run;
 use crate::site::{Site, server};
@@ -59,6 +59,41 @@ fn a_vlan_that_is_not_named_is_passed() {
     assert!(status["verdicts"]["passed_vlan"].as_u64() > Some(0), "{status}");
     assert_eq!(status["verdicts"]["forwarded_nat"], 0, "{status}");
     assert_eq!(status["interfaces"][0]["device"], "wire", "{status}");
+}
+
+/// Under load, each side's bond loses the member that carries; the connections do not notice, nor does the program, which
+/// sees what either member brings.
+#[test]
+#[ignore = "needs bonds"]
+fn bonds_lose_their_active_members() {
+    for family in Family::BOTH {
+        let site = wired(Wiring::Bond, family);
+        let _servers = site.serve_all();
+        site.configure(site.web_of(&[0, 1]));
+        let run = Run::start(&site);
+        let every = Activity::Echo { every: Duration::from_millis(50) };
+        let swarm = Swarm::open(site.client(), &SwarmPlan::new(site.target(), 40, every)).unwrap();
+        for side in [0, 1] {
+            let before = run.verdict("forwarded_nat");
+            site.topology.cut_active_cable(side).unwrap();
+            let report = swarm.verify_all(Duration::from_secs(10));
+            println!("{family:?} after cut {side}: {report}");
+            assert!(report.all_alive());
+            assert!(run.verdict("forwarded_nat") > before + 40);
+        }
+    }
+}
+
+/// A member has no traffic of its own: its bond is what is named.
+#[test]
+#[ignore = "needs bonds"]
+fn a_member_of_a_bond_is_refused_by_name() {
+    let site = wired(Wiring::Bond, Family::V4);
+    site.configure(site.web_of(&[0]));
+    let mut up = site.installation.up_command().unwrap();
+    up.args(["--iface", "eth0a", "--detach"]);
+    let told = xlvs_tests::tools::output(&mut up).unwrap_err().to_string();
+    assert!(told.contains("eth0a is enslaved to eth0") && told.contains("name eth0 instead"), "{told}");
 }
 
 /// Frames of 9,000 bytes, which do not fit one page with what veth adds.

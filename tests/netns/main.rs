@@ -9,6 +9,7 @@
 //! that is exchanged for the binary's own.
 
 mod admission;
+mod affinity;
 mod callers;
 mod capturing;
 mod controls;
@@ -18,22 +19,27 @@ mod explaining;
 mod flood;
 mod fragments;
 mod full_nat;
+mod health;
 mod icmp;
 mod interfaces;
 mod length;
 mod lists;
 mod load;
+mod max_connections;
 mod neighbours;
 mod notices;
 mod orders;
+mod partings;
 mod pinned;
 mod quic;
 mod refusals;
 mod refused_reload;
+mod rolling;
 mod run;
 mod site;
 mod smoke;
 mod smoke6;
+mod standby;
 mod survival;
 mod tunnel;
 mod vips;

@@ -1,12 +1,15 @@
 //! Tunnels under real TCP: every pair of families, by IP in IP and by GUE, and a path whose MTU the tunnel makes smaller.
+//!
+//! Real servers unwrap by their kernel's devices, which not every kernel has: those tests are `cargo xtask kernels`'.
 
 use std::time::Duration;
 
 use xlvs_tests::decapsulator::{Decapsulator, Wrapping};
 use xlvs_tests::family::Family;
+use xlvs_tests::kernel_tunnel::KernelTunnel;
 use xlvs_tests::service_text::ServiceText;
 use xlvs_tests::stub::{Instruction, attach_program};
-use xlvs_tests::topology::{Delivery, Layout};
+use xlvs_tests::topology::{Delivery, Layout, Server};
 use xlvs_tests::traffic::{Activity, Swarm, SwarmPlan, UdpEchoServer, udp_flows};
 
 use crate::run::Run;
@@ -16,8 +19,7 @@ use crate::smoke;
 /// Servers that unwrap and answer by their own way.
 fn site(wrapping: Wrapping, layout: Layout) -> (Site, Vec<Decapsulator>) {
     let built = Site::build(layout, Delivery::DirectRouting, 2);
-    let start =
-        |server: &xlvs_tests::topology::Server| Decapsulator::start(&server.namespace, wrapping).unwrap();
+    let start = |server: &Server| Decapsulator::start(&server.namespace, wrapping).unwrap();
     let far_ends = built.servers().iter().map(start).collect();
     (Site { family: wrapping.inner, ..built }, far_ends)
 }
@@ -36,9 +38,27 @@ fn web(site: &Site, wrapping: Wrapping) -> ServiceText {
 /// Requests of several segments, each as large as the client believes to be possible: they arrive only after it has been
 /// told what the tunnel takes.
 fn tcp(wrapping: Wrapping, layout: Layout) {
-    println!("{wrapping:?}");
     let (site, far_ends) = site(wrapping, layout);
-    smoke::tcp_as(&site, web(&site, wrapping), &["forwarded_tunnel"]);
+    tcp_at(&site, wrapping);
+    assert!(far_ends.iter().all(|end| end.unwrapped() > 50));
+}
+
+/// The same, unwrapped by the servers' kernels.
+fn tcp_to_kernels(gue: bool, outer: Family, inner: Family) {
+    let wrapping = Wrapping { outer, inner, gue };
+    let site = Site { family: inner, ..Site::build(Layout::TwoArm, Delivery::DirectRouting, 2) };
+    let mut devices = Vec::new();
+    for server in site.servers() {
+        let address = server.address_in(outer);
+        devices.push(KernelTunnel::open(&server.namespace, address, wrapping).unwrap());
+    }
+    tcp_at(&site, wrapping);
+    assert!(devices.iter().all(|device| device.unwrapped().unwrap() > 50));
+}
+
+fn tcp_at(site: &Site, wrapping: Wrapping) {
+    println!("{wrapping:?}");
+    smoke::tcp_as(site, web(site, wrapping), &["forwarded_tunnel"]);
     let client = site.client();
     let told = match wrapping.inner {
         Family::V4 => client.counter("Icmp", "InDestUnreachs"),
@@ -48,7 +68,6 @@ fn tcp(wrapping: Wrapping, layout: Layout) {
     for protocol in ["Icmp", "Icmp6"] {
         assert_eq!(client.counter(protocol, "InCsumErrors").unwrap(), 0, "{protocol}");
     }
-    assert!(far_ends.iter().all(|end| end.unwrapped() > 50));
 }
 
 fn each(gue: bool, inner: Family) {
@@ -81,6 +100,26 @@ fn tcp_over_ipv6_by_gue() {
 fn tcp_through_one_interface_by_ip_in_ip() {
     for family in Family::BOTH {
         tcp(Wrapping { outer: family, inner: family, gue: false }, Layout::OneArm);
+    }
+}
+
+#[test]
+#[ignore = "needs tunnel devices"]
+fn tcp_by_ip_in_ip_to_the_kernels_of_the_servers() {
+    for outer in Family::BOTH {
+        for inner in Family::BOTH {
+            tcp_to_kernels(false, outer, inner);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs tunnel devices"]
+fn tcp_by_gue_to_the_kernels_of_the_servers() {
+    for outer in Family::BOTH {
+        for inner in Family::BOTH {
+            tcp_to_kernels(true, outer, inner);
+        }
     }
 }
 

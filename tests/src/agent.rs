@@ -27,7 +27,7 @@ const PINS: &str = "xlvs-test-";
 
 /// How long an agent may take until it is ready. Emulated processors take theirs.
 fn ready_within() -> Duration {
-    Duration::from_secs(if env::var_os("XLVS_GUEST").is_some() { 60 } else { 20 })
+    Duration::from_secs(if env::var_os("XLVS_GUEST").is_some() { 300 } else { 20 })
 }
 
 /// A place where xlvs lives: pins, socket, state and configuration that no other installation shares.

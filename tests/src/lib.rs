@@ -4,7 +4,7 @@
 //! | to | use |
 //! | --- | --- |
 //! | build a client, a director and real servers out of namespaces | [`topology`], [`namespace`] |
-//! | unwrap what comes by tunnels, where the kernel does not | [`decapsulator`] |
+//! | unwrap what comes by tunnels, by the kernel's devices or where it has none | [`kernel_tunnel`], [`decapsulator`] |
 //! | hold connections through the VIP and say what became of each | [`traffic`] |
 //! | flood the VIP with frames from random sources, or send single ones | [`flood`], [`packet_socket`] |
 //! | write, read and compare frames without the code under test | [`packet`], [`fixture`] |
@@ -39,6 +39,8 @@ pub mod flood;
 #[cfg(feature = "rig")]
 pub mod folder;
 pub mod fuzzing;
+#[cfg(feature = "rig")]
+pub mod kernel_tunnel;
 #[cfg(feature = "rig")]
 pub mod namespace;
 #[cfg(feature = "rig")]

@@ -59,8 +59,8 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Run suites on Debian's own kernel under qemu: kernel and the smoke tests of netns, or one suite
-    Guest {
+    /// Run suites on the oldest supported kernel, Debian's 6.1, under qemu: kernel and all of netns, or one suite
+    Kernels {
         suite: Option<String>,
         /// Passed to the test program
         #[arg(last = true)]
@@ -94,7 +94,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test { only, arguments } => {
             test::run(&workspace, &test::Selection { only: &only, arguments: &arguments })
         }
-        Task::Guest { suite, arguments } => guest::run(&workspace, suite.as_deref(), &arguments),
+        Task::Kernels { suite, arguments } => guest::run(&workspace, suite.as_deref(), &arguments),
         Task::Fuzz(wish) => fuzz::run(&workspace, &wish),
         Task::Mutants(wish) => mutants::run(&workspace, &wish),
         Task::Lint => lint::run(&workspace),

@@ -18,13 +18,14 @@ struct Wanted {
     package: &'static str,
 }
 
-const WANTED: [Wanted; 6] = [
+const WANTED: [Wanted; 7] = [
     Wanted { program: "nginx", package: "nginx" },
     Wanted { program: "wrk", package: "wrk" },
     Wanted { program: "curl", package: "curl" },
     Wanted { program: "ip", package: "iproute2" },
     Wanted { program: "ethtool", package: "ethtool" },
     Wanted { program: "nft", package: "nftables" },
+    Wanted { program: "dnsmasq", package: "dnsmasq-base" },
 ];
 
 /// A folder whose `bin/` has every program of [`WANTED`]: what `XLVS_TOOLS` names.

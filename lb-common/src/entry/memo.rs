@@ -7,8 +7,18 @@ pub struct Memo {
     pub health: HealthMemo,
     /// Weight set by hand.
     pub weight: Option<u16>,
-    /// Unix seconds of the last change of state, 0 if never.
+    /// Unix seconds of the last change of state, 0 if never. Of one that is leaving: of its farewell.
     pub since: u32,
+    pub farewell: Farewell,
+}
+
+/// What becomes of the connections of a server that is no longer configured, when its time has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Farewell {
+    #[default]
+    None,
+    Reset,
+    Rehash,
 }
 
 /// What the operator has asked for.
@@ -35,7 +45,8 @@ impl Memo {
     #[must_use]
     pub fn to_word(self) -> u64 {
         let weight = self.weight.map_or(Self::NO_WEIGHT, u64::from);
-        u64::from(self.since) | weight << 32 | (self.admin as u64) << 48 | (self.health as u64) << 52
+        let orders = (self.admin as u64) << 48 | (self.health as u64) << 52;
+        u64::from(self.since) | weight << 32 | orders | (self.farewell as u64) << 56
     }
 
     #[must_use]
@@ -56,6 +67,11 @@ impl Memo {
             },
             weight: Some(word >> 32 & 0xffff).filter(|w| *w != Self::NO_WEIGHT).map(|w| w as u16),
             since: word as u32,
+            farewell: match word >> 56 {
+                1 => Farewell::Reset,
+                2 => Farewell::Rehash,
+                _ => Farewell::None,
+            },
         }
     }
 }
@@ -68,12 +84,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_memo_is_its_word(admin in 0u8..3, health in 0u8..3, weight: Option<u16>, since in 1u32..) {
+        fn a_memo_is_its_word(
+            admin in 0u8..3, health in 0u8..3, weight: Option<u16>, since in 1u32.., farewell in 0u8..3,
+        ) {
             let memo = Memo {
                 admin: [Admin::Enabled, Admin::Draining, Admin::Disabled][admin as usize],
                 health: [HealthMemo::Unknown, HealthMemo::Up, HealthMemo::Down][health as usize],
                 weight: weight.filter(|w| *w != 0xffff),
                 since,
+                farewell: [Farewell::None, Farewell::Reset, Farewell::Rehash][farewell as usize],
             };
             prop_assert_eq!(Memo::from_word(memo.to_word()), memo);
         }

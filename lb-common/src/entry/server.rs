@@ -39,6 +39,10 @@ impl ServerState {
     pub const BY_ID: u16 = 1024;
     /// It sees the director's address for the client's.
     pub const FULL_NAT: u16 = 2048;
+    /// Its connections are let go: the next packet of each goes to another server, which refuses it unless it is a datagram.
+    pub const REHASHES: u16 = 4096;
+    /// It keeps none of its connections, one way or the other.
+    pub const LETS_GO: u16 = Self::RESETS | Self::REHASHES;
 
     #[must_use]
     #[inline(always)]
@@ -72,11 +76,11 @@ impl ServerState {
         if self.has(Self::UDP) { Protocol::Udp } else { Protocol::Tcp }
     }
 
-    /// Whether it is there and passes its checks.
+    /// Whether it is there, passes its checks, and keeps its connections.
     #[must_use]
     #[inline(always)]
     pub const fn alive(self) -> bool {
-        self.flags & (Self::IN_USE | Self::DOWN) == Self::IN_USE
+        self.flags & (Self::IN_USE | Self::DOWN | Self::LETS_GO) == Self::IN_USE
     }
 
     /// Whether it may be given new connections.

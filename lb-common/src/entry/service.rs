@@ -1,6 +1,6 @@
 //! A service: from which tables it picks, and what it has counted.
 
-use super::{Counters, Refusals, SharedAddr};
+use super::{Counters, Load, Refusals, SharedAddr};
 use crate::word::Word;
 
 /// Entry of `services`, by service number.
@@ -26,6 +26,12 @@ pub struct Service {
     pub refused: [Word; Refusals::FIELDS],
     /// [`QuicFormat`](super::QuicFormat) of the connection ids that name its servers; 0: none do.
     pub quic: Word,
+    /// [`Scheduling`](super::Scheduling).
+    pub scheduling: Word,
+    /// [`Extent`](crate::pick::Extent) of the turns: by the weights where they are the scheduler, else each server once.
+    pub turns: Word,
+    /// Of all its servers in all its lanes, where they are counted. Its home is a service number.
+    pub total: Load,
 }
 
 impl Service {

@@ -3,13 +3,16 @@
 
 use aya_ebpf::{
     btf_maps::lpm_trie::Key,
-    helpers::{bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    helpers::{
+        bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+        bpf_xdp_get_buff_len,
+    },
 };
 use lb_common::{
     clock::{Clock, Now},
     entry::{
-        AccessKey, Caller, EndpointKey, Interface, Path, Pool, QuicKey, Refusal, Server, Service,
-        ServiceLimits, Settings, Sharers, Tunnel,
+        AccessKey, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Refusal, Server,
+        Service, ServiceLimits, Settings, Sharers, Tunnel, member_key,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
     fragments::SET_NOTES,
@@ -25,6 +28,7 @@ use lb_ebpf::{
     Outcome,
     extensions::Upper,
     frame::Frame,
+    schedule::Choice,
     sharing::Tie,
     tables::{Direction, Tables},
     tags::Head,
@@ -34,13 +38,15 @@ use lb_ebpf::{
 use super::{
     KernelTables, SlotCell,
     declared::{
-        ADDRESSES, BACKENDS, CLOCK, EVENTS, FLOWS, FRAGMENTS, GATE, INTERFACES, LEASES, LIMITS, LISTENERS,
-        LISTS, LOCALS, PATHS, POOL, PULSE, QUIC_SERVERS, REFUSALS, SERVER_COUNTERS, SERVERS, SERVICES,
-        SETTINGS, SOURCES, TABLES, TENANTS, TUNNELS, VLANS,
+        ADDRESSES, AFFINITIES, BACKENDS, CLOCK, EVENTS, FLOWS, FRAGMENTS, GATE, INTERFACES, LEASES, LIMITS,
+        LISTENERS, LISTS, LOADS, LOCALS, MEMBERS, PATHS, POOL, PULSE, QUIC_SERVERS, REFUSALS, SEATS,
+        SERVER_COUNTERS, SERVERS, SERVICES, SETTINGS, SITTERS, SOURCES, TABLES, TENANTS, TUNNELS, TURNS,
+        VLANS,
     },
     once::{
-        NOWHERE, xlvs_behind_extensions, xlvs_collides, xlvs_derives, xlvs_dress, xlvs_encapsulate,
-        xlvs_head, xlvs_locate, xlvs_rent, xlvs_store, xlvs_take, xlvs_tie,
+        NOWHERE, xlvs_behind_extensions, xlvs_choose, xlvs_collides, xlvs_derives, xlvs_dress,
+        xlvs_encapsulate, xlvs_head, xlvs_locate, xlvs_merit, xlvs_rent, xlvs_seat, xlvs_seated, xlvs_store,
+        xlvs_take, xlvs_tie,
     },
     route,
 };
@@ -55,6 +61,10 @@ impl Memory for KernelTables {
     #[inline(always)]
     fn leases(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
         LEASES.get(number)
+    }
+    #[inline(always)]
+    fn seats(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
+        SEATS.get(number)
     }
 }
 
@@ -124,6 +134,67 @@ impl Tables for KernelTables {
     fn quic_server(&self, key: &QuicKey) -> Option<u32> {
         // SAFETY: the value is copied out at once.
         unsafe { QUIC_SERVERS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn load(&self, number: u32) -> Option<&Load> {
+        LOADS.get(number)
+    }
+
+    #[inline(always)]
+    fn next_turn(&self, service: u32) -> u64 {
+        let Some(turn) = TURNS.get_ptr_mut(service) else { return 0 };
+        // SAFETY: this CPU's own entry.
+        unsafe {
+            let its = *turn;
+            if !is_explaining() {
+                *turn = its.wrapping_add(1);
+            }
+            its
+        }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn affinity(&self, service: u32) -> Option<&Affinity> {
+        AFFINITIES.get(service)
+    }
+
+    #[inline(always)]
+    fn member(&self, service: u32, named: ServerId) -> Option<u32> {
+        let key = member_key(service as u16, named);
+        // SAFETY: the value is copied out at once.
+        unsafe { MEMBERS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn sitter(&self, place: Place) -> Option<&Caller> {
+        SITTERS.get(place.number())
+    }
+
+    #[inline(always)]
+    fn choose(&self, service: u32, tuple: &Tuple, seated: Choice) -> Choice {
+        Choice::from_word(xlvs_choose(service, tuple, seated.word()))
+    }
+
+    #[inline(always)]
+    fn merit(&self, service: u32, server: u32, attempt: u64) -> u64 {
+        xlvs_merit(service, server, attempt)
+    }
+
+    #[inline(always)]
+    fn seated(&self, service: u32, tuple: &Tuple) -> Choice {
+        Choice::from_word(xlvs_seated(service, tuple))
+    }
+
+    #[inline(always)]
+    fn seat(&self, service: u32, tuple: &Tuple, server: u32) {
+        xlvs_seat(service, tuple, server);
     }
 
     #[inline(always)]

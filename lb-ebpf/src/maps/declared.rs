@@ -8,8 +8,8 @@ use aya_ebpf::{
 use lb_common::{
     clock::Clock,
     entry::{
-        About, AccessKey, Caller, Counters, EndpointKey, Interface, Path, Pool, Pulse, QuicKey, Refusals,
-        Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
+        About, AccessKey, Affinity, Caller, Counters, EndpointKey, Interface, Load, Path, Pool, Pulse,
+        QuicKey, Refusals, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
     },
     flow_table::BUCKET_SLOTS,
     fragments::{self, SET_NOTES},
@@ -64,6 +64,18 @@ pub(super) static LIMITS: Array<ServiceLimits, 1024, MMAPABLE> = Array::new();
 pub(super) static SOURCES: Array<[Word; rate::WAYS], 16384, MMAPABLE> = Array::new();
 #[btf_map]
 pub(super) static SERVERS: Array<Server, 16384, MMAPABLE> = Array::new();
+#[btf_map]
+pub(super) static LOADS: Array<Load, 16384, MMAPABLE> = Array::new();
+#[btf_map]
+pub(super) static TURNS: PerCpuArray<u64, 1024> = PerCpuArray::new();
+#[btf_map]
+pub(super) static AFFINITIES: Array<Affinity, 1024, MMAPABLE> = Array::new();
+#[btf_map]
+pub(super) static MEMBERS: HashMap<u64, u32, 16384, WHEN_NEEDED> = HashMap::new();
+#[btf_map]
+pub(super) static SEATS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+#[btf_map]
+pub(super) static SITTERS: Array<Caller, 131072, MMAPABLE> = Array::new();
 #[btf_map]
 pub(super) static TUNNELS: Array<Tunnel, 16384, MMAPABLE> = Array::new();
 #[btf_map]

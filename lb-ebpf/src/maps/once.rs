@@ -15,6 +15,7 @@ use lb_ebpf::{
     director::Director,
     extensions,
     parse::Shape,
+    schedule::Choice,
     sharing::Tie,
     tables::Tables as _,
     tags,
@@ -94,6 +95,53 @@ pub(super) extern "C" fn xlvs_rent(flow: u64, server: u32, ipv6: u32) -> u64 {
         }
         _ => NOWHERE,
     }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn xlvs_choose(service: u32, tuple: *const Tuple, seated: u64) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    // SAFETY: as above.
+    match (Director::again(&tables), unsafe { tuple.as_ref() }) {
+        (Some(director), Some(tuple)) => director.choose(service, tuple, Choice::from_word(seated)).word(),
+        _ => Choice::OPEN.word(),
+    }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn xlvs_merit(service: u32, server: u32, attempt: u64) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    Director::again(&tables).map_or(u64::MAX, |director| director.merit(service, server, attempt))
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn xlvs_seated(service: u32, tuple: *const Tuple) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    // SAFETY: as above.
+    match (Director::again(&tables), unsafe { tuple.as_ref() }) {
+        (Some(director), Some(tuple)) => director.seated(service, tuple).word(),
+        _ => Choice::OPEN.word(),
+    }
+}
+
+/// Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn xlvs_seat(service: u32, tuple: *const Tuple, server: u32) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    // SAFETY: as above.
+    let tuple = unsafe { tuple.as_ref() };
+    if let (Some(director), Some(tuple), Some(id)) =
+        (Director::again(&tables), tuple, ServerId::new(server as u16))
+    {
+        director.seat(service, tuple, id);
+    }
+    0
 }
 
 /// Likewise.

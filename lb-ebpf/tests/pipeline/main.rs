@@ -15,6 +15,7 @@ mod hostile;
 mod one_server;
 mod oracle;
 mod quic;
+mod scheduling;
 mod seen;
 mod too_big;
 mod translation;

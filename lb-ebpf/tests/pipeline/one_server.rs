@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use lb_common::entry::Scheduler;
 use proptest::prelude::*;
 use xlvs_tests::datapath::cases::people::*;
 use xlvs_tests::datapath::maps::LIMITS;
@@ -53,8 +54,11 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-fn world(mode: Mode) -> World {
-    let service = Service { mode, ..Service::tcp("web", VIP, 80) };
+const SCHEDULERS: [Scheduler; 5] =
+    [Scheduler::Maglev, Scheduler::Least, Scheduler::Rotation, Scheduler::Source, Scheduler::Random];
+
+fn world(mode: Mode, scheduler: Scheduler) -> World {
+    let service = Service { mode, scheduler, ..Service::tcp("web", VIP, 80) };
     let port = if mode == Mode::Nat { 8080 } else { 80 };
     let names = ["rs1", "rs2", "rs3", "rs4"];
     World::of(service, (0..4).map(|i| Server::at(names[i], [10, 77, 2, 21 + i as u8], port)))
@@ -71,8 +75,8 @@ struct Connection {
 
 impl Connection {
     /// Established, with both ends speaking.
-    fn open(mode: Mode) -> Self {
-        let world = world(mode);
+    fn open(mode: Mode, scheduler: Scheduler) -> Self {
+        let world = world(mode, scheduler);
         let mut native = Native::with(&world).unwrap();
         let (verdict, output) = run(&mut native, Side::Front, &from_client(VIP, syn(80)));
         assert!(verdict.starts_with("forwarded_"), "{verdict}");
@@ -192,8 +196,9 @@ proptest! {
         rounds in proptest::collection::vec(proptest::collection::vec(deed(), 0..30), 1..6),
         by_client: bool,
         direct: bool,
+        scheduler in proptest::sample::select(&SCHEDULERS[..]),
     ) {
-        let mut connection = Connection::open(if direct { Mode::Dr } else { Mode::Nat });
+        let mut connection = Connection::open(if direct { Mode::Dr } else { Mode::Nat }, scheduler);
         for round in rounds {
             let mut passed = 0;
             for deed in round {
@@ -214,8 +219,10 @@ proptest! {
 /// The strongest single deeds, by name, so that a failure of the property has a short story.
 #[test]
 fn a_forged_reset_and_a_forged_syn_do_not_move_it() {
-    for mode in [Mode::Nat, Mode::Dr] {
-        let mut connection = Connection::open(mode);
+    for (mode, scheduler) in
+        [Mode::Nat, Mode::Dr].into_iter().flat_map(|mode| SCHEDULERS.map(|one| (mode, one)))
+    {
+        let mut connection = Connection::open(mode, scheduler);
         for flags in [0x04, 0x02, 0x04, 0x14, 0x02, 0x11, 0x02] {
             connection.suffer(&Deed::Segment { flags, sequence: 1, payload: 0 }, true);
             connection.suffer(&Deed::Weights { now: [1, 1, 0, 0], miss_follows: true }, true);

@@ -7,23 +7,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use lb_common::entry::HealthMemo;
 use lb_common::slot::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::affinity;
 use super::capture::Capture;
 use super::desired::{self, DesiredService};
+use super::eligible::{self, Circumstances};
+use super::heard::{self, Heard};
 use super::install::Installation;
+use super::lists::is_denied;
+use super::loads::{self, Begun};
 use super::ports;
 use super::preflight;
-use super::standing::{self, AddressName, PairName, Standings};
+use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
 use crate::dataplane::{Capturer, DataPathLog, Explainer, Maps, Pins, Program};
-use crate::health::{self, Scheduler};
+use crate::health::{self, Said, Scheduler};
 use crate::net::{Link, Tracker, View};
 
 /// The longest wait for the next hop of a server that is about to be used. A neighbour that lives answers in a fraction.
@@ -31,6 +35,9 @@ const WAY_FOUND_WITHIN: Duration = Duration::from_secs(1);
 
 /// Larger tables are not counted anew for each question; their last complete walk answers.
 const COUNT_AT_ONCE: usize = 1 << 18;
+
+/// Rounds of the walk over connections, for each one over a large table of seats.
+const LARGE_SEATS_EVERY: u64 = 32;
 
 /// Everything the agent holds.
 pub struct Agent {
@@ -58,12 +65,20 @@ pub struct Agent {
     pub(super) trouble: Option<String>,
     pub(super) last_reload: Option<LastReload>,
     pub(super) standings: Standings,
-    pub(super) reasons: HashMap<AddressName, String>,
+    /// The services that have no quorum.
+    pub(super) without_quorum: BTreeSet<String>,
+    /// When the time alone will change what is wanted, in Unix seconds.
+    pub(super) due: Option<u64>,
+    /// Whether the VIPs on this host may have to follow a quorum.
+    pub(super) vips_are_due: bool,
+    pub(super) heard: HashMap<AddressName, Heard>,
     pub(super) checks: Scheduler<AddressName>,
     pub(super) tracker: Tracker,
     pub(super) view: watch::Receiver<Arc<View>>,
     pub(super) vips: VipKeeper,
     pub(super) sweep: Sweep,
+    /// What had begun when its round began.
+    pub(super) begun: Begun,
     /// By pair that is leaving: the round of the sweep that must have begun before its absence counts.
     pub(super) leaving_since: HashMap<u16, u64>,
 }
@@ -94,6 +109,7 @@ impl Agent {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.follow_quorums().await;
             tokio::select! {
                 _ = tick.tick() => self.tick(),
                 event = news.recv() => {
@@ -133,6 +149,7 @@ impl Agent {
         let outcome = match request {
             Request::Status => Ok(Report::Status(Box::new(self.status()))),
             Request::Connections(filter) => Ok(Report::Connections(self.connections(&filter))),
+            Request::Affinity(query) => self.affinity(&query).map(Report::Affinity),
             Request::Drops => Ok(Report::Drops(self.drops())),
             Request::Explain(query) => self.explain(&query).map(Box::new).map(Report::Explain),
             Request::ExplainFrame(query) => self.explain_frame(&query).map(Box::new).map(Report::Explain),
@@ -167,12 +184,18 @@ impl Agent {
         if self.walk() {
             self.free_what_left();
         }
+        if self.is_due() {
+            self.reconcile();
+        }
     }
 
     /// A stretch of the connection table; says whether a round was completed.
     fn walk(&mut self) -> bool {
         let limits = self.sweep_limits();
-        self.sweep.step(&self.installation.maps, &limits, &self.installation.lists.in_force)
+        let installation = &self.installation;
+        let maps = &installation.maps;
+        let is_denied = |site, slot| is_denied(maps, &installation.lists.in_force, site, slot);
+        loads::walk(&mut self.sweep, &mut self.begun, maps, &limits, installation.counts(), is_denied)
     }
 
     /// Ends the connections of those who are denied: at once where that is cheap; in a large table the walk comes by.
@@ -197,19 +220,35 @@ impl Agent {
     }
 
     pub(super) fn hear(&mut self, event: health::Event<AddressName>) {
-        let health = match event.health {
-            health::Health::Up => HealthMemo::Up,
-            health::Health::Down => HealthMemo::Down,
-            health::Health::Unknown | health::Health::Off => HealthMemo::Unknown,
-        };
+        let health = heard::memo(event.health);
         let standing = self.standings.entry(event.key.clone()).or_default();
-        if standing.health != health && !standing.unchecked {
+        let before = *standing;
+        let heard = self.heard.entry(event.key.clone()).or_default();
+        let changed = standing.health != health && !standing.unchecked;
+        let AddressName { pair: PairName { service, server }, family } = &event.key;
+        if changed {
             standing.health = health;
-            standing.since = unix_seconds(event.at) as u32;
-            let AddressName { pair: PairName { service, server }, family } = &event.key;
             tracing::info!(%service, %server, %family, "{:?} -> {:?}: {}", event.before, event.health, event.reason);
         }
-        self.reasons.insert(event.key, event.reason);
+        if let Some(said) = &event.said
+            && heard.said.as_ref() != Some(said)
+        {
+            let Said { advice, trouble } = said;
+            match trouble {
+                None => tracing::info!(%service, %server, %family, "its agent says: {advice}"),
+                Some(trouble) => {
+                    tracing::info!(%service, %server, %family, "its agent: {trouble}; in force: {advice}");
+                }
+            }
+        }
+        let at = unix_seconds(event.at) as u32;
+        heard.hear(event, changed);
+        let advised = heard.advised();
+        let another = (Advised { heard: true, ..standing.advised }) != (Advised { heard: true, ..advised });
+        standing.advised = advised;
+        if changed || another {
+            standing.changed_from(&before, at);
+        }
     }
 
     pub(super) fn look_at_network(&mut self) {
@@ -235,9 +274,21 @@ impl Agent {
 
     /// Brings the maps to what is desired now.
     pub(super) fn reconcile(&mut self) {
+        self.judge_quorums();
+        let wanted = self.wanted();
         let view = self.view.borrow().clone();
-        let outcome = self.installation.reconcile(&self.wanted(), &view, Instant::now());
+        let outcome = self.installation.reconcile(&wanted, &view, Instant::now());
+        self.look_ahead(&wanted);
+        let outcome = outcome.map(|counted_elsewhere| self.tell_loads(counted_elsewhere));
         self.note(outcome);
+    }
+
+    /// Whoever is counted elsewhere now has the last walk's count there until the next.
+    fn tell_loads(&self, counted_elsewhere: bool) {
+        if counted_elsewhere {
+            let maps = &self.installation.maps;
+            Begun::read(maps).publish(maps, &self.census_now());
+        }
     }
 
     fn note(&mut self, outcome: Result<()>) {
@@ -249,7 +300,7 @@ impl Agent {
 
     /// What the maps ought to say.
     pub(super) fn wanted(&self) -> Vec<DesiredService> {
-        desired::services(&self.model, &self.standings)
+        desired::services(&self.model, &self.standings, &self.circumstances())
     }
 
     /// # Errors
@@ -273,24 +324,32 @@ impl Agent {
             .await
             .map_err(|error| preflight::refused(format!("listing addresses: {error}")))?;
         preflight::lock_out(&model, &addresses, &links)?;
+        preflight::means_of_checks(&model)?;
         let changes = config::diff(&self.model, &model);
         let standings = standing::prepared(&model, &self.standings);
-        let wanted = desired::services(&model, &standings);
+        let without_quorum = eligible::without_quorum(&model, &standings, &self.without_quorum);
+        let now = unix_seconds(SystemTime::now());
+        let circumstances = Circumstances { now, without_quorum };
+        let wanted = desired::services(&model, &standings, &circumstances);
         let plan = self.installation.plan(&wanted).map_err(refused)?;
         self.find_ways(&wanted).await;
 
         // From here on the new configuration is in force.
         self.model = model;
         self.standings = standings;
+        self.note_quorums(circumstances.without_quorum.clone());
+        self.heard.retain(|name, _| self.standings.contains_key(name));
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
+        self.look_ahead(&wanted);
+        let applied = applied.map(|counted_elsewhere| self.tell_loads(counted_elsewhere));
         self.installation
             .write_settings(desired::limits(&self.model.datapath.timeouts), &self.model.datapath);
         self.cut_denied();
         self.watch_targets();
         self.check_targets();
         self.look_at_network();
-        self.vips.keep(&self.model, &self.installation.pool(), &addresses).await;
+        self.vips.keep(&self.model, &circumstances, &self.installation.pool(), &addresses).await;
         let named = self.named(&view.links);
         let named: Vec<_> = links.into_iter().filter(|link| named.contains(&link.index)).collect();
         self.warnings = preflight::warnings(&self.model, &addresses, &named);
@@ -370,11 +429,19 @@ impl Agent {
         for id in &leaving {
             self.leaving_since.entry(*id).or_insert(rounds + 1);
         }
+        // A large table of seats is not walked each second; nobody is in haste to get a number back.
+        let is_large = self.installation.maps.seats.all().len() > COUNT_AT_ONCE;
+        if is_large && !rounds.is_multiple_of(LARGE_SEATS_EVERY) {
+            return;
+        }
         let census = self.sweep.census().clone();
+        let seated = affinity::sweep(&self.installation.maps);
         let since = self.leaving_since.clone();
-        let outcome = self
-            .installation
-            .free(|id| census.names(id) || since.get(&id.get()).is_none_or(|begun| rounds <= *begun));
+        let outcome = self.installation.free(|id| {
+            census.names(id)
+                || seated.contains(&id)
+                || since.get(&id.get()).is_none_or(|begun| rounds <= *begun)
+        });
         self.note_only_failure(outcome);
         self.watch_targets();
     }

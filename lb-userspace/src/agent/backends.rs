@@ -94,7 +94,6 @@ mod tests {
 
     use super::*;
     use crate::agent::desired::{DesiredServer, DesiredService, ServiceIdentity};
-    use crate::agent::standing::Standing;
 
     /// One service of one server, at this VIP port and server port.
     fn service(name: &str, vip_port: u16, server_port: u16) -> DesiredService {
@@ -114,17 +113,16 @@ mod tests {
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
             quic: None,
+            scheduler: lb_common::entry::Scheduler::Maglev,
+            weighted_turns: false,
+            affinity: None,
             table_size: 101,
-            servers: vec![DesiredServer {
-                name: "rs1".into(),
-                name_hash: hash + 1,
-                address: Addr::v4([10, 0, 0, 1]),
-                port: Port::from_host(server_port),
-                weight: 1,
-                resets: false,
-                quic_id: None,
-                standing: Standing::default(),
-            }],
+            servers: vec![DesiredServer::plain(
+                "rs1",
+                hash + 1,
+                Addr::v4([10, 0, 0, 1]),
+                Port::from_host(server_port),
+            )],
         }
     }
 

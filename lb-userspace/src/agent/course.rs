@@ -6,11 +6,12 @@ use lb_common::entry::{Rule, ServerState};
 use lb_common::net::Protocol;
 use lb_common::slot::ServerId;
 use lb_common::stage::Stage;
-use lb_common::verdict::{Action, Verdict};
+use lb_common::verdict::{Action, Event, Verdict};
 
 use super::desired::DesiredService;
 use super::install::Installation;
 use crate::api::{self, Candidate, Decision, ExplainReport, ExplainedFrame, Hex, Schema};
+use crate::config::{Model, Scheduler};
 use crate::dataplane::Course;
 use crate::packet::{self, Ends};
 
@@ -18,6 +19,7 @@ use crate::packet::{self, Ends};
 pub(super) struct Books<'a> {
     pub(super) installation: &'a Installation,
     pub(super) wanted: &'a [DesiredService],
+    pub(super) model: &'a Model,
 }
 
 impl Books<'_> {
@@ -52,7 +54,7 @@ impl Books<'_> {
             verdict: course.verdict.name().to_owned(),
             stage: stage_name(course.stage).to_owned(),
             events: course.events.iter().map(|event| event.name().to_owned()).collect(),
-            why: why(ends, &course, self.rule_for(ends, &course), candidates.len()),
+            why: why(ends, &course, self.rule_for(ends, &course), &self.picked_by(&course), candidates.len()),
             candidates,
             assumed: Vec::new(),
             after: course.frame.map(told),
@@ -88,6 +90,25 @@ impl Books<'_> {
             None => return None,
         };
         Some(said)
+    }
+
+    /// How the service that was asked picks.
+    fn picked_by(&self, course: &Course) -> String {
+        let service = course.service.and_then(|number| self.installation.service_name(self.wanted, number));
+        let service = service.and_then(|name| self.model.service(&name));
+        let scheduler = service.map_or(Scheduler::Maglev, |service| service.scheduler);
+        let how = match scheduler {
+            _ if course.events.contains(&Event::AffinityFollowed) => "where its client was before",
+            Scheduler::Maglev => "by the service's table",
+            Scheduler::Least => "as the one of two candidates with fewer connections for its weight",
+            Scheduler::Wrr => "because it is its turn, by weight, on this CPU",
+            Scheduler::Rr => "because it is its turn on this CPU",
+            Scheduler::Source => "by the client's address",
+            Scheduler::Random => "at random (another time it may be another one)",
+        };
+        let limited =
+            if course.events.contains(&Event::Overflowed) { ", for the one before it is full" } else { "" };
+        format!("{how}{limited}")
     }
 }
 
@@ -131,7 +152,13 @@ pub(super) fn decision(course: &Course) -> Decision {
 }
 
 /// How the data path gets there, in order.
-fn why(ends: Option<Ends>, course: &Course, rule: Option<String>, candidates: usize) -> Vec<String> {
+fn why(
+    ends: Option<Ends>,
+    course: &Course,
+    rule: Option<String>,
+    picked_by: &str,
+    candidates: usize,
+) -> Vec<String> {
     let mut steps = vec![match (course.stage, ends) {
         (None, _) if course.server.is_some() => "the connection table has its entry".to_owned(),
         (None, _) => "the first stage has nothing to ask the tables about it".to_owned(),
@@ -164,8 +191,8 @@ fn why(ends: Option<Ends>, course: &Course, rule: Option<String>, candidates: us
     }];
     steps.extend(rule.filter(|_| matches!(course.stage, Some(Stage::Arrival | Stage::Lease))));
     steps.extend(course.server.map(|id| match candidates {
-        0 => server_step(course, id),
-        _ => format!("the service's table picks one of {candidates} servers"),
+        0 => server_step(course, id, picked_by),
+        _ => format!("one of {candidates} servers is picked {picked_by}"),
     }));
     steps.extend(course.events.iter().map(|event| format!("{}: {}", event.name(), event.meaning())));
     steps.push(format!("{}: {}", course.verdict.name(), course.verdict.meaning()));
@@ -178,11 +205,11 @@ fn why(ends: Option<Ends>, course: &Course, rule: Option<String>, candidates: us
     steps
 }
 
-fn server_step(course: &Course, id: ServerId) -> String {
+fn server_step(course: &Course, id: ServerId, picked_by: &str) -> String {
     let id = id.get();
     match course.stage {
         None | Some(Stage::Meter | Stage::FullNat) => format!("the entry names server id {id}"),
-        Some(Stage::Arrival | Stage::Lease) => format!("the service's table picks server id {id}"),
+        Some(Stage::Arrival | Stage::Lease) => format!("server id {id} is picked {picked_by}"),
         Some(Stage::Reply | Stage::FullNatReply) => format!("it belongs to a connection of server id {id}"),
         Some(Stage::Quic) => format!("by connection id or flow it goes to server id {id}"),
         Some(Stage::Notice) => format!("it was for server id {id}"),

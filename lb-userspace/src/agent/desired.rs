@@ -4,18 +4,21 @@
 //! or all those that keep the port that was hit. It has a number, a table and pairs for each; people see them as one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{Admin, HealthMemo, Memo, QuicFormat, ServerState};
+use lb_common::entry::{Farewell, Memo, OnDown, QuicFormat, Scheduler, ServerState, Terms};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
 use lb_common::slot::Limits;
 
+use super::eligible::{self, Candidate, Circumstances};
+use super::parting;
 use super::standing::{AddressName, PairName, Standing, Standings};
 use crate::config::{
-    self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer, OnServerDown,
-    QuicId,
+    self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnMemberDown, OnNoServer,
+    Parting, QuicId, Tier,
 };
 
 /// A lane of a service as it ought to be.
@@ -35,8 +38,22 @@ pub struct DesiredService {
     pub limits: ServiceLimits,
     /// Of the connection ids that name its servers, if they do.
     pub quic: Option<QuicFormat>,
+    /// What names the candidates of its new connections; and whether they take turns by weight, if they do.
+    pub scheduler: Scheduler,
+    pub weighted_turns: bool,
+    pub affinity: Option<DesiredAffinity>,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
+}
+
+/// How clients of a service come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredAffinity {
+    /// Of the group's name; or of the service's, which then has a group to itself.
+    pub group_hash: u64,
+    pub prefix_v4: u32,
+    pub prefix_v6: u32,
+    pub terms: Terms,
 }
 
 /// What makes a lane the same in the data path: change any of it and it is another one, whose predecessor's connections
@@ -61,8 +78,19 @@ pub struct DesiredServer {
     pub port: Port,
     /// In force: the override's or the file's.
     pub weight: u16,
-    /// Whether its connections are ended when it fails its check.
-    pub resets: bool,
+    /// 0: any number.
+    pub max_connections: u32,
+    /// Of new connections, among those of its service; 0: none.
+    pub share: u32,
+    /// How fast its share grows after its return.
+    pub slow_start: Duration,
+    pub tier: Tier,
+    /// What becomes of its connections if it leaves the configuration.
+    pub removal: Parting,
+    /// What becomes of them by what has happened to it; `None`: nothing has.
+    pub parting: Option<Parting>,
+    /// The time for which all this is said, in Unix seconds.
+    pub now: u64,
     /// What connection ids call it.
     pub quic_id: Option<QuicId>,
     pub standing: Standing,
@@ -72,8 +100,27 @@ impl DesiredServer {
     /// Whether new connections may be given to it.
     #[must_use]
     pub fn takes_new(&self) -> bool {
-        let healthy = self.standing.unchecked || self.standing.health == HealthMemo::Up;
-        healthy && self.standing.admin == Admin::Enabled && self.weight > 0
+        self.share > 0
+    }
+
+    /// Whether its share has yet to grow.
+    #[must_use]
+    pub fn is_growing(&self) -> bool {
+        eligible::step(self.standing.risen, self.slow_start, self.now) < eligible::WHOLE
+    }
+
+    /// When its connections will be ended or let go, in Unix seconds; `None`: never, or they are already.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        parting::deadline(self.parting?, self.standing.since).filter(|at| *at > self.now)
+    }
+
+    /// When the time alone will change something about it, in Unix seconds.
+    #[must_use]
+    pub fn next_change(&self) -> Option<u64> {
+        let grows = eligible::next_step(self.standing.risen, self.slow_start, self.now);
+        let grows = grows.filter(|_| self.takes_new());
+        grows.into_iter().chain(self.deadline()).min()
     }
 
     /// The flags of its entry, apart from what depends on other entries.
@@ -81,56 +128,73 @@ impl DesiredServer {
     pub fn flags(&self, service: &ServiceIdentity) -> u16 {
         let mut flags = ServerState::IN_USE;
         let mut set = |flag, on| flags |= if on { flag } else { 0 };
-        let down = !self.standing.unchecked && self.standing.health == HealthMemo::Down;
-        set(ServerState::DOWN, down);
-        set(ServerState::RESETS, down && self.resets);
-        set(ServerState::DRAINED, self.standing.admin != Admin::Enabled || self.weight == 0);
+        let down = self.standing.is_down();
+        // Where all get what nobody can take, nobody counts as down.
+        set(ServerState::DOWN, down && !self.takes_new());
+        set(ServerState::DRAINED, !self.takes_new());
         set(ServerState::NAT, service.mode == Mode::Nat);
         set(ServerState::TUNNEL, service.mode == Mode::Tunnel);
         set(ServerState::FULL_NAT, service.mode == Mode::FullNat);
         set(ServerState::UDP, service.protocol == Protocol::Udp);
-        flags
+        let parting = self.parting.filter(|_| !self.takes_new());
+        flags | parting.map_or(0, |parting| parting::flag(parting, self.standing.since, self.now))
+    }
+
+    /// One of weight 1 about which nothing is known.
+    #[cfg(test)]
+    pub fn plain(name: &str, name_hash: u64, address: Addr, port: Port) -> Self {
+        Self {
+            name: name.into(),
+            name_hash,
+            address,
+            port,
+            weight: 1,
+            max_connections: 0,
+            share: 0,
+            slow_start: Duration::ZERO,
+            tier: Tier::Primary,
+            removal: Parting::default(),
+            parting: None,
+            now: 0,
+            quic_id: None,
+            standing: Standing::default(),
+        }
     }
 
     #[must_use]
     pub fn memo(&self) -> Memo {
         let Standing { admin, health, weight, since, .. } = self.standing;
-        Memo { admin, health, weight, since }
+        Memo { admin, health, weight, since, farewell: Farewell::None }
     }
 }
 
 /// The lanes that this configuration wants, those of a service in a row, given what is known about its servers.
 #[must_use]
-pub fn services(model: &Model, standings: &Standings) -> Vec<DesiredService> {
-    let lanes = |service| move |lane| desired(model, service, lane, standings);
+pub fn services(model: &Model, standings: &Standings, circumstances: &Circumstances) -> Vec<DesiredService> {
+    let lanes = |service| move |lane| desired(model, service, lane, standings, circumstances);
     model.services.iter().flat_map(|service| service.listening.lanes().map(lanes(service))).collect()
 }
 
-fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Standings) -> DesiredService {
-    let service_hash = name_hash(0, service.name.as_str().as_bytes());
-    let family = lane.vip.family();
-    let of_lane = |server: &config::Server| {
-        let address = service.address(server, family)?;
-        let name = AddressName { pair: PairName::of(service, server), family: address.family() };
-        let standing = standings.get(&name).copied().unwrap_or_default();
-        Some(DesiredServer {
-            name: name.pair.server,
-            // Of the names alone: all listeners, and all directors, pick alike.
-            name_hash: name_hash(service_hash, server.name.as_str().as_bytes()),
-            address: address.ip().into(),
-            // "The port that was hit" is one port unless the lane has several.
-            port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
-            weight: standing.weight.unwrap_or(server.weight.get()),
-            resets: service.on_server_down == OnServerDown::Reset,
-            quic_id: server.server_id.clone(),
-            standing,
-        })
-    };
-    let servers: Vec<DesiredServer> = service.servers.iter().filter_map(of_lane).collect();
+fn desired(
+    model: &Model,
+    service: &config::Service,
+    lane: Lane,
+    standings: &Standings,
+    circumstances: &Circumstances,
+) -> DesiredService {
+    let (mut servers, candidates): (Vec<DesiredServer>, Vec<Candidate<'_>>) = service
+        .servers
+        .iter()
+        .filter_map(|server| of_lane(service, server, &lane, standings, circumstances))
+        .unzip();
+    let shares = eligible::shares(service, model.cluster.domain.as_ref(), &candidates, circumstances);
+    for (server, share) in servers.iter_mut().zip(shares) {
+        server.share = share;
+    }
     DesiredService {
         name: service.name.as_str().to_owned(),
         identity: ServiceIdentity {
-            name_hash: service_hash,
+            name_hash: service_hash(service),
             vip: lane.vip.ip().into(),
             port: lane.port.map_or(Port::ANY, |port| Port::from_host(port.get())),
             protocol: protocol(lane.protocol),
@@ -138,15 +202,91 @@ fn desired(model: &Model, service: &config::Service, lane: Lane, standings: &Sta
         },
         tunnel: service.tunnel.clone(),
         ports: service.listening.ports_of(lane).map(Port::from_host).collect(),
-        reject: service.on_no_server == OnNoServer::Reject,
+        reject: service.on_no_server != OnNoServer::Drop,
         access: service.access.clone(),
         limits: service.limits,
         quic: service.quic_lb,
+        scheduler: scheduler(service.scheduler),
+        weighted_turns: service.scheduler == config::Scheduler::Wrr,
+        affinity: service.affinity.as_ref().map(|affinity| desired_affinity(service_hash(service), affinity)),
         table_size: match model.datapath.maglev_table_size {
             MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,
         },
         servers,
+    }
+}
+
+/// A server as a lane has it, if it has an address there.
+fn of_lane<'m>(
+    service: &'m config::Service,
+    server: &'m config::Server,
+    lane: &Lane,
+    standings: &Standings,
+    circumstances: &Circumstances,
+) -> Option<(DesiredServer, Candidate<'m>)> {
+    let address = service.address(server, lane.vip.family())?;
+    let name = AddressName { pair: PairName::of(service, server), family: address.family() };
+    let standing = standings.get(&name).copied().unwrap_or_default();
+    let weight = standing.weight.unwrap_or(server.weight.get());
+    let part = standing.share(server.weight.get());
+    let candidate = Candidate { tier: server.tier, domain: server.domain.as_ref(), part, standing };
+    let desired = DesiredServer {
+        name: name.pair.server,
+        // Of the names alone: all listeners, and all directors, pick alike.
+        name_hash: name_hash(service_hash(service), server.name.as_str().as_bytes()),
+        address: address.ip().into(),
+        // "The port that was hit" is one port unless the lane has several.
+        port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
+        weight,
+        max_connections: server.max_connections.map_or(0, std::num::NonZeroU32::get),
+        share: 0,
+        slow_start: service.slow_start,
+        tier: server.tier,
+        removal: service.partings.removed,
+        parting: parting::in_force(&standing, part, &service.partings),
+        now: circumstances.now,
+        quic_id: server.server_id.clone(),
+        standing,
+    };
+    Some((desired, candidate))
+}
+
+fn service_hash(service: &config::Service) -> u64 {
+    name_hash(0, service.name.as_str().as_bytes())
+}
+
+const fn scheduler(wanted: config::Scheduler) -> Scheduler {
+    match wanted {
+        config::Scheduler::Maglev => Scheduler::Maglev,
+        config::Scheduler::Least => Scheduler::Least,
+        config::Scheduler::Wrr | config::Scheduler::Rr => Scheduler::Rotation,
+        config::Scheduler::Source => Scheduler::Source,
+        config::Scheduler::Random => Scheduler::Random,
+    }
+}
+
+fn desired_affinity(service_hash: u64, affinity: &config::Affinity) -> DesiredAffinity {
+    // Groups have names of their own: one may be called as a service is.
+    const GROUPS: u64 = 0x6772_6f75_7073;
+    let fine = affinity.timeout.as_nanos().div_ceil(u128::from(TICK_NS));
+    let is_coarse = fine > 127;
+    DesiredAffinity {
+        group_hash: affinity
+            .group
+            .as_ref()
+            .map_or(service_hash, |group| name_hash(GROUPS, group.as_str().as_bytes())),
+        prefix_v4: affinity.prefix_v4,
+        prefix_v6: affinity.prefix_v6,
+        terms: Terms {
+            ticks: if is_coarse { coarse(affinity.timeout) } else { fine as u8 },
+            coarse: is_coarse,
+            on_down: match affinity.on_server_down {
+                OnMemberDown::Rehash => OnDown::Rehash,
+                OnMemberDown::Reset => OnDown::Reset,
+                OnMemberDown::Keep => OnDown::Keep,
+            },
+        },
     }
 }
 
@@ -179,7 +319,11 @@ pub fn coarse(time: std::time::Duration) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use lb_common::entry::{Admin, HealthMemo};
+
     use super::*;
+    use crate::agent::heard::Heard;
+    use crate::health;
 
     const TEXT: &str = r#"
         [[service]]
@@ -197,12 +341,22 @@ mod tests {
         let model = config::load_str("t.toml", TEXT).unwrap();
         let pair = PairName { service: "web".into(), server: "rs1".into() };
         let name = AddressName { pair, family: config::Family::V4 };
-        services(&model, &Standings::from([(name, standing)])).remove(0).servers.remove(0)
+        services(&model, &Standings::from([(name, standing)]), &Circumstances::default())
+            .remove(0)
+            .servers
+            .remove(0)
     }
 
     #[test]
     fn only_a_healthy_enabled_server_with_weight_takes_new_connections() {
         let up = Standing { health: HealthMemo::Up, ..Standing::default() };
+        let says = |share: &str| {
+            let mut advice = health::Advice::default();
+            assert_eq!(advice.hear(share.as_bytes()), []);
+            let mut heard = Heard::default();
+            heard.said = Some(health::Said { advice, trouble: None });
+            Standing { advised: heard.advised(), ..up }
+        };
         assert!(with(up).takes_new());
         assert!(with(Standing { unchecked: true, ..Standing::default() }).takes_new());
         for standing in [
@@ -211,6 +365,11 @@ mod tests {
             Standing { admin: Admin::Draining, ..up },
             Standing { admin: Admin::Disabled, ..up },
             Standing { weight: Some(0), ..up },
+            says("0%"),
+            says("drain"),
+            says("maint"),
+            says("down # out of order"),
+            Standing { admin: Admin::Draining, ..says("ready up 100%") },
         ] {
             assert!(!with(standing).takes_new(), "{standing:?}");
         }
@@ -224,7 +383,8 @@ mod tests {
             let pair = PairName { service: "web".into(), server: "rs1".into() };
             let name = AddressName { pair, family: config::Family::V4 };
             let standing = Standing { health, ..Standing::default() };
-            let lane = services(&model, &Standings::from([(name, standing)])).remove(0);
+            let lane =
+                services(&model, &Standings::from([(name, standing)]), &Circumstances::default()).remove(0);
             lane.servers[0].flags(&lane.identity) & ServerState::RESETS
         };
         assert_eq!(flags("on_server_down = \"reset\"", HealthMemo::Down), ServerState::RESETS);
@@ -248,7 +408,10 @@ mod tests {
             .replace("port = 80", "port = \"any\"")
             .replace("[[service.server]]", "[service.health]\nkind = \"none\"\n[[service.server]]");
         let model = config::load_str("t.toml", &any).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(services(&model, &Standings::new())[0].servers[0].port, Port::ANY);
+        assert_eq!(
+            services(&model, &Standings::new(), &Circumstances::default())[0].servers[0].port,
+            Port::ANY
+        );
     }
 
     #[test]
@@ -261,7 +424,7 @@ mod tests {
             ),
         )
         .unwrap();
-        let both = services(&model, &Standings::new());
+        let both = services(&model, &Standings::new(), &Circumstances::default());
         assert_ne!(both[0].identity.name_hash, both[1].identity.name_hash);
         assert_ne!(both[0].servers[0].name_hash, both[1].servers[0].name_hash);
     }
@@ -287,7 +450,7 @@ mod tests {
             .replace("mode = \"nat\"", "")
             + "[[service.server]]\nname = \"rs2\"\naddress = [\"2001:db8:2::2\", \"198.51.100.2\"]\n";
         let model = config::load_str("t.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
-        let lanes = services(&model, &Standings::new());
+        let lanes = services(&model, &Standings::new(), &Circumstances::default());
         assert_eq!(
             lanes.iter().map(told).collect::<Vec<_>>(),
             [

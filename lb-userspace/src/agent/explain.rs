@@ -32,7 +32,7 @@ impl Agent {
             Failure::new(FailureKind::Refused, what)
         })?;
         let course = explainer.run(way_in.device, &frame).map_err(refused)?;
-        let books = Books { installation: &self.installation, wanted: &self.wanted() };
+        let books = Books { installation: &self.installation, wanted: &self.wanted(), model: &self.model };
         Ok(books.report(name, frame, course, Vec::new()))
     }
 

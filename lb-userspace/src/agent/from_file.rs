@@ -18,6 +18,7 @@ use lb_common::wire::Tags;
 use super::actor::refused;
 use super::course::{Books, is_reply};
 use super::desired::{self, DesiredService};
+use super::eligible::Circumstances;
 use super::explain::of_ends;
 use super::install::Installation;
 use super::standing::{self, Standings};
@@ -40,6 +41,7 @@ const KEYS_TRIED: u64 = 2048;
 pub struct FromFile {
     installation: Installation,
     wanted: Vec<DesiredService>,
+    model: Model,
     interfaces: Vec<String>,
     geometry: Geometry,
     /// Why the key is not known.
@@ -66,7 +68,8 @@ impl FromFile {
         installation.write_settings(desired::limits(&model.datapath.timeouts), &model.datapath);
         let mut it = Self {
             installation,
-            wanted: desired::services(model, &all_up(model)),
+            wanted: desired::services(model, &all_up(model), &Circumstances::default()),
+            model: model.clone(),
             interfaces: model.agent.interfaces.iter().map(|name| name.as_str().to_owned()).collect(),
             geometry: sizes.geometry,
             without_key,
@@ -98,7 +101,7 @@ impl FromFile {
         let interface = self.interface(interface)?;
         let mut course = self.course_of(&frame)?;
         let presumed = self.without_key.is_some() && course.server.is_some() && is_to_client(&course);
-        let books = Books { installation: &self.installation, wanted: &self.wanted };
+        let books = Books { installation: &self.installation, wanted: &self.wanted, model: &self.model };
         let candidates = self.candidates(&books, &frame, &course);
         if self.without_key.is_some() && !(candidates.is_empty() && self.is_certain(&frame, &course)?) {
             course.frame = None;

@@ -45,6 +45,7 @@ async fn findings(model: &Model) -> Result<Vec<Finding>, NetError> {
         Err(finding) => findings.push(finding),
     }
     findings.extend(preflight::lock_out(model, &addresses, &links).err());
+    findings.extend(preflight::means_of_checks(model).err());
     findings.extend(preflight::missing_vips(model, &addresses, &fit));
     Ok(findings)
 }

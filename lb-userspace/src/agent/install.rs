@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Result, anyhow, bail};
 use lb_common::entry::{QuicFormat, ServerState, Service, Settings};
@@ -13,13 +13,14 @@ use lb_common::maglev::Share;
 use lb_common::pick::Extent;
 use lb_common::slot::{Limits, ServerId};
 
+use super::actor::unix_seconds;
 use super::arena::Arena;
 use super::desired::{DesiredServer, DesiredService};
 use super::ledger::{Ledger, Numbered, listener_word};
 use super::lists::Lists;
 use super::tables::MISS_DELAY;
 use super::tunnels::Tunnels;
-use crate::config;
+use crate::config::{self, Parting};
 use crate::dataplane::Maps;
 use crate::net::View;
 
@@ -30,11 +31,15 @@ pub struct Installation {
     pub(super) arena: Arena,
     /// What each lane's tables were last built from.
     pub(super) built: HashMap<u16, Vec<Share>>,
+    /// And its turns, where it has some.
+    pub(super) turned: HashMap<u16, Vec<u16>>,
     /// Lanes whose miss table has yet to follow, and when.
     pub(super) following: HashMap<u16, Instant>,
     pub(super) locals: BTreeSet<IpAddr>,
     pub(super) lists: Lists,
     pub(super) tunnels: Tunnels,
+    /// What becomes of the connections of each pair if it is removed.
+    pub(super) removals: HashMap<ServerId, Parting>,
 }
 
 /// A wanted configuration for which there is room, not yet in force.
@@ -53,7 +58,7 @@ impl Installation {
             .all()
             .iter()
             .filter(|service| service.flags.load() & Service::IN_USE != 0)
-            .flat_map(|service| [service.select.load(), service.miss.load()])
+            .flat_map(|service| [service.select.load(), service.miss.load(), service.turns.load()])
             .filter_map(Extent::from_word)
             .collect();
         let arena = Arena::new(maps.tables.all().len() as u32, extents);
@@ -65,7 +70,18 @@ impl Installation {
             .collect();
         let locals = maps.locals.keys().into_iter().map(IpAddr::from).collect();
         let (lists, tunnels) = (Lists::found(now), Tunnels::new());
-        Self { maps, ledger, arena, built: HashMap::new(), following, locals, lists, tunnels }
+        Self {
+            maps,
+            ledger,
+            arena,
+            built: HashMap::new(),
+            turned: HashMap::new(),
+            following,
+            locals,
+            lists,
+            tunnels,
+            removals: HashMap::new(),
+        }
     }
 
     /// Whether there is room for this; changes nothing.
@@ -75,7 +91,7 @@ impl Installation {
     pub fn plan(&self, wanted: &[DesiredService]) -> Result<Plan> {
         let mut ledger = self.ledger.clone();
         let numbered = ledger.assign(wanted).map_err(|full| anyhow!("{full}"))?;
-        let needed: u64 = wanted.iter().map(|service| u64::from(Extent::words_for(service.table_size))).sum();
+        let needed: u64 = wanted.iter().map(|lane| u64::from(lane.table_words())).sum();
         // Each table may stand twice while the miss table follows.
         let room = self.maps.tables.all().len() as u64;
         if needed * 2 > room {
@@ -89,14 +105,15 @@ impl Installation {
         self.plan_listeners(wanted)?;
         self.plan_lists(wanted)?;
         Self::plan_backends(&ledger)?;
+        self.plan_members(wanted, &numbered, &ledger)?;
         Ok(Plan { ledger, numbered })
     }
 
-    /// Puts a plan in force.
+    /// Puts a plan in force. Whether anybody's connections are counted elsewhere from now on, so that they must be told.
     ///
     /// # Errors
     /// What the kernel says; what was done by then stays done and is repeated by the next call.
-    pub fn apply(&mut self, plan: Plan, wanted: &[DesiredService], now: Instant) -> Result<()> {
+    pub fn apply(&mut self, plan: Plan, wanted: &[DesiredService], now: Instant) -> Result<bool> {
         let Plan { ledger, numbered } = plan;
         self.write_lists(wanted)?;
         let before = std::mem::replace(&mut self.ledger, ledger);
@@ -104,35 +121,41 @@ impl Installation {
             self.write_service(service, numbers.service);
             for (server, id) in service.servers.iter().zip(&numbers.servers) {
                 self.write_server(service, numbers.service, server, *id);
+                self.removals.insert(*id, server.removal);
             }
         }
         self.want_tunnels(wanted, &numbered);
         self.write_limits(wanted, &numbered);
         self.write_quic(wanted, &numbered)?;
+        self.write_affinities(wanted, &numbered)?;
         self.note_lists(wanted, &numbered, now);
         self.write_backends()?;
         self.write_gate();
+        let counted_elsewhere = self.write_loads(wanted, &numbered);
         for (service, numbers) in wanted.iter().zip(&numbered) {
             self.build_tables(service, numbers, now)?;
+            self.build_turns(service, numbers, now)?;
         }
+        self.write_scheduling(wanted, &numbered);
         self.write_listeners(wanted, &numbered)?;
-        self.mark_leaving();
+        self.mark_leaving(unix_seconds(SystemTime::now()));
         let wanted: HashSet<u16> = numbered.iter().map(|numbers| numbers.service).collect();
         let gone = before.services().map(|(number, _)| number).filter(|number| !wanted.contains(number));
-        self.close_services(&gone.collect::<Vec<_>>(), now)
+        self.close_services(&gone.collect::<Vec<_>>(), now)?;
+        Ok(counted_elsewhere)
     }
 
-    /// Brings the maps to this, by these ways.
+    /// Brings the maps to this, by these ways. Whether anybody's connections are counted elsewhere now.
     ///
     /// # Errors
     /// What there is no room for, or what the kernel says; the next call repeats what was not done.
-    pub fn reconcile(&mut self, wanted: &[DesiredService], view: &View, now: Instant) -> Result<()> {
+    pub fn reconcile(&mut self, wanted: &[DesiredService], view: &View, now: Instant) -> Result<bool> {
         let outcome = self.plan(wanted).and_then(|plan| self.apply(plan, wanted, now));
         self.write_tunnels(view);
         // A pair may enter its table once its way is known.
         if self.write_next_hops(view) {
-            outcome?;
-            return self.plan(wanted).and_then(|plan| self.apply(plan, wanted, now));
+            let before = outcome?;
+            return Ok(self.plan(wanted).and_then(|plan| self.apply(plan, wanted, now))? || before);
         }
         outcome
     }
@@ -153,7 +176,8 @@ impl Installation {
     fn write_service(&self, wanted: &DesiredService, number: u16) {
         let Some(entry) = self.maps.services.get(u32::from(number)) else { return };
         if entry.flags.load() & Service::IN_USE == 0 {
-            for word in [&entry.select, &entry.miss].into_iter().chain(&entry.retired).chain(&entry.refused) {
+            let tables = [&entry.select, &entry.miss, &entry.turns, &entry.scheduling];
+            for word in tables.into_iter().chain(&entry.retired).chain(&entry.refused) {
                 word.store(0);
             }
         }

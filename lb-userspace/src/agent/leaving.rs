@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Result;
-use lb_common::entry::{Counters, Refusals, ServerState};
+use lb_common::entry::{Counters, Farewell, Memo, Refusals, ServerState};
 use lb_common::pick::Extent;
 use lb_common::slot::ServerId;
 
 use super::install::Installation;
+use super::parting;
 
 impl Installation {
     /// Gives back the numbers of pairs that are leaving and that nothing holds any more.
@@ -31,12 +32,18 @@ impl Installation {
         }
         self.write_backends()?;
         self.write_gate();
+        self.forget_members(|id| free.iter().any(|(freed, _)| *freed == id))?;
         self.forget_quic(|id| free.iter().any(|(freed, _)| *freed == id))?;
         for (id, _) in &free {
             if let Some(server) = self.maps.servers.get(id.index()) {
                 server.state.store(0);
                 server.next_hop.store(0);
                 server.memo.store(0);
+            }
+            if let Some(load) = self.maps.loads.get(id.index()) {
+                // `begun` goes on, so that no walk under way reckons with more than there were.
+                load.publish(0, load.begun.load());
+                [&load.most, &load.weight, &load.home].into_iter().for_each(|word| word.store(0));
             }
             self.maps.counts.clear_server(*id)?;
         }
@@ -70,16 +77,41 @@ impl Installation {
         }
     }
 
-    pub(super) fn mark_leaving(&self) {
+    /// Says in the maps who is leaving, and lets go of the connections of those whose time has come (`now` in Unix seconds).
+    pub(super) fn mark_leaving(&self, now: u64) {
         for (id, pair) in self.ledger.pairs() {
             let Some(entry) = self.maps.servers.get(id.index()) else { continue };
             let state = ServerState::from_word(entry.state.load());
-            let flags =
-                state.flags & !ServerState::REMOVED | if pair.leaving { ServerState::REMOVED } else { 0 };
+            let flags = if pair.leaving {
+                if !state.has(ServerState::REMOVED) {
+                    let policy = self.removals.get(&id).copied().unwrap_or_default();
+                    let memo = Memo {
+                        since: (now + policy.after.as_secs()) as u32,
+                        farewell: parting::farewell(policy.then),
+                        ..Memo::from_word(entry.memo.load())
+                    };
+                    entry.memo.store(memo.to_word());
+                }
+                let Memo { since, farewell, .. } = Memo::from_word(entry.memo.load());
+                let kept = state.flags & !ServerState::LETS_GO | ServerState::REMOVED;
+                kept | parting::flag_of_farewell(farewell, since, now)
+            } else {
+                state.flags & !ServerState::REMOVED
+            };
             if flags != state.flags {
                 entry.state.store(ServerState { flags, ..state }.to_word());
             }
         }
+    }
+
+    /// When the next one that is leaving has its connections let go, in Unix seconds; `now` likewise.
+    #[must_use]
+    pub fn next_farewell(&self, now: u64) -> Option<u64> {
+        let leaving = self.ledger.pairs().filter(|(_, pair)| pair.leaving);
+        let memos = leaving
+            .filter_map(|(id, _)| Some(Memo::from_word(self.maps.servers.get(id.index())?.memo.load())));
+        let to_come = memos.filter(|memo| memo.farewell != Farewell::None).map(|memo| u64::from(memo.since));
+        to_come.filter(|at| *at > now).min()
     }
 
     /// Lanes that are no longer wanted pick nobody; their connections go on until they end.
@@ -89,13 +121,17 @@ impl Installation {
     pub(super) fn close_services(&mut self, numbers: &[u16], now: Instant) -> Result<()> {
         for number in numbers {
             self.built.remove(number);
+            self.turned.remove(number);
             self.following.remove(number);
             let Some(entry) = self.maps.services.get(u32::from(*number)) else { continue };
-            let (select, miss) = (entry.select.load(), entry.miss.load());
-            entry.select.store(0);
-            entry.miss.store(0);
+            entry.scheduling.store(0);
+            let tables = [&entry.select, &entry.miss, &entry.turns].map(|table| {
+                let extent = table.load();
+                table.store(0);
+                extent
+            });
             entry.limits.store(0);
-            for extent in [select, miss].into_iter().filter_map(Extent::from_word) {
+            for extent in tables.into_iter().filter_map(Extent::from_word) {
                 self.arena.release(extent, now);
             }
         }

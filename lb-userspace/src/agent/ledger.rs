@@ -289,19 +289,11 @@ impl std::fmt::Display for Full {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::standing::Standing;
 
     fn wanted(servers: &[(&str, u8)]) -> Vec<DesiredService> {
         let hash = |name: &str| lb_common::identity::name_hash(1, name.as_bytes());
-        let server = |&(name, last): &(&str, u8)| DesiredServer {
-            name: name.into(),
-            name_hash: hash(name),
-            address: Addr::v4([10, 0, 0, last]),
-            port: Port::from_host(80),
-            weight: 1,
-            resets: false,
-            quic_id: None,
-            standing: Standing::default(),
+        let server = |&(name, last): &(&str, u8)| {
+            DesiredServer::plain(name, hash(name), Addr::v4([10, 0, 0, last]), Port::from_host(80))
         };
         vec![DesiredService {
             name: "web".into(),
@@ -318,6 +310,9 @@ mod tests {
             access: std::sync::Arc::default(),
             limits: crate::config::Limits::default(),
             quic: None,
+            scheduler: lb_common::entry::Scheduler::Maglev,
+            weighted_turns: false,
+            affinity: None,
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

@@ -51,7 +51,7 @@ fn write(entry: &ServiceLimits, limits: &Limits, sets: usize) {
 }
 
 /// The first bits of an address.
-fn mask(bits: u32) -> Addr {
+pub(super) fn mask(bits: u32) -> Addr {
     std::net::IpAddr::from((u128::MAX << (128 - bits)).to_be_bytes()).into()
 }
 

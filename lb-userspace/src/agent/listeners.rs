@@ -120,6 +120,7 @@ mod tests {
 
     use super::*;
     use crate::agent::desired;
+    use crate::agent::eligible::Circumstances;
     use crate::agent::ledger::Ledger;
     use crate::agent::standing::Standings;
     use crate::config;
@@ -137,7 +138,7 @@ mod tests {
             address = "198.51.100.1"
         "#;
         let model = config::load_str("t.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
-        let wanted = desired::services(&model, &Standings::new());
+        let wanted = desired::services(&model, &Standings::new(), &Circumstances::default());
         let numbered = Ledger::empty(8, 8).assign(&wanted).unwrap();
         let second = numbered[2].service;
         assert_ne!(

@@ -71,7 +71,7 @@ impl Agent {
                 Order::Weight(WeightOrder::Config) => standing.weight = None,
             }
             if *standing != before {
-                standing.since = unix_seconds(SystemTime::now()) as u32;
+                standing.changed_from(&before, unix_seconds(SystemTime::now()) as u32);
                 changed = true;
             }
         }

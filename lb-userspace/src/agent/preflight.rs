@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use super::pool;
 use crate::api::{Failure, FailureKind};
-use crate::config::{ListenPort, Model, Protocol, Service, VipOwner};
+use crate::config::{Health, ListenPort, Model, Probe, Protocol, Service, VipOwner};
+use crate::health;
 use crate::net::{Addresses, Link};
 
 /// Something that stands in the way, and what mends it.
@@ -73,6 +76,36 @@ pub fn lock_out(model: &Model, addresses: &Addresses, links: &[Link]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Refuses checks that lack what they need of this host: a program, or files with certificates. Otherwise their servers would
+/// never be known to be up.
+///
+/// # Errors
+/// The first service whose check cannot work.
+pub fn means_of_checks(model: &Model) -> Result<(), Finding> {
+    for service in &model.services {
+        let Health::Checked(check) = &service.health else { continue };
+        let lacks = match &check.probe {
+            Probe::Exec(exec) => exec.command.first().and_then(|program| not_runnable(Path::new(program))),
+            probe => probe.tls().and_then(|tls| health::unusable(tls).err()),
+        };
+        if let Some(what) = lacks {
+            let what = format!("service {}: its health check cannot work: {what}", service.name);
+            return Err(Finding::new(what, "mend that, or change [service.health]"));
+        }
+    }
+    Ok(())
+}
+
+fn not_runnable(program: &Path) -> Option<String> {
+    let told = |why: &str| Some(format!("{} {why}", program.display()));
+    match std::fs::metadata(program) {
+        Err(error) => told(&format!("cannot be found ({error})")),
+        Ok(about) if !about.is_file() => told("is not a file"),
+        Ok(about) if about.permissions().mode() & 0o111 == 0 => told("is not executable"),
+        Ok(_) => None,
+    }
 }
 
 /// VIPs that nobody has put on the host although somebody else was to.

@@ -60,6 +60,7 @@ fn entries(wanted: &[DesiredService], numbered: &[Numbered]) -> HashMap<QuicKey,
 mod tests {
     use super::*;
     use crate::agent::desired;
+    use crate::agent::eligible::Circumstances;
     use crate::agent::ledger::Ledger;
     use crate::agent::standing::Standings;
     use crate::config;
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn a_server_is_called_by_its_id_in_each_lane_of_its_service() {
         let model = config::load_str("t.toml", TEXT).unwrap_or_else(|problems| panic!("{problems}"));
-        let wanted = desired::services(&model, &Standings::new());
+        let wanted = desired::services(&model, &Standings::new(), &Circumstances::default());
         let numbered = Ledger::empty(8, 8).assign(&wanted).unwrap();
         let entries = entries(&wanted, &numbered);
         let format = wanted[0].quic.unwrap();

@@ -9,6 +9,8 @@ use lb_common::slot::ServerId;
 
 use super::actor::Agent;
 use super::desired::{DesiredServer, DesiredService};
+use super::eligible;
+use super::heard::Heard;
 use super::ledger::Directory;
 use super::standing::{AddressName, PairName};
 use super::sweep::Census;
@@ -24,6 +26,8 @@ struct Row<'a> {
     counters: Counters,
     /// Connections in the lanes of now.
     active: u64,
+    /// Its share of its lane's new connections.
+    share: f64,
     /// Connections left in lanes that are gone. Their counters are the service's, as they will be once these have ended.
     left: u64,
 }
@@ -61,6 +65,7 @@ impl Agent {
     ) -> HashMap<(&'a str, Addr), Row<'a>> {
         let mut rows: HashMap<(&str, Addr), Row<'_>> = HashMap::new();
         for lane in lanes {
+            let all: u32 = lane.servers.iter().map(|server| server.share).sum();
             for server in &lane.servers {
                 let id = directory.pair(lane, server);
                 let row = rows.entry((server.name.as_str(), server.address)).or_insert_with(|| Row {
@@ -69,6 +74,7 @@ impl Agent {
                     id,
                     counters: Counters::default(),
                     active: 0,
+                    share: f64::from(server.share) / f64::from(all.max(1)),
                     left: directory.earlier(server).iter().map(|id| census.active(*id)).sum(),
                 });
                 if row.port != server.port {
@@ -121,7 +127,9 @@ impl Agent {
             mode: service.mode.into(),
             encapsulation: service.tunnel.as_ref().map(|tunnel| tunnel.encapsulation.to_string()),
             scheduler: service.scheduler.to_string(),
+            quorum: self.quorum_status(service),
             quic_lb: service.quic_lb.map(Into::into),
+            affinity: service.affinity.as_ref().map(Into::into),
             listeners: service.listening.listeners().map(Into::into).collect(),
             connections_active: others.active + rows.values().map(|row| row.active).sum::<u64>(),
             connections_total: total.connections,
@@ -135,18 +143,27 @@ impl Agent {
         }
     }
 
+    fn quorum_status(&self, service: &config::Service) -> Option<api::Quorum> {
+        let quorum = service.quorum?;
+        let name = service.name.as_str();
+        let (weight_up, weight_configured) = eligible::weights(&self.model, &self.standings, name);
+        let held = !self.without_quorum.contains(name);
+        Some(api::Quorum { weight_up, weight_configured, percent: quorum.percent, held })
+    }
+
     fn server_status(
         &self,
         service: &config::Service,
         server: &config::Server,
         row: &Row<'_>,
     ) -> ServerStatus {
-        let Row { server: desired, port, id, counters, active, left } = row;
+        let Row { server: desired, port, id, counters, active, left, share } = row;
         let active = active + left;
         let family = Family::of(desired.address.into());
         let name = AddressName { pair: PairName::of(service, server), family };
         let nat = service.mode != config::Mode::Dr;
         let standing = &desired.standing;
+        let heard = self.heard.get(&name);
         ServerStatus {
             name: desired.name.clone(),
             address: desired.address.into(),
@@ -155,7 +172,10 @@ impl Agent {
             weight_configured: u32::from(server.weight.get()),
             weight_override: standing.weight.map(u32::from),
             server_id: desired.quic_id.as_ref().map(ToString::to_string),
-            backup: false,
+            max_connections: server.max_connections.map(std::num::NonZeroU32::get),
+            backup: desired.tier != config::Tier::Primary,
+            share: *share,
+            connections_end_at: desired.deadline().map(|at| time_of(UNIX_EPOCH + Duration::from_secs(at))),
             state: state(desired, active),
             admin: admin(standing.admin),
             health: match (standing.unchecked, standing.admin, standing.health) {
@@ -164,9 +184,11 @@ impl Agent {
                 (.., HealthMemo::Down) => Health::Down,
                 (.., HealthMemo::Unknown) => Health::Unknown,
             },
-            reason: self.reasons.get(&name).cloned(),
+            reason: heard.and_then(|heard| heard.reason.clone()),
             since: (standing.since != 0)
                 .then(|| time_of(UNIX_EPOCH + Duration::from_secs(u64::from(standing.since)))),
+            history: heard.map(Heard::history).unwrap_or_default(),
+            agent: heard.and_then(Heard::agent).filter(|_| service.agent_check.is_some()),
             next_hop: id.and_then(|id| self.next_hop(id)),
             connections_active: active,
             connections_total: counters.connections,
@@ -197,16 +219,18 @@ impl Agent {
 /// What a server is to the tables, all in all.
 pub(super) fn state(server: &DesiredServer, active: u64) -> ServerState {
     let standing = &server.standing;
-    match standing.admin {
+    match standing.ordered() {
         entry::Admin::Disabled => return ServerState::Disabled,
         entry::Admin::Draining if active == 0 => return ServerState::Drained,
         entry::Admin::Draining => return ServerState::Draining,
         entry::Admin::Enabled => {}
     }
-    match standing.health {
-        HealthMemo::Down if !standing.unchecked => ServerState::Down,
-        HealthMemo::Unknown if !standing.unchecked => ServerState::Unknown,
-        _ if server.weight > 0 => ServerState::Up,
+    match standing {
+        _ if standing.is_down() => ServerState::Down,
+        _ if standing.is_unknown() => ServerState::Unknown,
+        _ if standing.share(server.weight) > 0 && !server.takes_new() => ServerState::Standby,
+        _ if server.takes_new() && server.is_growing() => ServerState::Starting,
+        _ if server.takes_new() => ServerState::Up,
         _ if active == 0 => ServerState::Drained,
         _ => ServerState::Draining,
     }

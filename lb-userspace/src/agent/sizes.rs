@@ -1,11 +1,11 @@
 //! How large the maps are made: for the configuration at hand, and for what may come by reload.
 
 use lb_common::flow_table::BUCKET_SLOTS;
-use lb_common::pick::Extent;
 use lb_common::rate;
 use lb_common::slot::Geometry;
 
-use super::desired;
+use super::desired::{self, DesiredService};
+use super::eligible::Circumstances;
 use super::standing::Standings;
 use crate::config::Model;
 use crate::dataplane::{MapSizes, Maps};
@@ -20,9 +20,9 @@ const SPARE_TABLE_WORDS: u32 = 1 << 20;
 /// What the maps must have room for.
 #[must_use]
 pub fn of(model: &Model) -> MapSizes {
-    let lanes = desired::services(model, &Standings::new());
+    let lanes = desired::services(model, &Standings::new(), &Circumstances::default());
     let services = lanes.len() as u32;
-    let words: u32 = lanes.iter().map(|lane| Extent::words_for(lane.table_size)).sum();
+    let words: u32 = lanes.iter().map(DesiredService::table_words).sum();
     let ports: usize = lanes.iter().map(|lane| lane.ports.len()).sum();
     let geometry = Geometry::for_connections(u64::from(model.datapath.flow_table_size))
         .unwrap_or_else(|| Geometry::nearest(u32::MAX));
@@ -36,10 +36,18 @@ pub fn of(model: &Model) -> MapSizes {
         listeners: ((ports as u32 + services) * 2).max(SPARE_LISTENERS),
         lists: model.datapath.list_slots,
         source_sets: model.datapath.source_slots.div_ceil(rate::WAYS as u32).next_power_of_two(),
+        seat_buckets: seats(model).buckets(),
         lease_buckets: (model.fullnat.size() / BUCKET_SLOTS as u32).max(1),
         // Select and miss, and both once more while they are exchanged.
         table_words: (words * 4).max(SPARE_TABLE_WORDS),
     }
+}
+
+/// The shape of the table of who comes back to which server.
+#[must_use]
+pub fn seats(model: &Model) -> Geometry {
+    Geometry::for_connections(u64::from(model.datapath.affinity_slots))
+        .unwrap_or_else(|| Geometry::nearest(u32::MAX))
 }
 
 /// Whether maps that were found are as large as the file asks for.
@@ -50,6 +58,7 @@ pub fn hold(maps: &Maps, sizes: &MapSizes) -> bool {
         && maps.servers.all().len() == sizes.servers as usize
         && maps.lists.room() == sizes.lists
         && maps.sources.all().len() == sizes.source_sets as usize
+        && maps.seats.all().len() == sizes.seat_buckets as usize
 }
 
 #[cfg(test)]

@@ -5,12 +5,16 @@
 //! are alike in those of one server.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use lb_common::entry::{Admin, HealthMemo, Memo};
 use lb_common::identity::name_hash;
 
 use crate::config::{self, Family, Model};
-use crate::health::{CheckSpec, HttpCheck, Kind, Thresholds, Verdict, Wanted};
+use crate::health::advice::Order;
+use crate::health::{
+    AgentSpec, Ask, CheckSpec, Path, Question, Rhythm, Share, Subject, Thresholds, Verdict, Wanted,
+};
 
 /// A server in a service, by name: what an operator's order is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +40,20 @@ pub struct Standing {
     pub weight: Option<u16>,
     /// Unix seconds of the last change.
     pub since: u32,
+    /// Unix seconds of its return to those that take new connections; 0: none that this agent has seen.
+    pub risen: u32,
+    /// What its own agent says. The pins do not remember it: the agent is asked again.
+    pub advised: Advised,
+}
+
+/// What of a server's own words decides on its traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Advised {
+    /// Whether it has been asked at all.
+    pub heard: bool,
+    pub share: Share,
+    pub order: Order,
+    pub down: bool,
 }
 
 /// The standings of a configuration.
@@ -48,6 +66,54 @@ pub struct Configured<'a> {
     pub service: &'a config::Service,
     pub server: &'a config::Server,
     pub address: config::ServerAddress,
+}
+
+impl Standing {
+    /// Whether it is healthy and wanted, whatever its weight.
+    fn is_standing(&self) -> bool {
+        !self.is_unknown() && !self.is_down() && self.ordered() == Admin::Enabled
+    }
+
+    /// Notes that it was `before` until now (Unix seconds).
+    pub fn changed_from(&mut self, before: &Self, now: u32) {
+        self.since = now;
+        if self.is_standing() && !before.is_standing() {
+            self.risen = now;
+        }
+    }
+
+    /// Whether it is not to be relied on: it fails its check, or says so itself.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.advised.down || (!self.unchecked && self.health == HealthMemo::Down)
+    }
+
+    /// Whether nothing is known of it yet.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        !self.unchecked && self.health == HealthMemo::Unknown
+    }
+
+    /// What is ordered, by an operator or by its own agent: whichever allows less.
+    #[must_use]
+    pub fn ordered(&self) -> Admin {
+        match (self.admin, self.advised.order) {
+            (Admin::Disabled, _) | (_, Order::Maint) => Admin::Disabled,
+            (Admin::Draining, _) | (_, Order::Drain) => Admin::Draining,
+            (Admin::Enabled, Order::Ready) => Admin::Enabled,
+        }
+    }
+
+    /// Its part of new connections, given the weight in the file. A weight set by hand is meant as it is, whatever the server's
+    /// own agent says.
+    #[must_use]
+    pub fn share(&self, configured: u16) -> u32 {
+        let (weight, share) = match self.weight {
+            Some(weight) => (weight, Share::WHOLE),
+            None => (configured, self.advised.share),
+        };
+        u32::from(weight) * u32::from(share.eighths())
+    }
 }
 
 impl PairName {
@@ -101,9 +167,15 @@ pub fn prepared(model: &Model, known: &Standings) -> Standings {
     let ordered = |pair: &PairName| pair.addresses().iter().find_map(|name| known.get(name));
     configured(model)
         .map(|Configured { name, service, server, address }| {
-            let of_sibling = ordered(&name.pair)
-                .map_or(Standing::default(), |sibling| Standing { health: HealthMemo::Unknown, ..*sibling });
+            let of_sibling = ordered(&name.pair).map_or(Standing::default(), |sibling| Standing {
+                health: HealthMemo::Unknown,
+                advised: Advised::default(),
+                ..*sibling
+            });
             let mut standing = known.get(&name).copied().unwrap_or(of_sibling);
+            if service.agent_check.is_none() {
+                standing.advised = Advised::default();
+            }
             standing.unchecked = service.check_target(server, address).is_none();
             (name, standing)
         })
@@ -116,8 +188,9 @@ pub fn remembered(model: &Model, memos: &HashMap<(u64, Family), Memo>) -> Standi
     let known = |Configured { name, .. }: Configured<'_>| {
         let scope = name_hash(0, name.pair.service.as_bytes());
         let hash = name_hash(scope, name.pair.server.as_bytes());
-        let Memo { admin, health, weight, since } = *memos.get(&(hash, name.family))?;
-        Some((name, Standing { admin, health, unchecked: false, weight, since }))
+        let Memo { admin, health, weight, since, .. } = *memos.get(&(hash, name.family))?;
+        let advised = Advised::default();
+        Some((name, Standing { admin, health, unchecked: false, weight, since, risen: 0, advised }))
     };
     configured(model).filter_map(known).collect()
 }
@@ -130,6 +203,7 @@ pub fn checks(model: &Model, standings: &Standings) -> HashMap<AddressName, Want
             let standing = standings.get(&name).copied().unwrap_or_default();
             let wanted = Wanted {
                 check: spec(service, server, address),
+                agent: agent_spec(service, address),
                 paused: standing.admin == Admin::Disabled,
                 restored: match standing.health {
                     HealthMemo::Up => Some(Verdict::Up),
@@ -149,15 +223,30 @@ fn spec(
 ) -> Option<CheckSpec> {
     let target = service.check_target(server, address)?;
     let config::Health::Checked(check) = &service.health else { return None };
-    let kind = match &check.probe {
-        config::Probe::Tcp => Kind::Tcp,
-        config::Probe::Http(http) => {
-            let expected = http.expect.ranges().collect();
-            Kind::Http(HttpCheck::new(http.path.clone(), http.host.clone(), expected).ok()?)
+    let ask = match &check.probe {
+        config::Probe::Exec(exec) => {
+            let PairName { service, server } = PairName::of(service, server);
+            Ask::Program { command: exec.command.clone(), subject: Subject { service, server } }
         }
+        probe => Ask::Health(probe.clone()),
     };
-    let thresholds = Thresholds::new(check.rise, check.fall)?;
-    Some(CheckSpec { target, kind, interval: check.interval, timeout: check.timeout, thresholds })
+    Some(CheckSpec {
+        question: Question { target, ask, path: path(service, server, address), timeout: check.timeout },
+        rhythm: Rhythm { up: check.interval, down: check.interval_down },
+        thresholds: Thresholds::new(check.rise, check.fall)?,
+    })
+}
+
+fn path(service: &config::Service, server: &config::Server, address: config::ServerAddress) -> Option<Path> {
+    let vips = service.checked_vips(server, address);
+    (!vips.is_empty()).then(|| Path { vips, tunnel: service.tunnel.clone() })
+}
+
+fn agent_spec(service: &config::Service, address: config::ServerAddress) -> Option<AgentSpec> {
+    let config::AgentCheck { port, interval, timeout, send } = service.agent_check.as_ref()?;
+    let target = SocketAddr::new(address.ip(), port.get());
+    let question = Question { target, ask: Ask::Agent(send.clone()), path: None, timeout: *timeout };
+    Some(AgentSpec { question, interval: *interval })
 }
 
 #[cfg(test)]
@@ -189,7 +278,8 @@ mod tests {
     #[test]
     fn each_address_is_checked_once_whatever_the_number_of_listeners() {
         let checks = checks(&model(), &Standings::new());
-        let target = |family| checks[&name("rs2", family)].check.as_ref().unwrap().target.to_string();
+        let target =
+            |family| checks[&name("rs2", family)].check.as_ref().unwrap().question.target.to_string();
         assert_eq!(checks.len(), 3);
         assert_eq!(target(Family::V4), "198.51.100.2:80");
         assert_eq!(target(Family::V6), "[2001:db8:2::2]:80");
@@ -203,13 +293,16 @@ mod tests {
             weight: Some(7),
             since: 9,
             unchecked: false,
+            risen: 0,
+            advised: Advised { heard: true, order: Order::Drain, ..Advised::default() },
         };
         let known = Standings::from([(name("rs2", Family::V4), old)]);
         let prepared = prepared(&model(), &known);
-        assert_eq!(prepared[&name("rs2", Family::V4)], old);
+        let unadvised = Standing { advised: Advised::default(), ..old };
+        assert_eq!(prepared[&name("rs2", Family::V4)], unadvised, "nobody is asked any more");
         assert_eq!(
             prepared[&name("rs2", Family::V6)],
-            Standing { health: HealthMemo::Unknown, ..old },
+            Standing { health: HealthMemo::Unknown, advised: Advised::default(), ..old },
             "an order is for the server"
         );
         assert_eq!(prepared[&name("rs1", Family::V4)], Standing::default());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lb_common::ABI_VERSION;
-use lb_common::entry::{self, HealthMemo};
+use lb_common::entry;
 use lb_common::verdict::{Action, Event, Verdict};
 
 use super::actor::Agent;
@@ -108,11 +108,14 @@ impl Agent {
         }
         for address in standing::configured(&self.model) {
             let standing = self.standings.get(&address.name).copied().unwrap_or_default();
-            let waits = !standing.unchecked
-                && standing.health == HealthMemo::Unknown
-                && standing.admin != entry::Admin::Disabled;
-            if waits {
+            if standing.admin == entry::Admin::Disabled {
+                continue;
+            }
+            if standing.is_unknown() {
                 reasons.push(format!("no health result yet for {}", address.told()));
+            }
+            if address.service.agent_check.is_some() && !standing.advised.heard {
+                reasons.push(format!("no health result yet by the agent of {}", address.told()));
             }
         }
         reasons.extend(self.trouble.clone());

@@ -3,20 +3,50 @@
 //! A stretch a tick, never the whole of a large table at once. Entries are only ever cleared, by compare-exchange on the
 //! word that was judged.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Range;
 
 use lb_common::clock::Now;
 use lb_common::entry::ServerState;
 use lb_common::net::Protocol;
 use lb_common::slot::{Class, Limits, ServerId, Slot};
+use lb_common::word::Word;
 
-use super::lists::is_denied;
-use crate::config::Access;
 use crate::dataplane::{Maps, Site};
 
 /// Buckets looked at in one tick: 2 MiB of table, well under a millisecond.
 const STRETCH: usize = 32_768;
+
+/// Buckets, where a service goes by how many connections its servers have: the largest table within eight seconds.
+const LONG_STRETCH: usize = 8 * STRETCH;
+
+/// What is walked.
+pub trait Ground {
+    fn now(&self) -> Now;
+    /// Of all tables together.
+    fn buckets(&self) -> usize;
+    fn places(&self, buckets: Range<usize>) -> impl Iterator<Item = (Site, &Word)>;
+    /// Of the service whose connection it is.
+    fn protocol(&self, slot: Slot) -> Protocol;
+}
+
+impl Ground for Maps {
+    fn now(&self) -> Now {
+        self.clock.only().now()
+    }
+
+    fn buckets(&self) -> usize {
+        Self::buckets(self)
+    }
+
+    fn places(&self, buckets: Range<usize>) -> impl Iterator<Item = (Site, &Word)> {
+        Self::places(self, buckets)
+    }
+
+    fn protocol(&self, slot: Slot) -> Protocol {
+        let server = slot.server().and_then(|id| self.servers.get(id.index()));
+        server.map_or(Protocol::Tcp, |server| ServerState::from_word(server.state.load()).protocol())
+    }
+}
 
 /// How many connections each pair has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,25 +123,38 @@ impl Sweep {
         Self { next: 0, counting: Census::of_pairs(pairs), counted: Census::of_pairs(pairs), rounds: 0 }
     }
 
-    /// Walks one stretch, clears what has expired and what services do not admit, and says whether a round was completed.
-    pub fn step(&mut self, maps: &Maps, limits: &SweepLimits, in_force: &HashMap<u16, Arc<Access>>) -> bool {
-        let now = maps.clock.only().now();
-        if self.next == 0 {
+    /// Whether the next step begins a round.
+    #[must_use]
+    pub fn is_at_start(&self) -> bool {
+        self.next == 0
+    }
+
+    /// Walks one stretch, a long one if counts are wanted soon; clears what has expired and what services do not admit, and says
+    /// whether a round was completed.
+    pub fn step(
+        &mut self,
+        ground: &impl Ground,
+        limits: &SweepLimits,
+        in_haste: bool,
+        is_denied: impl Fn(Site, Slot) -> bool,
+    ) -> bool {
+        let now = ground.now();
+        if self.is_at_start() {
             self.rounds += 1;
             self.counting = Census::of_pairs(self.counted.live.len());
         }
-        let end = maps.buckets().min(self.next + STRETCH);
-        for (site, cell) in maps.places(self.next..end) {
+        let end = ground.buckets().min(self.next + if in_haste { LONG_STRETCH } else { STRETCH });
+        for (site, cell) in ground.places(self.next..end) {
             let word = cell.load();
             let Some(slot) = Slot::from_word(word) else { continue };
-            let is_over = slot.expired(now, limits.of(maps, slot)) || is_denied(maps, in_force, site, slot);
+            let is_over = slot.expired(now, limits.of(ground, slot)) || is_denied(site, slot);
             if is_over && cell.replace(word, 0) {
                 continue;
             }
             self.counting.add(site, slot);
         }
         self.next = end;
-        let complete = end == maps.buckets();
+        let complete = end == ground.buckets();
         if complete {
             self.next = 0;
             std::mem::swap(&mut self.counting, &mut self.counted);
@@ -135,21 +178,19 @@ impl Sweep {
 impl SweepLimits {
     /// The limits of this entry's protocol.
     #[must_use]
-    pub fn of(&self, maps: &Maps, slot: Slot) -> Limits {
-        let server = slot.server().and_then(|id| maps.servers.get(id.index()));
-        let protocol = server.map(|server| ServerState::from_word(server.state.load()).protocol());
-        if protocol == Some(Protocol::Udp) { self.udp } else { self.tcp }
+    pub fn of(&self, ground: &impl Ground, slot: Slot) -> Limits {
+        if ground.protocol(slot) == Protocol::Udp { self.udp } else { self.tcp }
     }
 }
 
 /// A count of this very moment; for tables that are walked in a few milliseconds.
 #[must_use]
-pub fn count_now(maps: &Maps, pairs: usize, limits: &SweepLimits) -> Census {
-    let now: Now = maps.clock.only().now();
+pub fn count_now(ground: &impl Ground, pairs: usize, limits: &SweepLimits) -> Census {
+    let now = ground.now();
     let mut census = Census::of_pairs(pairs);
-    for (site, cell) in maps.places(0..maps.buckets()) {
+    for (site, cell) in ground.places(0..ground.buckets()) {
         if let Some(slot) = Slot::from_word(cell.load())
-            && !slot.expired(now, limits.of(maps, slot))
+            && !slot.expired(now, limits.of(ground, slot))
         {
             census.add(site, slot);
         }

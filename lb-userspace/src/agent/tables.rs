@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use lb_common::entry::ServerState;
+use lb_common::entry::{Scheduler, Scheduling, ServerState};
 use lb_common::maglev::{self, Share};
 use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word, word_of_ids};
+use lb_common::rotation;
 use lb_common::slot::ServerId;
 
 use super::desired::DesiredService;
@@ -31,11 +32,7 @@ impl Installation {
             .iter()
             .zip(&numbers.servers)
             .filter(|(server, id)| server.takes_new() && self.reachable(**id))
-            .map(|(server, id)| Share {
-                name_hash: server.name_hash,
-                weight: u32::from(server.weight),
-                id: id.get(),
-            })
+            .map(|(server, id)| Share { name_hash: server.name_hash, weight: server.share, id: id.get() })
             .collect();
         let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
         let published = Extent::from_word(entry.select.load());
@@ -100,6 +97,68 @@ impl Installation {
         slots.into_iter().map(|(id, slots)| (id, f64::from(slots) / f64::from(extent.size()))).collect()
     }
 
+    /// Builds the turns of a service aside and publishes them, where it has some and they changed: all at once, for nobody is
+    /// looked for in them again.
+    pub(super) fn build_turns(
+        &mut self,
+        wanted: &DesiredService,
+        numbers: &Numbered,
+        now: Instant,
+    ) -> Result<()> {
+        let number = numbers.service;
+        let turns = match self.built.get(&number) {
+            Some(shares) if wanted.has_turns() => {
+                let weight =
+                    |share: &Share| if wanted.weighted_turns { share.weight } else { share.weight.min(1) };
+                let shares: Vec<Share> =
+                    shares.iter().map(|share| Share { weight: weight(share), ..*share }).collect();
+                rotation::turns(&shares, wanted.table_size as usize)
+            }
+            _ => Vec::new(),
+        };
+        let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
+        let published = Extent::from_word(entry.turns.load());
+        let holds = published.map_or(turns.is_empty(), |extent| {
+            extent.size() as usize == turns.len() && self.holds(extent, &turns)
+        });
+        if self.turned.get(&number) == Some(&turns) || holds {
+            self.turned.insert(number, turns);
+            return Ok(());
+        }
+        let extent = match turns.len() {
+            0 => None,
+            size => Some(self.arena.take(size as u32, now).with_context(|| {
+                format!(
+                    "no free stretch of table memory for the turns of service {}; try again in a second",
+                    wanted.name
+                )
+            })?),
+        };
+        if let Some(extent) = extent {
+            for (i, word) in words(&turns).enumerate() {
+                if let Some(place) = self.maps.tables.get(extent.offset() + i as u32) {
+                    place.store(word);
+                }
+            }
+        }
+        let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
+        entry.turns.store(extent.map_or(0, Extent::to_word));
+        if let Some(old) = published {
+            self.arena.release(old, now);
+        }
+        self.turned.insert(number, turns);
+        Ok(())
+    }
+
+    /// How each service picks, last of all: from here on the data path asks for what has been written.
+    pub(super) fn write_scheduling(&self, wanted: &[DesiredService], numbered: &[Numbered]) {
+        for (lane, numbers) in wanted.iter().zip(numbered) {
+            if let Some(entry) = self.maps.services.get(u32::from(numbers.service)) {
+                entry.scheduling.store(lane.scheduling().to_word());
+            }
+        }
+    }
+
     /// Whether the way to a server is known: without, its packets could only be dropped.
     fn reachable(&self, id: ServerId) -> bool {
         self.maps.servers.get(id.index()).is_some_and(|server| server.next_hop.load() != 0)
@@ -130,6 +189,26 @@ impl Installation {
                     self.arena.release(old, now);
                 }
             }
+        }
+    }
+}
+
+impl DesiredService {
+    /// Whether its servers take turns: because its scheduler has them do so, or to find one that is not full.
+    #[must_use]
+    pub fn has_turns(&self) -> bool {
+        self.scheduler == Scheduler::Rotation || self.scheduling().has(Scheduling::COUNTED)
+    }
+
+    /// Room that its tables need, in words of the arena.
+    #[must_use]
+    pub fn table_words(&self) -> u32 {
+        let tables = Extent::words_for(self.table_size);
+        match () {
+            () if !self.has_turns() => tables,
+            // Parts of weights take many turns.
+            () if self.weighted_turns => tables * 2,
+            () => tables + Extent::words_for(self.servers.len() as u32),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::actor::{Agent, End, load, refused, unix_seconds};
 use super::attachment::{self, Attachment};
 use super::desired;
 use super::install::Installation;
+use super::loads::Begun;
 use super::options::UpOptions;
 use super::standing::{self, AddressName};
 use super::sweep::Sweep;
@@ -125,6 +126,7 @@ async fn start(
     let attachments = attachment::find(&names, &links, &pins.linked())?;
     attachment::keep_tags(&attachments, &links)?;
     preflight::lock_out(&model, &addresses, &links)?;
+    preflight::means_of_checks(&model)?;
     let named: Vec<Link> = attachments.iter().map(|attachment| attachment.named.clone()).collect();
     let mut warnings = preflight::warnings(&model, &addresses, &named);
     for hint in attachment::hints(&attachments) {
@@ -176,7 +178,12 @@ async fn start(
 
     let targets: BTreeSet<IpAddr> = standing::configured(&model).map(|it| it.address.ip()).collect();
     let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
-    let (scheduler, news) = Scheduler::start(health::Limits::default());
+    let wire = health::Wire::open(view.clone())
+        .inspect_err(|error| {
+            tracing::warn!("servers cannot be asked for their VIPs (via = \"vip\"): {error}");
+        })
+        .ok();
+    let (scheduler, news) = Scheduler::start(health::Limits::default(), wire);
     let first = named.first().map_or(0, |link| link.index);
     let pairs = installation.maps.servers.all().len();
     let agent = Agent {
@@ -199,12 +206,16 @@ async fn start(
         trouble: None,
         last_reload: None,
         standings,
-        reasons: HashMap::new(),
+        without_quorum: BTreeSet::new(),
+        due: None,
+        vips_are_due: false,
+        heard: HashMap::new(),
         checks: scheduler,
         tracker,
         view,
         vips: VipKeeper::new(netlink, first),
         sweep: Sweep::new(pairs),
+        begun: Begun::default(),
         leaving_since: HashMap::new(),
     };
     Ok((agent, news, new_pins))
@@ -315,6 +326,7 @@ fn memos(installation: &Installation) -> HashMap<(u64, Family), Memo> {
 
 /// Maps first, then the program behind the interfaces' hooks, then the VIPs.
 async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
+    agent.judge_quorums();
     let wanted = agent.wanted();
     agent.find_ways(&wanted).await;
     let plan = agent.installation.plan(&wanted).map_err(refused)?;
@@ -322,6 +334,9 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.installation.write_settings(limits, &agent.model.datapath);
     agent.beat();
     agent.installation.apply(plan, &wanted, Instant::now()).map_err(refused)?;
+    agent.look_ahead(&wanted);
+    // The ways to those as well that only stand by.
+    agent.watch_targets();
     agent.look_at_network();
     let mode = match agent.model.agent.xdp_mode {
         config::XdpMode::Auto => None,
@@ -333,7 +348,8 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.program.supersede(&agent.pins).map_err(refused)?;
     let addresses = agent.view.borrow().addresses.clone();
     let pool = agent.installation.pool();
-    agent.vips.keep(&agent.model.clone(), &pool, &addresses).await;
+    let circumstances = agent.circumstances();
+    agent.vips.keep(&agent.model.clone(), &circumstances, &pool, &addresses).await;
     Ok(())
 }
 

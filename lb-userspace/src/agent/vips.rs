@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::eligible::{self, Circumstances};
 use super::preflight;
 use crate::config::{Model, VipOwner};
 use crate::net::{Addresses, NetError, Netlink};
@@ -31,8 +32,19 @@ impl VipKeeper {
     }
 
     /// Adds the addresses that are missing, the VIPs and the pool's, and removes ours that are no longer wanted.
-    pub async fn keep(&mut self, model: &Model, pool: &[IpAddr], addresses: &Addresses) {
-        let vips = preflight::vips(model).into_iter().map(|vip| (vip, self.interface));
+    /// A VIP whose services are all withdrawn is not wanted.
+    pub async fn keep(
+        &mut self,
+        model: &Model,
+        circumstances: &Circumstances,
+        pool: &[IpAddr],
+        addresses: &Addresses,
+    ) {
+        let serves = |vip: &IpAddr| {
+            let mut its = model.services.iter().filter(|service| service.has_vip(*vip));
+            its.any(|service| !eligible::is_withdrawn(service, circumstances))
+        };
+        let vips = preflight::vips(model).into_iter().filter(serves).map(|vip| (vip, self.interface));
         // Servers ask for it in their own network.
         let pool = pool.iter().map(|ip| (*ip, addresses.interface_towards(*ip).unwrap_or(self.interface)));
         let wanted: BTreeMap<IpAddr, u32> = match model.agent.vip_owner {

@@ -5,6 +5,7 @@
 //! words it does not know; counters are integers that only grow; times are RFC 3339 in UTC; what is not
 //! known is `null`, never left out and never a made-up zero. Fields may be added, none is renamed.
 
+mod affinity;
 mod capture;
 mod change;
 mod check;
@@ -24,6 +25,7 @@ mod status;
 mod time;
 mod words;
 
+pub use affinity::{AffineSource, AffinityReport};
 pub use capture::{CaptureReport, CapturedBytes, CapturedFrame};
 pub use change::{Change, DiffReport, ReloadReport};
 pub use check::CheckReport;
@@ -35,14 +37,16 @@ pub use hex::Hex;
 pub use operator::{OverriddenServer, OverrideReport};
 pub use rates::Rates;
 pub use schema::Schema;
-pub use server::{NextHop, ServerEntry, ServerStatus, ServersReport};
-pub use service::{Listener, ListenerPort, QuicLb, Refused, ServiceStatus, ServicesReport};
+pub use server::{AgentStatus, NextHop, ServerEntry, ServerStatus, ServersReport, Transition};
+pub use service::{
+    Listener, ListenerPort, QuicLb, Quorum, Refused, ServiceAffinity, ServiceStatus, ServicesReport,
+};
 pub use stats::{ServerRates, ServiceRates, StatsReport};
 pub use status::{
     ConfigStatus, DataPathStatus, FlowTableStatus, FullNatStatus, InterfaceStatus, LastReload, StatusReport,
 };
 pub use time::{Time, time_of};
 pub use words::{
-    Admin, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health, OverrideAction,
-    Protocol, ServerState, XdpMode,
+    Admin, AgentOrder, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health,
+    OverrideAction, Protocol, ServerState, XdpMode,
 };

@@ -1,6 +1,6 @@
 //! Real servers, within their service (`status`) and as a flat list (`servers`).
 
-use super::{Admin, Health, Rates, Schema, ServerState, StatusReport, Time};
+use super::{Admin, AgentOrder, Health, Rates, Schema, ServerState, StatusReport, Time};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -22,8 +22,17 @@ pub struct ServerStatus {
     /// What connection ids of QUIC call it, in hexadecimal; null: nothing.
     #[serde(default)]
     pub server_id: Option<String>,
+    /// Connections that it takes at once; null: any number.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
     /// Used only when no other server of the service is up.
     pub backup: bool,
+    /// Its share of the service's new connections, of 1; 0: none.
+    #[serde(default)]
+    pub share: f64,
+    /// When its connections will be ended or sent elsewhere; null: never, or they have been.
+    #[serde(default)]
+    pub connections_end_at: Option<Time>,
     /// What it is to the tables, all in all.
     pub state: ServerState,
     /// What an operator ordered.
@@ -34,6 +43,12 @@ pub struct ServerStatus {
     pub reason: Option<String>,
     /// Since when it has been in this state.
     pub since: Option<Time>,
+    /// The last changes of `health`, at most 16 since the agent started, the oldest first.
+    #[serde(default)]
+    pub history: Vec<Transition>,
+    /// What its own agent says (agent-check); null: it is not asked, or has not been heard.
+    #[serde(default)]
+    pub agent: Option<AgentStatus>,
     /// Where its frames are sent; null: not resolved, the kernel's tables decide per packet.
     pub next_hop: Option<NextHop>,
     /// Connections stored for it now.
@@ -56,7 +71,7 @@ impl ServerStatus {
     /// Whether it takes new connections.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.state == ServerState::Up
+        matches!(self.state, ServerState::Up | ServerState::Starting)
     }
 
     /// Whether this is the same server at the same address, at another time.
@@ -64,6 +79,34 @@ impl ServerStatus {
     pub fn is_same(&self, other: &Self) -> bool {
         self.name == other.name && self.address == other.address
     }
+}
+
+/// A change of what the checks say of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// When it happened.
+    pub at: Time,
+    /// What was known before.
+    pub from: Health,
+    /// What is known since.
+    pub to: Health,
+    /// What the check found that decided it.
+    pub reason: String,
+}
+
+/// What a server's own agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// The part of its configured weight that it takes, in steps of an eighth, rounded down.
+    pub percent: u32,
+    /// What it orders as an operator would.
+    pub order: AgentOrder,
+    /// Why it calls itself down; null: it does not.
+    pub fault: Option<String>,
+    /// The connections it is ready to have at once; null: it does not say.
+    pub max_connections: Option<u32>,
+    /// Why it did not answer when it was last asked, or what it said that means nothing; null: nothing.
+    pub trouble: Option<String>,
 }
 
 /// The neighbour frames for a server are sent to.

@@ -20,6 +20,12 @@ pub struct ServiceStatus {
     /// How connection ids of QUIC name its servers; null: they do not.
     #[serde(default)]
     pub quic_lb: Option<QuicLb>,
+    /// How much of its servers must be there; null: it does not matter.
+    #[serde(default)]
+    pub quorum: Option<Quorum>,
+    /// Whether and how clients come back to their servers; null: they do not.
+    #[serde(default)]
+    pub affinity: Option<ServiceAffinity>,
     /// Where it listens: the product of the configured VIPs, ports and protocols.
     pub listeners: Vec<Listener>,
     /// Connections stored for it now.
@@ -41,6 +47,46 @@ pub struct ServiceStatus {
     pub rates: Option<Rates>,
     /// Its real servers, in the order of the configuration: one entry for each address of a server.
     pub servers: Vec<ServerStatus>,
+}
+
+/// How much of a service's primary servers must be there, and how much is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// The configured weight of those that are up.
+    pub weight_up: u64,
+    /// The configured weight of all.
+    pub weight_configured: u64,
+    /// Of it, what must be up, in percent.
+    pub percent: u8,
+    /// Whether it is, or was not lost long enough to be regained yet.
+    pub held: bool,
+}
+
+/// How clients come back to their servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAffinity {
+    /// The group of services that share it; null: the service has it to itself.
+    pub group: Option<String>,
+    /// IPv4 clients with so many common bits are one source.
+    pub prefix_v4: u32,
+    /// IPv6 clients with so many common bits are one source.
+    pub prefix_v6: u32,
+    /// So long after its last new connection a source is forgotten.
+    pub timeout_seconds: u64,
+    /// What becomes of a source whose server is down: `rehash`, `reset` or `keep`.
+    pub on_server_down: String,
+}
+
+impl From<&crate::config::Affinity> for ServiceAffinity {
+    fn from(affinity: &crate::config::Affinity) -> Self {
+        Self {
+            group: affinity.group.as_ref().map(ToString::to_string),
+            prefix_v4: affinity.prefix_v4,
+            prefix_v6: affinity.prefix_v6,
+            timeout_seconds: affinity.timeout.as_secs(),
+            on_server_down: affinity.on_server_down.to_string(),
+        }
+    }
 }
 
 /// How connection ids of QUIC name servers.

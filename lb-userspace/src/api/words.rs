@@ -97,10 +97,36 @@ words! {
 }
 
 words! {
+    /// What a server's own agent orders, in HAProxy's words.
+    AgentOrder {
+        /// Nothing.
+        Ready = "ready",
+        /// No new connections.
+        Drain = "drain",
+        /// Maintenance.
+        Maint = "maint",
+    }
+}
+
+impl From<crate::health::advice::Order> for AgentOrder {
+    fn from(order: crate::health::advice::Order) -> Self {
+        match order {
+            crate::health::advice::Order::Ready => Self::Ready,
+            crate::health::advice::Order::Drain => Self::Drain,
+            crate::health::advice::Order::Maint => Self::Maint,
+        }
+    }
+}
+
+words! {
     /// What a real server is to the tables, all in all.
     ServerState {
         /// It takes new connections.
         Up = "up",
+        /// It takes new connections, and its share still grows since its return.
+        Starting = "starting",
+        /// It could, but those that come before it do.
+        Standby = "standby",
         /// Its health checks failed: no new connections.
         Down = "down",
         /// Drained by an operator or by weight 0; connections are left on it.
@@ -120,7 +146,7 @@ impl ServerState {
     #[must_use]
     pub fn of_all(states: impl IntoIterator<Item = Self>) -> Option<Self> {
         let badness = |state: &Self| match state {
-            Self::Up | Self::Other(_) => 0,
+            Self::Up | Self::Starting | Self::Standby | Self::Other(_) => 0,
             Self::Drained => 1,
             Self::Draining => 2,
             Self::Disabled => 3,

@@ -1,8 +1,8 @@
 //! What the command line offers. The doc comments are its help text: a line a verb, then the details.
 
 use super::verb_args::{
-    Capture, Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord, Stats, Status, Up,
-    Weight,
+    Affinity, Capture, Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord, Stats,
+    Status, Up, Weight,
 };
 use crate::output::Format;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -119,6 +119,11 @@ pub enum Verb {
     /// Connections the table stores
     Connections(Connections),
 
+    /// Which clients come back to which servers; 'clear' forgets them
+    ///
+    /// Of services with affinity. Whoever is forgotten keeps the connections there are; the next one goes to any server.
+    Affinity(Affinity),
+
     /// Rates of services and servers over an interval
     Stats(Stats),
 
@@ -175,6 +180,7 @@ impl Verb {
             Self::Check(Check { output, .. })
             | Self::Status(Status { output, .. })
             | Self::Connections(Connections { output, .. })
+            | Self::Affinity(Affinity { output, .. })
             | Self::Stats(Stats { output, .. })
             | Self::Explain(Explain { output, .. })
             | Self::Capture(Capture { output, .. })

@@ -44,6 +44,7 @@ pub fn run(cli: Cli, machine: &dyn Machine) -> Exit {
         Verb::Services(_) => read::services(&session),
         Verb::Servers(_) => read::servers(&session),
         Verb::Connections(connections) => read::connections(connections, &session),
+        Verb::Affinity(affinity) => read::affinity(affinity, &session),
         Verb::Stats(stats) => read::stats(&stats, &session),
         Verb::Drops(_) => read::drops(&session),
         Verb::Explain(explain) => explain::run(&explain, &session),

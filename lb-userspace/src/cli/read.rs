@@ -2,9 +2,9 @@
 
 use super::exit::Exit;
 use super::session::Session;
-use super::verb_args::{Connections, Stats, Status};
+use super::verb_args::{Affinity, AffinityAction, Connections, Stats, Status};
 use crate::api::{Failure, ServersReport, ServicesReport, StatsReport};
-use crate::control::{ConnectionFilter, Report, Request};
+use crate::control::{AffinityQuery, ConnectionFilter, Report, Request};
 use std::thread;
 
 pub(super) fn status(verb: &Status, session: &Session<'_>) -> Result<Exit, Failure> {
@@ -32,6 +32,25 @@ pub(super) fn connections(verb: Connections, session: &Session<'_>) -> Result<Ex
         Report::Connections(report) => Some(report),
         _ => None,
     })?;
+    session.print(&report)
+}
+
+/// The one that may change something: what is cleared is forgotten.
+pub(super) fn affinity(verb: Affinity, session: &Session<'_>) -> Result<Exit, Failure> {
+    let clear = verb.action == Some(AffinityAction::Clear);
+    let query = AffinityQuery {
+        service: verb.service,
+        server: verb.server,
+        client: verb.client,
+        limit: verb.limit,
+        clear,
+    };
+    let pick = |report| match report {
+        Report::Affinity(report) => Some(report),
+        _ => None,
+    };
+    let request = Request::Affinity(query);
+    let report = if clear { session.order(&request, pick)? } else { session.ask(&request, pick)? };
     session.print(&report)
 }
 

@@ -98,6 +98,46 @@ pub struct Connections {
     pub output: Output,
 }
 
+/// `xlvs affinity`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").multiple(true))]
+pub struct Affinity {
+    /// Forget those that match; at least one of the options that say which, or --all, must be given
+    #[arg(value_enum, value_name = "clear", requires = "which")]
+    pub action: Option<AffinityAction>,
+
+    /// Only sources that this service knows
+    #[arg(long, value_name = "SERVICE", group = "which")]
+    pub service: Option<String>,
+
+    /// Only sources that come back to servers of this name
+    #[arg(long, value_name = "SERVER", group = "which")]
+    pub server: Option<String>,
+
+    /// Only the source that this client is of
+    #[arg(long, value_name = "ADDRESS", group = "which")]
+    pub client: Option<IpAddr>,
+
+    /// Every source
+    #[arg(long, group = "which")]
+    pub all: bool,
+
+    /// List at most so many
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub limit: u64,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What is to be done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AffinityAction {
+    /// Forget them.
+    Clear,
+}
+
 /// `xlvs stats`.
 #[derive(Debug, Args)]
 pub struct Stats {

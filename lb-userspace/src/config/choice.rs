@@ -3,8 +3,10 @@
 
 use std::fmt;
 
+use super::affinity::By;
 use super::model::{
-    LogLevel, Mode, OnNoServer, OnServerDown, OnStop, Protocol, Scheduler, VipOwner, XdpMode,
+    Below, LogLevel, Mode, OnMemberDown, OnNoServer, OnStop, Protocol, Scheduler, Then, Via, VipOwner,
+    XdpMode,
 };
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
@@ -74,29 +76,43 @@ impl Choice for Mode {
 }
 
 impl Choice for Scheduler {
-    const OFFERED: &'static [(&'static str, Self)] = &[("maglev", Self::Maglev)];
+    const OFFERED: &'static [(&'static str, Self)] = &[
+        ("maglev", Self::Maglev),
+        ("least", Self::Least),
+        ("wrr", Self::Wrr),
+        ("rr", Self::Rr),
+        ("source", Self::Source),
+        ("random", Self::Random),
+    ];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
         ("LVS calls", "mh", "maglev"),
-        ("LVS calls", "rr", "round robin"),
-        ("LVS calls", "wrr", "weighted round robin"),
-        ("LVS calls", "lc", "least connections"),
-        ("LVS calls", "wlc", "weighted least connections"),
+        ("LVS calls", "lc", "least"),
+        ("LVS calls", "wlc", "least"),
+        ("LVS calls", "sed", "least"),
+        ("LVS calls", "nq", "least"),
+        ("LVS calls", "twos", "least"),
         ("LVS calls", "lblc", "locality-based least connections"),
         ("LVS calls", "lblcr", "locality-based least connections"),
-        ("LVS calls", "sh", "source hashing"),
+        ("LVS calls", "sh", "source"),
         ("LVS calls", "dh", "destination hashing"),
-        ("LVS calls", "sed", "shortest expected delay"),
-        ("LVS calls", "nq", "never queue"),
         ("LVS calls", "fo", "weighted fail-over"),
         ("LVS calls", "ovf", "weighted overflow"),
-        ("LVS calls", "twos", "the power of two choices"),
-        ("HAProxy calls", "roundrobin", "round robin"),
-        ("HAProxy calls", "static-rr", "round robin"),
-        ("HAProxy calls", "leastconn", "least connections"),
-        ("HAProxy calls", "source", "source hashing"),
+        ("HAProxy calls", "roundrobin", "wrr"),
+        ("HAProxy calls", "static-rr", "wrr"),
+        ("HAProxy calls", "leastconn", "least"),
         ("HAProxy calls", "first", "the first with room"),
-        ("HAProxy calls", "random", "random choice"),
     ];
+}
+
+impl Choice for By {
+    const OFFERED: &'static [(&'static str, Self)] = &[("source", Self::Source)];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] =
+        &[("HAProxy calls", "src", "source"), ("others call", "client_ip", "source")];
+}
+
+impl Choice for OnMemberDown {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("rehash", Self::Rehash), ("reset", Self::Reset), ("keep", Self::Keep)];
 }
 
 impl Choice for Protocol {
@@ -107,13 +123,23 @@ impl Choice for Protocol {
 }
 
 impl Choice for OnNoServer {
-    const OFFERED: &'static [(&'static str, Self)] = &[("reject", Self::Reject), ("drop", Self::Drop)];
-    const LATER: &'static [&'static str] = &["all"];
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("reject", Self::Reject), ("drop", Self::Drop), ("all", Self::All)];
 }
 
-impl Choice for OnServerDown {
-    const OFFERED: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("reset", Self::Reset)];
-    const LATER: &'static [&'static str] = &["rehash"];
+impl Choice for Then {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("keep", Self::Keep), ("reset", Self::Reset), ("rehash", Self::Rehash)];
+    const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("HAProxy calls", "none", "keep"),
+        ("HAProxy calls", "shutdown-sessions", "reset"),
+        ("HAProxy calls", "redispatch", "rehash"),
+    ];
+}
+
+impl Choice for Below {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("backup", Self::Backup), ("withdraw", Self::Withdraw)];
 }
 
 impl Choice for XdpMode {
@@ -153,18 +179,47 @@ impl Choice for LogLevel {
     ];
 }
 
+impl Choice for Via {
+    const OFFERED: &'static [(&'static str, Self)] = &[("vip", Self::Vip), ("address", Self::Address)];
+}
+
 /// The kinds of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HealthKind {
     Tcp,
     Http,
+    Https,
+    Udp,
+    Dns,
+    Grpc,
+    Ping,
+    Exec,
     None,
 }
 
+impl HealthKind {
+    /// The protocol of the port that it asks; `None` if it asks none.
+    pub(super) fn speaks(self) -> Option<Protocol> {
+        match self {
+            Self::Tcp | Self::Http | Self::Https | Self::Grpc => Some(Protocol::Tcp),
+            Self::Udp | Self::Dns => Some(Protocol::Udp),
+            Self::Ping | Self::Exec | Self::None => None,
+        }
+    }
+}
+
 impl Choice for HealthKind {
-    const OFFERED: &'static [(&'static str, Self)] =
-        &[("tcp", Self::Tcp), ("http", Self::Http), ("none", Self::None)];
-    const LATER: &'static [&'static str] = &["https", "udp", "dns", "grpc", "ping", "exec"];
+    const OFFERED: &'static [(&'static str, Self)] = &[
+        ("tcp", Self::Tcp),
+        ("http", Self::Http),
+        ("https", Self::Https),
+        ("udp", Self::Udp),
+        ("dns", Self::Dns),
+        ("grpc", Self::Grpc),
+        ("ping", Self::Ping),
+        ("exec", Self::Exec),
+        ("none", Self::None),
+    ];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] = &[
         ("keepalived calls", "TCP_CHECK", "tcp"),
         ("keepalived calls", "HTTP_GET", "http"),
@@ -194,9 +249,12 @@ displayed_by_its_word!(
     Scheduler,
     Protocol,
     OnNoServer,
-    OnServerDown,
+    OnMemberDown,
+    Then,
+    Below,
     XdpMode,
     VipOwner,
     OnStop,
-    LogLevel
+    LogLevel,
+    Via
 );

@@ -38,6 +38,9 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
         table.read_or("list_slots", 65_536, |entry| entry.integer(1, MOST_PREFIXES, "list_slots = 65536"));
     let source_slots = table
         .read_or("source_slots", 131_072, |entry| entry.integer(8, MOST_SOURCES, "source_slots = 131072"));
+    let affinity_slots = table.read_or("affinity_slots", 98_304, |entry| {
+        entry.integer(1, LARGEST_FLOW_TABLE, "affinity_slots = 98304")
+    });
     let timeouts = table.read("timeouts", |entry| entry.table(&TIMEOUTS));
     let timeouts = timeouts.and_then(|own| read_timeouts(Layered::new(table.spot, own, None)));
     Ok(Datapath {
@@ -47,6 +50,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Datapath, Reported> {
         server_slots: server_slots?,
         list_slots: list_slots?,
         source_slots: source_slots?,
+        affinity_slots: affinity_slots?,
         timeouts: timeouts?,
     })
 }

@@ -12,16 +12,16 @@ use serde::Serialize;
 use super::duration::show;
 use super::listener::joined;
 use super::model::{
-    Agent, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service,
+    Agent, Cluster, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service,
 };
 
 /// One difference. Displayed as a line for people; serialised with the kind in `change`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
-    /// A key of `[agent]`, `[datapath]` or `[fullnat]` has another value.
+    /// A key of `[agent]`, `[datapath]`, `[fullnat]` or `[cluster]` has another value.
     SettingChanged {
-        /// `agent`, `datapath` or `fullnat`.
+        /// `agent`, `datapath`, `fullnat` or `cluster`.
         table: &'static str,
         #[serde(flatten)]
         #[expect(missing_docs, reason = "the type says it")]
@@ -107,7 +107,7 @@ pub enum Effect {
 }
 
 /// The settings that are used once, when the agent starts and makes or adopts the maps.
-const FIXED_AT_START: [&str; 12] = [
+const FIXED_AT_START: [&str; 13] = [
     "xdp_mode",
     "socket",
     "pin_dir",
@@ -117,6 +117,7 @@ const FIXED_AT_START: [&str; 12] = [
     "server_slots",
     "list_slots",
     "source_slots",
+    "affinity_slots",
     "node",
     "addresses",
     "ports",
@@ -129,6 +130,7 @@ pub fn diff(old: &Model, new: &Model) -> Vec<Change> {
     settings("agent", &agent_fields(&old.agent), &agent_fields(&new.agent), &mut changes);
     settings("datapath", &datapath_fields(&old.datapath), &datapath_fields(&new.datapath), &mut changes);
     settings("fullnat", &fullnat_fields(&old.fullnat), &fullnat_fields(&new.fullnat), &mut changes);
+    settings("cluster", &cluster_fields(&old.cluster), &cluster_fields(&new.cluster), &mut changes);
     let before: HashMap<_, _> = old.services.iter().map(|service| (&service.name, service)).collect();
     for service in &new.services {
         match before.get(&service.name) {
@@ -225,6 +227,7 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
         server_slots,
         list_slots,
         source_slots,
+        affinity_slots,
         timeouts,
     } = datapath;
     let maglev_table_size = match maglev_table_size {
@@ -238,6 +241,7 @@ fn datapath_fields(datapath: &Datapath) -> Fields {
         ("server_slots", server_slots.to_string()),
         ("list_slots", list_slots.to_string()),
         ("source_slots", source_slots.to_string()),
+        ("affinity_slots", affinity_slots.to_string()),
         ("timeouts.new", show(timeouts.new)),
         ("timeouts.established", show(timeouts.established)),
         ("timeouts.closing", show(timeouts.closing)),
@@ -250,6 +254,11 @@ fn fullnat_fields(fullnat: &FullNat) -> Fields {
     vec![("addresses", format!("[{}]", joined(addresses))), ("ports", ports.to_string())]
 }
 
+fn cluster_fields(cluster: &Cluster) -> Fields {
+    let Cluster { domain } = cluster;
+    vec![("domain", or_none(domain.as_ref(), "-"))]
+}
+
 fn service_fields(service: &Service) -> Fields {
     let Service {
         name: _,
@@ -258,13 +267,18 @@ fn service_fields(service: &Service) -> Fields {
         tunnel,
         scheduler,
         on_no_server,
-        on_server_down,
+        partings,
+        quorum,
+        slow_start,
         access,
         limits,
+        affinity,
         quic_lb,
         health: _,
+        agent_check,
         servers: _,
     } = service;
+    let affinity = affinity.as_ref();
     vec![
         ("vip", joined(&listening.vips)),
         ("port", joined(&listening.ports)),
@@ -273,7 +287,11 @@ fn service_fields(service: &Service) -> Fields {
         ("tunnel", or_none(tunnel.as_ref(), "-")),
         ("scheduler", scheduler.to_string()),
         ("on_no_server", on_no_server.to_string()),
-        ("on_server_down", on_server_down.to_string()),
+        ("on_server_down", partings.down.to_string()),
+        ("on_drain", partings.drained.to_string()),
+        ("on_remove", partings.removed.to_string()),
+        ("quorum", or_none(quorum.as_ref(), "-")),
+        ("slow_start", show(*slow_start)),
         ("allow", access.told(Rule::Allow)),
         ("deny", access.told(Rule::Deny)),
         ("limits.connections_per_second", or_none(limits.connections, "-")),
@@ -281,8 +299,18 @@ fn service_fields(service: &Service) -> Fields {
         ("limits.source_packets_per_second", or_none(limits.source_packets, "-")),
         ("limits.prefix_v4", limits.prefix_v4.to_string()),
         ("limits.prefix_v6", limits.prefix_v6.to_string()),
+        ("affinity", affinity.map_or("none", |_| "by source").to_owned()),
+        ("affinity.group", or_none(affinity.and_then(|affinity| affinity.group.as_ref()), "-")),
+        ("affinity.prefix_v4", or_none(affinity.map(|affinity| affinity.prefix_v4), "-")),
+        ("affinity.prefix_v6", or_none(affinity.map(|affinity| affinity.prefix_v6), "-")),
+        ("affinity.timeout", or_none(affinity.map(|affinity| show(affinity.timeout)), "-")),
+        ("affinity.on_server_down", or_none(affinity.map(|affinity| affinity.on_server_down), "-")),
         ("quic_lb.config_id", or_none(quic_lb.map(QuicFormat::config), "-")),
         ("quic_lb.server_id_length", or_none(quic_lb.map(QuicFormat::length), "-")),
+        ("agent_check.port", or_none(agent_check.as_ref().map(|check| check.port), "-")),
+        ("agent_check.interval", or_none(agent_check.as_ref().map(|check| show(check.interval)), "-")),
+        ("agent_check.timeout", or_none(agent_check.as_ref().map(|check| show(check.timeout)), "-")),
+        ("agent_check.send", or_none(agent_check.as_ref().map(|check| format!("{:?}", check.send)), "-")),
     ]
 }
 
@@ -292,35 +320,37 @@ fn health_fields(health: &Health) -> Fields {
         Health::Off => None,
         Health::Checked(check) => Some(check),
     };
-    let http = check.and_then(|check| match &check.probe {
-        Probe::Tcp => None,
-        Probe::Http(http) => Some(http),
+    let told = check.map(|check| check.probe.told()).unwrap_or_default();
+    let of_kind = Probe::TOLD.map(|key| {
+        let value = told.iter().find(|(told, _)| *told == key).map(|(_, value)| value);
+        (key, or_none(value, "-"))
     });
-    let kind = match (check, http) {
-        (None, _) => "none",
-        (Some(_), None) => "tcp",
-        (Some(_), Some(_)) => "http",
-    };
-    vec![
-        ("health.kind", kind.to_owned()),
+    let mut fields = vec![
+        ("health.kind", check.map_or("none", |check| check.probe.kind()).to_owned()),
         ("health.port", or_none(check.and_then(|check| check.port), "the server's")),
-        ("health.path", or_none(http.map(|http| &http.path), "-")),
-        ("health.host", or_none(http.and_then(|http| http.host.as_ref()), "-")),
-        ("health.expect", or_none(http.map(|http| &http.expect), "-")),
+    ];
+    fields.push(("health.via", or_none(check.map(|check| check.via), "-")));
+    fields.extend(of_kind);
+    fields.extend([
         ("health.interval", or_none(check.map(|check| show(check.interval)), "-")),
+        ("health.interval_down", or_none(check.map(|check| show(check.interval_down)), "-")),
         ("health.timeout", or_none(check.map(|check| show(check.timeout)), "-")),
         ("health.rise", or_none(check.map(|check| check.rise), "-")),
         ("health.fall", or_none(check.map(|check| check.fall), "-")),
-    ]
+    ]);
+    fields
 }
 
 fn server_fields(server: &Server) -> Fields {
-    let Server { name: _, addresses, port, weight, server_id } = server;
+    let Server { name: _, addresses, port, weight, max_connections, server_id, tier, domain } = server;
     vec![
         ("address", joined(addresses)),
         ("port", or_none(*port, "the port that was hit")),
         ("weight", weight.to_string()),
+        ("max_connections", or_none(*max_connections, "-")),
         ("server_id", or_none(server_id.as_ref(), "-")),
+        ("backup", tier.to_string()),
+        ("domain", or_none(domain.as_ref(), "-")),
     ]
 }
 

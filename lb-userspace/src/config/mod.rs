@@ -10,8 +10,11 @@ use std::path::Path;
 
 mod access;
 mod address;
+mod affinity;
 mod agent;
+mod agent_check;
 mod choice;
+mod cluster;
 mod consistency;
 mod datapath;
 mod diff;
@@ -24,13 +27,16 @@ mod listed;
 mod listener;
 mod model;
 mod name;
+mod parting;
 mod port;
 mod prefix;
+mod probe;
 mod problem;
 mod quic;
 mod server;
 mod service;
 mod source;
+mod standby;
 mod status;
 mod suggest;
 mod syntax;
@@ -48,7 +54,7 @@ pub use status::StatusSet;
 use service::Defaults;
 use source::{Reported, Source};
 use table::{Entry, Layered, Table};
-use vocabulary::{AGENT, DATAPATH, FULLNAT, INCLUDED, ROOT, SERVICE, Vocabulary};
+use vocabulary::{AGENT, CLUSTER, DATAPATH, FULLNAT, INCLUDED, ROOT, SERVICE, Vocabulary};
 
 /// Reads a configuration file and those it includes.
 ///
@@ -97,6 +103,7 @@ fn read(root: Table<'_>, included: Vec<Table<'_>>, any_is_broken: bool) -> Resul
     let agent = section(root, "agent", &AGENT).and_then(agent::read);
     let datapath = section(root, "datapath", &DATAPATH).and_then(datapath::read);
     let fullnat = section(root, "fullnat", &FULLNAT).map(fullnat::read);
+    let cluster = section(root, "cluster", &CLUSTER).and_then(cluster::read);
     let defaults = root.get("defaults").map(|entry| Defaults::open(&entry)).transpose();
     let (defaults, right_defaults) = match defaults {
         Ok(defaults) => (defaults.unwrap_or_default(), Ok(())),
@@ -127,6 +134,7 @@ fn read(root: Table<'_>, included: Vec<Table<'_>>, any_is_broken: bool) -> Resul
         agent: agent?,
         datapath: datapath?,
         fullnat: fullnat?.finish()?,
+        cluster: cluster?,
         services: services.into_iter().collect::<Result<_, _>>()?,
     })
 }

@@ -1,15 +1,13 @@
 //! The validated configuration. What can be constructed only by the reader is right by construction;
 //! nothing here refers to the file any more.
 
-use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::entry::QuicFormat;
-
-use super::status::StatusSet;
 
 /// A whole configuration without a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +18,8 @@ pub struct Model {
     pub datapath: Datapath,
     /// `[fullnat]`: what services of that mode send from.
     pub fullnat: FullNat,
+    /// `[cluster]`: where this director stands among others.
+    pub cluster: Cluster,
     /// The services in the order of the file; never empty, names and listeners unique.
     pub services: Vec<Service>,
 }
@@ -100,6 +100,8 @@ pub struct Datapath {
     pub server_slots: u32,
     /// Prefixes for which the maps have room, those of lists that are about to go included, 1 to 1,048,576.
     pub list_slots: u32,
+    /// Sources whose servers the maps have room to know at once, for affinity, 1 to 12,582,912.
+    pub affinity_slots: u32,
     /// Sources whose rates the maps have room to know at once, 8 to 16,777,216.
     pub source_slots: u32,
     /// How long an idle connection is remembered.
@@ -143,16 +145,24 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// What a client is told when no server can take it.
     pub on_no_server: OnNoServer,
-    /// What becomes of the connections of a server that fails its check.
-    pub on_server_down: OnServerDown,
+    /// What becomes of the connections of a server that is no longer meant for any.
+    pub partings: Partings,
+    /// How much of its servers must be there, if it cares.
+    pub quorum: Option<Quorum>,
+    /// How long a server that comes back takes to get its whole share; zero: no time.
+    pub slow_start: Duration,
     /// Whom it admits.
     pub access: Arc<Access>,
     /// How much it takes in a second.
     pub limits: Limits,
+    /// Whether and how clients come back to their servers. Services that share it have the same servers.
+    pub affinity: Option<Affinity>,
     /// Of the connection ids that name its servers, if they do; every server then has an id of that length.
     pub quic_lb: Option<QuicFormat>,
     /// How the servers are checked.
     pub health: Health,
+    /// How they say themselves how they are, if they do.
+    pub agent_check: Option<AgentCheck>,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
     /// and none has an address of another; but in a tunnel any address serves either.
     pub servers: Vec<Server>,
@@ -176,6 +186,16 @@ pub enum Mode {
 pub enum Scheduler {
     /// Maglev consistent hashing.
     Maglev,
+    /// Of two candidates of that, the one with fewer connections for its weight.
+    Least,
+    /// In turn, as often as the weights say.
+    Wrr,
+    /// In turn.
+    Rr,
+    /// By a hash of the client's address alone.
+    Source,
+    /// At random, as often as the weights say.
+    Random,
 }
 
 /// What a client is told when no server can take it.
@@ -185,15 +205,8 @@ pub enum OnNoServer {
     Reject,
     /// Nothing.
     Drop,
-}
-
-/// What becomes of the connections of a server that fails its check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnServerDown {
-    /// They stay with it, and go on if it comes back in time. A datagram has no connection to lose and goes elsewhere.
-    Keep,
-    /// Whoever speaks on one gets a RST from the VIP.
-    Reset,
+    /// It is given to any server that is enabled, as if the checks were wrong.
+    All,
 }
 
 /// A real server.
@@ -208,8 +221,14 @@ pub struct Server {
     pub port: Option<NonZeroU16>,
     /// Its share of new connections.
     pub weight: Weight,
+    /// Connections that it takes at once, in all listeners of the service together; `None`: any number.
+    pub max_connections: Option<NonZeroU32>,
     /// What connection ids call it, where they do; no other server of the service is called so.
     pub server_id: Option<QuicId>,
+    /// When it is used.
+    pub tier: Tier,
+    /// Where it is.
+    pub domain: Option<DomainName>,
 }
 
 /// How the servers of a service are checked.
@@ -218,7 +237,7 @@ pub enum Health {
     /// Not at all: they count as up.
     Off,
     /// From time to time.
-    Checked(Check),
+    Checked(Box<Check>),
 }
 
 /// A periodic check.
@@ -226,11 +245,16 @@ pub enum Health {
 pub struct Check {
     /// What is tried.
     pub probe: Probe,
-    /// The port to try; `None`: the server's, else the service's only one (one of the two exists).
+    /// The port to try; `None`: the server's, else the service's only one (one of the two exists, unless the probe needs
+    /// no port).
     pub port: Option<NonZeroU16>,
+    /// What is asked besides the server's own address. [`Via::Vip`] only in DR and through a tunnel.
+    pub via: Via,
     /// From the start of one probe to the start of the next, before jitter.
     pub interval: Duration,
-    /// How long a probe may take; never more than the interval.
+    /// The same while the server is down.
+    pub interval_down: Duration,
+    /// How long a probe may take; never more than either interval.
     pub timeout: Duration,
     /// Successes in a row that bring a server up, 1 to 255.
     pub rise: u32,
@@ -238,24 +262,13 @@ pub struct Check {
     pub fall: u32,
 }
 
-/// What a check tries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// A TCP connection opens.
-    Tcp,
-    /// A GET is answered as expected.
-    Http(HttpProbe),
-}
-
-/// A GET and the answer to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpProbe {
-    /// The request target, visible ASCII that begins with `/`.
-    pub path: String,
-    /// The `Host` header, visible ASCII; `None`: the server's address and port.
-    pub host: Option<String>,
-    /// The statuses that count as success.
-    pub expect: StatusSet,
+/// Where a check goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// To each VIP as well, by the way that traffic goes: a SYN must be answered there.
+    Vip,
+    /// To the server's own address alone.
+    Address,
 }
 
 impl Service {
@@ -265,11 +278,39 @@ impl Service {
         server.address(family).or_else(any)
     }
 
-    /// Where this server is checked under one of its addresses; `None` if checks are off.
+    /// Where this server is checked under one of its addresses; `None` if checks are off. The port is 0 where there is none
+    /// to ask.
     pub fn check_target(&self, server: &Server, address: ServerAddress) -> Option<SocketAddr> {
         let Health::Checked(check) = &self.health else { return None };
-        let port = check.port.or(server.port).or(self.listening.only_port())?;
-        Some(SocketAddr::new(address.ip(), port.get()))
+        if server.tier == Tier::Sorry {
+            return None;
+        }
+        let port = check.port.or(server.port).or(self.listening.only_port());
+        Some(SocketAddr::new(address.ip(), port.map_or(0, NonZeroU16::get)))
+    }
+
+    /// Which VIPs a check of this address of a server asks by the way that traffic goes, at its lowest port, and
+    /// one of any port at the one that is checked; none if it does not.
+    pub fn checked_vips(&self, server: &Server, address: ServerAddress) -> Vec<SocketAddr> {
+        let Health::Checked(check) = &self.health else { return Vec::new() };
+        let lowest = self.listening.ports.first().and_then(|port| match port {
+            ListenPort::Any => check.port.map(NonZeroU16::get),
+            port => port.each().next(),
+        });
+        let Some(port) =
+            lowest.filter(|_| check.via == Via::Vip && self.listening.protocols.contains(&Protocol::Tcp))
+        else {
+            return Vec::new();
+        };
+        let vips = self.listening.vips.iter().map(|vip| vip.ip());
+        vips.filter(|vip| self.address(server, Family::of(*vip)) == Some(address))
+            .map(|vip| SocketAddr::new(vip, port))
+            .collect()
+    }
+
+    /// Whether it listens on this address.
+    pub fn has_vip(&self, address: IpAddr) -> bool {
+        self.listening.vips.iter().any(|vip| vip.ip() == address)
     }
 
     /// The server of this name.
@@ -294,11 +335,19 @@ impl Server {
 
 pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
+pub use super::affinity::{Affinity, OnMemberDown};
+pub use super::agent_check::AgentCheck;
+pub use super::cluster::Cluster;
 pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
-pub use super::name::{InterfaceName, NodeName, ServerName, ServiceName};
+pub use super::name::{DomainName, GroupName, InterfaceName, NodeName, ServerName, ServiceName};
+pub use super::parting::{Parting, Partings, Then};
 pub use super::prefix::Prefix;
+pub use super::probe::{
+    DnsProbe, ExecProbe, GrpcProbe, HttpProbe, Identity, Probe, RecordType, Tls, Trust, UdpProbe,
+};
 pub use super::quic::QuicId;
 pub use super::server::Weight;
+pub use super::standby::{Below, Quorum, Tier};
 pub use super::tunnel::{Encapsulation, Tunnel};

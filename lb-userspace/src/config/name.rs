@@ -41,8 +41,16 @@ name_type! {
     ServerName
 }
 name_type! {
+    /// The name of a group of services.
+    GroupName
+}
+name_type! {
     /// The name of a director.
     NodeName
+}
+name_type! {
+    /// The name of a place that directors and servers are in: a room, a rack, a zone.
+    DomainName
 }
 
 const LONGEST_NAME: usize = 63;

@@ -1,16 +1,20 @@
 //! `[[service.server]]`: a real server.
 
 use std::fmt;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use super::address::ServerAddress;
 use super::listed;
 use super::model::{ListenPort, Mode, Server};
-use super::name::ServerName;
+use super::name::{DomainName, ServerName};
 use super::port;
 use super::quic::QuicId;
 use super::source::{Placed, Reported};
+use super::standby::Tier;
 use super::table::{Entry, Layered};
+
+/// As many as the largest flow table holds.
+const MOST_CONNECTIONS: u32 = 12_582_912;
 
 /// A server's share of new connections: 0 (drained) to 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,7 +61,9 @@ pub(super) struct Draft<'a> {
     pub(super) port: Result<Option<NonZeroU16>, Reported>,
     pub(super) server_id: Result<Option<Placed<'a, QuicId>>, Reported>,
     weight: Result<Weight, Reported>,
-    backup: Result<(), Reported>,
+    pub(super) max_connections: Result<Option<NonZeroU32>, Reported>,
+    tier: Result<Tier, Reported>,
+    domain: Result<Option<DomainName>, Reported>,
 }
 
 /// Reads a server of a service with this mode and these ports, if those could be read.
@@ -69,16 +75,26 @@ pub(super) fn read<'a>(table: Layered<'a>, mode: Option<Mode>, listen: Option<&[
         port: read_port(&table, mode, listen),
         server_id: table.read("server_id", QuicId::read),
         weight: table.read_or("weight", Weight::default(), Weight::read),
-        backup: table.read_or("backup", (), read_backup),
+        max_connections: table.read("max_connections", read_most),
+        tier: table.read_or("backup", Tier::default(), Tier::read),
+        domain: table.read("domain", DomainName::read),
     }
 }
 
 impl Draft<'_> {
     pub(super) fn finish(self) -> Result<Server, Reported> {
-        self.backup?;
         let (name, addresses) = (self.name?.value, listed::values(&self.addresses?));
         let server_id = self.server_id?.map(|id| id.value);
-        Ok(Server { name, addresses, port: self.port?, weight: self.weight?, server_id })
+        Ok(Server {
+            name,
+            addresses,
+            port: self.port?,
+            weight: self.weight?,
+            max_connections: self.max_connections?,
+            server_id,
+            tier: self.tier?,
+            domain: self.domain?,
+        })
     }
 }
 
@@ -104,19 +120,18 @@ fn read_port(
     }
 }
 
-fn read_backup(entry: &Entry<'_>) -> Result<(), Reported> {
-    match entry.boolean()? {
-        false => Ok(()),
-        true => {
-            Err(entry
-                .problem("backup = true is not offered yet", "remove it, or keep the server at weight = 0"))
-        }
-    }
+fn read_most(entry: &Entry<'_>) -> Result<NonZeroU32, Reported> {
+    let example = "max_connections = 1000";
+    let most = entry.integer(1, MOST_CONNECTIONS, example)?;
+    NonZeroU32::new(most)
+        .ok_or_else(|| entry.problem("max_connections = 0 lets nobody in", format!("write {example}")))
 }
 
 /// Reads what `[defaults.server]` gives, so that a mistake in it is found even if no server inherits it.
 pub(super) fn check_defaults(table: Layered<'_>) -> Result<(), Reported> {
     let port = table.read("port", port::read);
     let weight = table.read("weight", Weight::read);
-    table.read("backup", read_backup).and(port).and(weight).map(drop)
+    let most = table.read("max_connections", read_most);
+    let tier = table.read("backup", Tier::read);
+    table.read("domain", DomainName::read).and(tier).and(port).and(weight).and(most).map(drop)
 }

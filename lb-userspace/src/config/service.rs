@@ -1,23 +1,27 @@
 //! `[[service]]` and `[defaults]`: listeners, their servers, and what all services share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lb_common::entry::QuicFormat;
 
 use super::access::{self, Access};
 use super::address::Vip;
+use super::affinity::{self, Affinity};
+use super::agent_check::{self, AgentCheck};
 use super::choice;
+use super::duration;
 use super::health::{self, Checked, PortToCheck};
 use super::limits::{self, Limits};
 use super::listed;
-use super::model::{
-    Health, ListenPort, Listener, Listening, Mode, OnNoServer, OnServerDown, Protocol, Scheduler, Service,
-};
+use super::model::{Health, ListenPort, Listener, Listening, Mode, OnNoServer, Protocol, Scheduler, Service};
 use super::name::ServiceName;
+use super::parting::{self, Partings};
 use super::port;
 use super::quic;
 use super::server;
 use super::source::{Placed, Reported, Spot};
+use super::standby::{self, Quorum};
 use super::table::{Entry, Layered, Table};
 use super::tunnel::{self, Tunnel};
 use super::vocabulary::{DEFAULTS, HEALTH, HEALTH_DEFAULTS, SERVER, SERVER_DEFAULTS};
@@ -40,13 +44,17 @@ pub(super) struct Draft<'a> {
     pub(super) protocols: Result<Vec<Placed<'a, Protocol>>, Reported>,
     pub(super) mode: Result<Mode, Reported>,
     pub(super) tunnel: Result<Option<Tunnel>, Reported>,
-    scheduler: Result<Scheduler, Reported>,
+    pub(super) scheduler: Result<Scheduler, Reported>,
     on_no_server: Result<OnNoServer, Reported>,
-    on_server_down: Result<OnServerDown, Reported>,
+    partings: Result<Partings, Reported>,
+    quorum: Result<Option<Quorum>, Reported>,
+    slow_start: Result<Duration, Reported>,
     access: Result<Access, Reported>,
     limits: Result<Limits, Reported>,
+    pub(super) affinity: Result<Option<Placed<'a, Affinity>>, Reported>,
     pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
     health: Result<Health, Reported>,
+    agent_check: Result<Option<AgentCheck>, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
 }
@@ -70,15 +78,22 @@ impl<'a> Defaults<'a> {
         let tunnel = table.read("tunnel", tunnel::read_table);
         let scheduler = table.read("scheduler", choice::read::<Scheduler>);
         let on_no_server = table.read("on_no_server", choice::read::<OnNoServer>);
-        let on_server_down = table.read("on_server_down", choice::read::<OnServerDown>);
+        let partings = parting::read(&table);
+        let quorum = standby::read_quorum(&table);
+        let slow_start = read_slow_start(&table);
         let access = access::read(&table);
         let limits = limits::read(&table);
-        let health =
-            health::read(Layered::new(spot, None, self.health), Checked { port: None, speaks_tcp: None });
+        let affinity = affinity::read(&table);
+        let health = health::read(
+            Layered::new(spot, None, self.health),
+            Checked { port: None, protocols: None, mode: None },
+        );
+        let agent_check = table.read("agent_check", agent_check::read);
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
-        tunnel.map(drop).and(on_server_down)?;
-        access.map(drop).and(limits.map(drop)).and(health.map(drop)).and(server)
+        tunnel.map(drop).and(partings.map(drop)).and(quorum.map(drop)).and(slow_start)?;
+        access.map(drop).and(limits.map(drop)).and(affinity.map(drop))?;
+        health.map(drop).and(agent_check.map(drop)).and(server)
     }
 }
 
@@ -96,12 +111,13 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
     let tunnel = tunnel::read(&table, mode.ok());
     let scheduler = table.read_or("scheduler", Scheduler::Maglev, choice::read);
     let on_no_server = table.read_or("on_no_server", OnNoServer::Reject, choice::read);
-    let on_server_down = table.read_or("on_server_down", OnServerDown::Keep, choice::read);
     let listen = ports.as_ref().ok().map(|ports| listed::values(ports));
     let (servers, has_servers) = read_servers(own, defaults, mode.ok(), listen.as_deref());
+    let spoken = protocols.as_ref().ok().map(|protocols| listed::values(protocols));
     let checked = Checked {
         port: listen.map(|ports| port_to_check(&ports, &servers)),
-        speaks_tcp: protocols.as_ref().ok().map(|all| all.iter().any(|one| one.value == Protocol::Tcp)),
+        protocols: spoken.as_deref(),
+        mode: mode.ok(),
     };
     Draft {
         spot: own.spot,
@@ -113,11 +129,15 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         tunnel,
         scheduler,
         on_no_server,
-        on_server_down,
+        partings: parting::read(&table),
+        quorum: standby::read_quorum(&table),
+        slow_start: read_slow_start(&table),
         access: access::read(&table),
         limits: limits::read(&table),
+        affinity: affinity::read(&table),
         quic_lb: quic::read(&table),
         health: read_health(own, defaults, checked),
+        agent_check: table.read("agent_check", agent_check::read),
         servers,
         has_servers,
     }
@@ -161,14 +181,25 @@ impl<'a> Draft<'a> {
             tunnel: self.tunnel?,
             scheduler: self.scheduler?,
             on_no_server: self.on_no_server?,
-            on_server_down: self.on_server_down?,
+            partings: self.partings?,
+            quorum: self.quorum?,
+            slow_start: self.slow_start?,
             access: Arc::new(self.access?),
             limits: self.limits?,
+            affinity: self.affinity?.map(|affinity| affinity.value),
             quic_lb: self.quic_lb?.map(|quic| quic.value),
             health: self.health?,
+            agent_check: self.agent_check?,
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// How long a server that comes back takes to get its whole share.
+fn read_slow_start(table: &Layered<'_>) -> Result<Duration, Reported> {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let read = |entry: &Entry<'_>| duration::read(entry, Duration::from_secs(1)..=LONGEST);
+    table.read_or("slow_start", Duration::ZERO, read)
 }
 
 /// Which port a check tries that names none.
@@ -182,7 +213,7 @@ fn port_to_check(ports: &[ListenPort], servers: &[server::Draft<'_>]) -> PortToC
     }
 }
 
-fn read_health(own: Table<'_>, defaults: Defaults<'_>, service: Checked) -> Result<Health, Reported> {
+fn read_health(own: Table<'_>, defaults: Defaults<'_>, service: Checked<'_>) -> Result<Health, Reported> {
     let health = own.get("health").map(|entry| entry.table(&HEALTH)).transpose()?;
     health::read(Layered::new(own.spot, health, defaults.health), service)
 }

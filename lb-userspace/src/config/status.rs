@@ -7,7 +7,7 @@ use super::source::Reported;
 use super::table::{Entry, quoted};
 
 /// A set of HTTP statuses, 100 to 599, never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StatusSet(Vec<RangeInclusive<u16>>);
 
 const STATUSES: RangeInclusive<u16> = 100..=599;

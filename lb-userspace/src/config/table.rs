@@ -168,6 +168,17 @@ impl<'a> Entry<'a> {
         Ok(items.iter().map(place).collect())
     }
 
+    /// The keys and values of a table in which any key may stand.
+    pub(super) fn pairs(&self, example: &str) -> Result<Vec<(&'a str, Self)>, Reported> {
+        let DeValue::Table(entries) = self.value else { return Err(self.wrong_type("a table", example)) };
+        let place = |(key, value): (&'a toml::Spanned<_>, &'a toml::Spanned<DeValue<'a>>)| {
+            let key: &std::borrow::Cow<'a, str> = key.get_ref();
+            let spot = self.spot.source.spot(value.span().start);
+            (key.as_ref(), Entry { spot, key: self.key, value: value.get_ref() })
+        };
+        Ok(entries.iter().map(place).collect())
+    }
+
     pub(super) fn table(&self, vocabulary: &'static Vocabulary) -> Result<Table<'a>, Reported> {
         match self.value {
             DeValue::Table(entries) => Ok(Table::open(self.spot, entries, vocabulary)),

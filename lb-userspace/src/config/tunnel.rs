@@ -14,7 +14,7 @@ use super::table::{Entry, Layered};
 use super::vocabulary::TUNNEL;
 
 /// How packets get into a tunnel.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Tunnel {
     /// What is put around a packet.
     pub encapsulation: Encapsulation,
@@ -23,7 +23,7 @@ pub struct Tunnel {
 }
 
 /// What is put around a packet, before the outer IP header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Encapsulation {
     /// Nothing.
     #[default]

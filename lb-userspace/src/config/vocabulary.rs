@@ -16,8 +16,23 @@ impl Vocabulary {
     /// Every table there is.
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {
         [
-            &ROOT, &AGENT, &DATAPATH, &TIMEOUTS, &FULLNAT, &SERVICE, &TUNNEL, &LIMITS, &QUIC_LB, &HEALTH,
-            &SERVER, &DEFAULTS,
+            &ROOT,
+            &AGENT,
+            &DATAPATH,
+            &TIMEOUTS,
+            &FULLNAT,
+            &CLUSTER,
+            &SERVICE,
+            &TUNNEL,
+            &LIMITS,
+            &PARTING,
+            &QUORUM,
+            &AFFINITY,
+            &QUIC_LB,
+            &HEALTH,
+            &AGENT_CHECK,
+            &SERVER,
+            &DEFAULTS,
         ]
         .into_iter()
     }
@@ -25,8 +40,8 @@ impl Vocabulary {
 
 pub(super) const ROOT: Vocabulary = Vocabulary {
     table: "the file",
-    keys: &["include", "agent", "datapath", "fullnat", "defaults", "service"],
-    later: &[("cluster", "remove the table, each director decides alone in this version")],
+    keys: &["include", "agent", "datapath", "fullnat", "cluster", "defaults", "service"],
+    later: &[],
     foreign: &[
         ("virtual_server", "write [[service]] with name, vip and port"),
         ("frontend", "write [[service]] with name, vip and port"),
@@ -50,6 +65,7 @@ pub(super) const INCLUDED: Vocabulary = Vocabulary {
         ("agent", "move it to the including file"),
         ("datapath", "move it to the including file"),
         ("fullnat", "move it to the including file"),
+        ("cluster", "move it to the including file"),
         ("defaults", "move it to the including file"),
         ("include", "name those files in the including file"),
     ],
@@ -86,6 +102,7 @@ pub(super) const DATAPATH: Vocabulary = Vocabulary {
         "server_slots",
         "list_slots",
         "source_slots",
+        "affinity_slots",
         "timeouts",
     ],
     later: &[],
@@ -116,6 +133,27 @@ pub(super) const FULLNAT: Vocabulary = Vocabulary {
     ],
 };
 
+pub(super) const CLUSTER: Vocabulary = Vocabulary {
+    table: "[cluster]",
+    keys: &["domain"],
+    later: &[
+        ("node", "write node in [agent], each director decides alone in this version"),
+        ("listen", ALONE),
+        ("peers", ALONE),
+        ("replicate", ALONE),
+        ("replicate_after", ALONE),
+        ("scope", ALONE),
+        ("send", ALONE),
+    ],
+    foreign: &[
+        ("zone", "write domain = \"a\""),
+        ("site", "write domain = \"a\""),
+        ("rack", "write domain = \"a\""),
+    ],
+};
+
+const ALONE: &str = "remove it, each director decides alone in this version";
+
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {
     table: "[defaults]",
     keys: &[
@@ -127,10 +165,16 @@ pub(super) const DEFAULTS: Vocabulary = Vocabulary {
         "scheduler",
         "on_no_server",
         "on_server_down",
+        "on_drain",
+        "on_remove",
+        "quorum",
+        "slow_start",
         "allow",
         "deny",
         "limits",
+        "affinity",
         "health",
+        "agent_check",
         "server",
     ],
     later: SERVICE.later,
@@ -149,24 +193,34 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "scheduler",
         "on_no_server",
         "on_server_down",
+        "on_drain",
+        "on_remove",
+        "quorum",
+        "slow_start",
         "allow",
         "deny",
         "limits",
+        "affinity",
         "quic_lb",
         "health",
+        "agent_check",
         "server",
     ],
-    later: &[("affinity", "remove it, a client's connections are spread one by one in this version")],
+    later: &[],
     foreign: &[
         ("lvs_method", "write mode = \"nat\", \"dr\" or \"tunnel\""),
         ("lb_kind", "write mode = \"nat\", \"dr\" or \"tunnel\""),
         ("forwarding", "write mode = \"nat\", \"dr\" or \"tunnel\""),
-        ("lvs_sched", "write scheduler = \"maglev\""),
-        ("lb_algo", "write scheduler = \"maglev\""),
-        ("balance", "write scheduler = \"maglev\""),
-        ("persistence_timeout", "remove it, affinity is not offered yet"),
-        ("persistent", "remove it, affinity is not offered yet"),
-        ("sorry_server", "remove it, a server for when all others are down is not offered yet"),
+        ("lvs_sched", "write scheduler = \"least\""),
+        ("lb_algo", "write scheduler = \"least\""),
+        ("balance", "write scheduler = \"least\""),
+        ("persistence_timeout", "write affinity = { by = \"source\", timeout = \"300s\" }"),
+        ("persistent", "write affinity = { by = \"source\", timeout = \"300s\" }"),
+        ("sorry_server", "write backup = \"sorry\" at a [[service.server]]"),
+        ("hysteresis", "write quorum = { percent = 50, hysteresis = 10 }"),
+        ("slowstart", "write slow_start = \"30s\""),
+        ("on_server_removed", "write on_remove = \"keep\""),
+        ("nofailover", "write on_server_down = \"reset\""),
         ("virtual_ipaddress", "write vip = \"192.0.2.1\""),
         ("address", "write vip = \"192.0.2.1\""),
         ("ip", "write vip = \"192.0.2.1\""),
@@ -177,6 +231,7 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("backend", "write [[service.server]]"),
         ("delay_loop", "write interval = \"2s\" in [service.health]"),
         ("check", "write [service.health]"),
+        ("agent-check", "write [service.agent_check]"),
         ("healthcheck", "write [service.health]"),
         ("health_check", "write [service.health]"),
         ("allow_from", "write allow = [\"192.0.2.0/24\"]"),
@@ -186,7 +241,6 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         ("acl", "write allow = [\"192.0.2.0/24\"] or deny = [\"192.0.2.0/24\"]"),
         ("rate_limit", "write limits = { source_connections_per_second = 20 }"),
         ("quic", "write quic_lb = { config_id = 0, server_id_length = 2 }"),
-        ("quorum", "remove it, on_no_server says what happens when no server is left"),
     ],
 };
 
@@ -217,8 +271,41 @@ pub(super) const LIMITS: Vocabulary = Vocabulary {
     foreign: &[
         ("rate", "write connections_per_second = 1000, or source_connections_per_second = 20"),
         ("burst", "remove it, a second's worth may come at once"),
-        ("maxconn", "remove it, connections are limited by the second, not by their number"),
+        ("maxconn", "write max_connections = 1000 in [[service.server]]"),
     ],
+};
+
+pub(super) const AFFINITY: Vocabulary = Vocabulary {
+    table: "[service.affinity]",
+    keys: &["by", "group", "prefix_v4", "prefix_v6", "timeout", "on_server_down"],
+    later: &[],
+    foreign: &[
+        ("persistence_timeout", "write timeout = \"300s\""),
+        ("expire", "write timeout = \"300s\""),
+        ("persistence_granularity", "write prefix_v4 = 24"),
+        ("netmask", "write prefix_v4 = 24"),
+        ("fwmark", "write group = \"web\" in the affinity of each service that shares it"),
+        ("nofailover", "write on_server_down = \"reset\""),
+        ("sticky_session_force", "write on_server_down = \"reset\""),
+    ],
+};
+
+pub(super) const PARTING: Vocabulary = Vocabulary {
+    table: "the policy",
+    keys: &["then", "after"],
+    later: &[],
+    foreign: &[
+        ("action", "write then = \"reset\""),
+        ("deadline", "write after = \"10m\""),
+        ("timeout", "write after = \"10m\""),
+    ],
+};
+
+pub(super) const QUORUM: Vocabulary = Vocabulary {
+    table: "[service.quorum]",
+    keys: &["percent", "hysteresis", "below"],
+    later: &[],
+    foreign: &[("weight", "write percent = 50, of the configured weight")],
 };
 
 pub(super) const QUIC_LB: Vocabulary = Vocabulary {
@@ -235,7 +322,36 @@ pub(super) const QUIC_LB: Vocabulary = Vocabulary {
 
 pub(super) const HEALTH: Vocabulary = Vocabulary {
     table: "[service.health]",
-    keys: &["kind", "port", "path", "host", "expect", "interval", "timeout", "rise", "fall"],
+    keys: &[
+        "kind",
+        "port",
+        "via",
+        "interval",
+        "interval_down",
+        "timeout",
+        "rise",
+        "fall",
+        "path",
+        "host",
+        "method",
+        "headers",
+        "expect",
+        "body",
+        "server_name",
+        "verify",
+        "ca_file",
+        "cert_file",
+        "key_file",
+        "send",
+        "send_hex",
+        "receive",
+        "receive_hex",
+        "query",
+        "record",
+        "grpc_service",
+        "tls",
+        "command",
+    ],
     later: &[],
     foreign: &[
         ("type", "write kind = \"http\""),
@@ -251,27 +367,54 @@ pub(super) const HEALTH: Vocabulary = Vocabulary {
         ("retry", "write fall = 3"),
         ("retries", "write fall = 3"),
         ("jitter", "remove it, checks are spread over their interval anyhow"),
+        ("warmup", "remove it, checks are spread over their interval anyhow"),
+        ("downinter", "write interval_down = \"10s\""),
+        ("sni", "write server_name = \"www.example.org\""),
+        ("ca_certs", "write ca_file = \"/etc/xlvs/ca.pem\""),
+        ("crt", "write cert_file and key_file"),
+        ("misc_path", "write command = [\"/usr/local/bin/check-web\"]"),
+        ("misc_timeout", "write timeout = \"1s\""),
+        ("payload", "write send = \"ping\", or send_hex = \"00 ff\""),
+        ("require_reply", "write receive = \"pong\"; an answer is always required"),
+        ("agent_port", "write [service.agent_check] with port = 9777"),
+    ],
+};
+
+pub(super) const AGENT_CHECK: Vocabulary = Vocabulary {
+    table: "[service.agent_check]",
+    keys: &["port", "interval", "timeout", "send"],
+    later: &[],
+    foreign: &[
+        ("agent-port", "write port = 9777"),
+        ("agent-inter", "write interval = \"2s\""),
+        ("inter", "write interval = \"2s\""),
+        ("agent-send", "write send = \"web\\n\""),
+        ("agent-addr", "remove it, the agent is asked at the server's address"),
     ],
 };
 
 pub(super) const SERVER: Vocabulary = Vocabulary {
     table: "[[service.server]]",
-    keys: &["name", "address", "port", "weight", "server_id", "backup"],
+    keys: &["name", "address", "port", "weight", "max_connections", "server_id", "backup", "domain"],
     later: &[],
     foreign: &[
         ("ip", "write address = \"192.0.2.11\""),
         ("host", "write address = \"192.0.2.11\""),
         ("rip", "write address = \"192.0.2.11\""),
         ("inhibit_on_failure", "remove it, [service.health] decides when a server is down"),
-        ("maxconn", "remove it, connections are not limited"),
+        ("maxconn", "write max_connections = 1000"),
+        ("uthreshold", "write max_connections = 1000"),
         ("disabled", "write weight = 0, or run `xlvs disable SERVICE SERVER`"),
         ("id", "write name = \"rs1\""),
     ],
 };
 
 /// `[defaults.server]`: what is a server's own cannot be shared.
-pub(super) const SERVER_DEFAULTS: Vocabulary =
-    Vocabulary { table: "[defaults.server]", keys: &["port", "weight", "backup"], ..SERVER };
+pub(super) const SERVER_DEFAULTS: Vocabulary = Vocabulary {
+    table: "[defaults.server]",
+    keys: &["port", "weight", "max_connections", "backup", "domain"],
+    ..SERVER
+};
 
 /// `[defaults.health]`.
 pub(super) const HEALTH_DEFAULTS: Vocabulary = Vocabulary { table: "[defaults.health]", ..HEALTH };

@@ -1,8 +1,8 @@
 //! The requests and their answers.
 
 use crate::api::{
-    CaptureReport, ConnectionsReport, DiffReport, DropsReport, ExplainReport, Failure, Hex, OverrideReport,
-    Protocol, ReloadReport, StatusReport,
+    AffinityReport, CaptureReport, ConnectionsReport, DiffReport, DropsReport, ExplainReport, Failure, Hex,
+    OverrideReport, Protocol, ReloadReport, StatusReport,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +16,8 @@ pub enum Request {
     Status,
     /// Entries of the connection table; answered by [`Report::Connections`].
     Connections(ConnectionFilter),
+    /// Sources that come back to their servers; answered by [`Report::Affinity`].
+    Affinity(AffinityQuery),
     /// What was not forwarded, and why; answered by [`Report::Drops`].
     Drops,
     /// What would happen to a packet; answered by [`Report::Explain`].
@@ -62,6 +64,23 @@ pub struct ConnectionFilter {
     pub client: Option<IpAddr>,
     /// At most so many; the report says how many match.
     pub limit: u64,
+}
+
+/// Which sources to list, or to forget.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AffinityQuery {
+    /// Only those of this service's group.
+    pub service: Option<String>,
+    /// Only those that come back to servers of this name.
+    pub server: Option<String>,
+    /// Only the one that this client is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    /// At most so many; the report says how many match.
+    pub limit: u64,
+    /// Forget them: their next connections are given to any server.
+    #[serde(default)]
+    pub clear: bool,
 }
 
 /// A packet to explain.
@@ -164,6 +183,8 @@ pub enum Report {
     Status(Box<StatusReport>),
     /// To [`Request::Connections`].
     Connections(ConnectionsReport),
+    /// To [`Request::Affinity`].
+    Affinity(AffinityReport),
     /// To [`Request::Drops`].
     Drops(DropsReport),
     /// To [`Request::Explain`].

@@ -12,8 +12,8 @@ mod socket_file;
 
 pub use client::{Client, ClientError};
 pub use message::{
-    CaptureQuery, ConnectionFilter, EndQuery, FrameQuery, Order, OverrideRequest, PacketQuery, Report,
-    Request, Response, WeightOrder,
+    AffinityQuery, CaptureQuery, ConnectionFilter, EndQuery, FrameQuery, Order, OverrideRequest, PacketQuery,
+    Report, Request, Response, WeightOrder,
 };
 pub use server::{Inquiry, Limits, Server};
 pub use socket_file::{ControlSocket, SocketRefusal};

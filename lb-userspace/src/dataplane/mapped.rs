@@ -10,7 +10,7 @@ use std::{io, marker::PhantomData};
 use lb_common::capture::Filter;
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Caller, Interface, Path, Pool, Server, Service, ServiceLimits, Settings, Tunnel,
+    About, Affinity, Caller, Interface, Load, Path, Pool, Server, Service, ServiceLimits, Settings, Tunnel,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::trail::Trail;
@@ -41,6 +41,10 @@ unsafe impl Shared for Pool {}
 unsafe impl Shared for Clock {}
 // SAFETY: as above.
 unsafe impl Shared for Service {}
+// SAFETY: as above.
+unsafe impl Shared for Load {}
+// SAFETY: as above.
+unsafe impl Shared for Affinity {}
 // SAFETY: as above.
 unsafe impl Shared for ServiceLimits {}
 // SAFETY: as above.

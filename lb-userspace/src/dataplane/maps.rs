@@ -5,8 +5,8 @@ use aya::Ebpf;
 use aya::maps::{Map, MapData, xdp::DevMap};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Caller, EndpointKey, Interface, Path, Pool, QuicKey, Server, ServerState, Service, ServiceLimits,
-    Settings, Sharers, Tunnel,
+    About, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Server, ServerState, Service,
+    ServiceLimits, Settings, Sharers, Tunnel,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::gate;
@@ -42,6 +42,8 @@ pub struct MapSizes {
     pub source_sets: u32,
     /// Words of the table arena.
     pub table_words: u32,
+    /// Buckets of the table of who comes back to which server.
+    pub seat_buckets: u32,
     /// Buckets of the ports that full NAT sends from; one if there are none.
     pub lease_buckets: u32,
 }
@@ -71,6 +73,13 @@ pub struct Maps {
     pub tenants: Mapped<Caller>,
     pub services: Mapped<Service>,
     pub servers: Mapped<Server>,
+    /// By server id.
+    pub loads: Mapped<Load>,
+    /// By service number.
+    pub affinities: Mapped<Affinity>,
+    pub seats: Mapped<[Word; BUCKET_SLOTS]>,
+    /// One for each slot of `seats`.
+    pub sitters: Mapped<Caller>,
     pub tunnels: Mapped<Tunnel>,
     pub tables: Mapped<Word>,
     pub paths: Mapped<[Path; Path::WAYS]>,
@@ -82,6 +91,8 @@ pub struct Maps {
     pub backends: Keyed<EndpointKey, Sharers>,
     /// By what connection ids call it, a server.
     pub quic_servers: Keyed<QuicKey, u32>,
+    /// By [`member_key`](lb_common::entry::member_key), a server.
+    pub members: Keyed<u64, u32>,
     pub locals: Keyed<Addr, u32>,
     /// The interface with these tags on this device, by index.
     pub vlans: Keyed<Wire, u32>,
@@ -96,7 +107,7 @@ pub struct Devices(Option<DevMap<MapData>>);
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 16] {
+    pub fn by_name(&self) -> [(&'static str, u32); 22] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
@@ -106,6 +117,13 @@ impl MapSizes {
             ("BACKENDS", self.servers),
             // Old and new ones, while they are exchanged.
             ("QUIC_SERVERS", self.servers * 2),
+            ("LOADS", self.servers),
+            // Each lane of a group for each other one.
+            ("MEMBERS", self.servers * 4),
+            ("TURNS", self.services),
+            ("AFFINITIES", self.services),
+            ("SEATS", self.seat_buckets),
+            ("SITTERS", self.seat_buckets * BUCKET_SLOTS as u32),
             ("SERVICES", self.services),
             ("REFUSALS", self.services),
             ("LISTS", self.lists),
@@ -137,6 +155,10 @@ impl Maps {
             tenants: mapped(ebpf, "TENANTS")?,
             services: mapped(ebpf, "SERVICES")?,
             servers: mapped(ebpf, "SERVERS")?,
+            loads: mapped(ebpf, "LOADS")?,
+            affinities: mapped(ebpf, "AFFINITIES")?,
+            seats: mapped(ebpf, "SEATS")?,
+            sitters: mapped(ebpf, "SITTERS")?,
             tunnels: mapped(ebpf, "TUNNELS")?,
             tables: mapped(ebpf, "TABLES")?,
             paths: mapped(ebpf, "PATHS")?,
@@ -146,6 +168,7 @@ impl Maps {
             listeners: Keyed::take(ebpf, "LISTENERS")?,
             backends: Keyed::take(ebpf, "BACKENDS")?,
             quic_servers: Keyed::take(ebpf, "QUIC_SERVERS")?,
+            members: Keyed::take(ebpf, "MEMBERS")?,
             locals: Keyed::take(ebpf, "LOCALS")?,
             vlans: Keyed::take(ebpf, "VLANS")?,
             lists: Prefixes::take(ebpf, "LISTS")?,
@@ -172,6 +195,10 @@ impl Maps {
             tenants: Mapped::own(lease_slots)?,
             services: Mapped::own(sizes.services)?,
             servers: Mapped::own(sizes.servers)?,
+            loads: Mapped::own(sizes.servers)?,
+            affinities: Mapped::own(sizes.services)?,
+            seats: Mapped::own(sizes.seat_buckets)?,
+            sitters: Mapped::own(sizes.seat_buckets * BUCKET_SLOTS as u32)?,
             tunnels: Mapped::own(sizes.servers)?,
             tables: Mapped::own(sizes.table_words)?,
             paths: Mapped::own(Path::SETS)?,
@@ -181,6 +208,7 @@ impl Maps {
             listeners: Keyed::own(sizes.listeners),
             backends: Keyed::own(sizes.servers),
             quic_servers: Keyed::own(sizes.servers * 2),
+            members: Keyed::own(sizes.servers * 4),
             locals: Keyed::own(u32::MAX),
             vlans: Keyed::own(PortNumber::LIMIT),
             lists: Prefixes::own(sizes.lists),
@@ -257,6 +285,9 @@ impl Memory for Maps {
     }
     fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.leases.get(number)
+    }
+    fn seats(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.seats.get(number)
     }
 }
 

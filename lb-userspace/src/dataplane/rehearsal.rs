@@ -8,8 +8,8 @@ use std::cell::Cell;
 use anyhow::{Result, anyhow};
 use lb_common::clock::{Clock, Now};
 use lb_common::entry::{
-    AccessKey, Caller, EndpointKey, Interface, Path, Pool, QuicKey, Refusal, Server, Service, ServiceLimits,
-    Settings, Sharers, Tunnel,
+    AccessKey, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Refusal, Server, Service,
+    ServiceLimits, Settings, Sharers, Tunnel, member_key,
 };
 use lb_common::flow_table::{self, BUCKET_SLOTS, Memory, Place};
 use lb_common::fragments::SET_NOTES;
@@ -110,6 +110,10 @@ impl Memory for Rehearsal<'_> {
     fn leases(&self, number: u32) -> Option<&[Vacant; BUCKET_SLOTS]> {
         self.maps.leases.get(number).map(|_| &VACANT)
     }
+
+    fn seats(&self, number: u32) -> Option<&[Vacant; BUCKET_SLOTS]> {
+        self.maps.seats.get(number).map(|_| &VACANT)
+    }
 }
 
 impl Tables for Rehearsal<'_> {
@@ -160,6 +164,31 @@ impl Tables for Rehearsal<'_> {
 
     fn quic_server(&self, key: &QuicKey) -> Option<u32> {
         self.maps.quic_servers.get(key)
+    }
+
+    fn load(&self, number: u32) -> Option<&Load> {
+        self.maps.loads.get(number)
+    }
+
+    /// Everybody's first connection.
+    fn next_turn(&self, _: u32) -> u64 {
+        0
+    }
+
+    fn random(&self) -> u32 {
+        0
+    }
+
+    fn affinity(&self, service: u32) -> Option<&Affinity> {
+        self.maps.affinities.get(service)
+    }
+
+    fn member(&self, service: u32, named: ServerId) -> Option<u32> {
+        self.maps.members.get(&member_key(service as u16, named))
+    }
+
+    fn sitter(&self, place: Place) -> Option<&Caller> {
+        self.maps.sitters.get(place.number())
     }
 
     fn limits(&self, entry: u32) -> Option<&ServiceLimits> {

@@ -1,11 +1,10 @@
-//! One server's check: what is wanted, what the answers came to, and what of it is news.
+//! One server: what is wanted to be known of it, what the answers came to, and what of it is news.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::task::AbortHandle;
-
+use super::advice::{Advice, Unknown};
 use super::probe::Outcome;
-use super::spec::CheckSpec;
+use super::spec::{AgentSpec, CheckSpec, Question};
 use super::state::{Health, Machine, Verdict};
 
 /// What is wanted for one server.
@@ -13,6 +12,8 @@ use super::state::{Health, Machine, Verdict};
 pub struct Wanted {
     /// The check; `None` (`kind = "none"`) makes the server [`Health::Off`].
     pub check: Option<CheckSpec>,
+    /// Its own agent, if it is to be asked.
+    pub agent: Option<AgentSpec>,
     /// No probes for now (a disabled server); what was known stands. Resuming probes at once.
     pub paused: bool,
     /// The verdict an earlier agent left behind. Read only when the key is new.
@@ -36,13 +37,21 @@ pub struct Standing {
     pub took: Option<Duration>,
 }
 
+/// What a server's own agent is known to say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said {
+    pub advice: Advice,
+    /// Why it did not answer when it was last asked, or what it said that means nothing.
+    pub trouble: Option<String>,
+}
+
 /// Something to tell: the state before, and whether this was the first answer.
 pub(super) struct News {
     pub(super) before: Health,
     pub(super) first: bool,
 }
 
-/// The check of one server and what came of it so far.
+/// The checks of one server and what came of them so far.
 pub(super) struct Entry {
     pub(super) wanted: Wanted,
     machine: Option<Machine>, // None: off
@@ -52,9 +61,8 @@ pub(super) struct Entry {
     /// The first answer has come.
     heard: bool,
     pub(super) took: Option<Duration>,
-    /// The latest appointment or probe; whatever carries an older ticket is void.
-    pub(super) ticket: u64,
-    pub(super) probe: Option<AbortHandle>,
+    /// `None` before the first answer of its agent.
+    pub(super) said: Option<Said>,
 }
 
 impl Entry {
@@ -72,23 +80,26 @@ impl Entry {
             since: SystemTime::now(),
             heard: false,
             took: None,
-            ticket: 0,
-            probe: None,
+            said: None,
         }
     }
 
     /// Takes over another check or pause; returns the earlier state if this ends it.
     pub(super) fn replace(&mut self, wanted: Wanted) -> Option<Health> {
         let before = self.health();
-        self.stop_probe();
-        let target = |wanted: &Wanted| wanted.check.as_ref().map(|check| check.target.ip());
+        let asked = |wanted: &Wanted| wanted.agent.as_ref().map(|agent| agent.question.target);
+        if asked(&self.wanted) != asked(&wanted) {
+            self.said = None;
+        }
+        let target = |wanted: &Wanted| wanted.check.as_ref().map(|check| check.question.target.ip());
         if target(&self.wanted) == target(&wanted) {
             if let (Some(machine), Some(check)) = (&mut self.machine, &wanted.check) {
                 machine.set_thresholds(check.thresholds); // and begins a new row
             }
             self.wanted = wanted;
         } else {
-            *self = Self::new(Wanted { restored: None, ..wanted });
+            let said = self.said.take();
+            *self = Self { said, ..Self::new(Wanted { restored: None, ..wanted }) };
             if !self.is_off() {
                 self.reason = "another check; no answer yet".into();
             }
@@ -96,8 +107,30 @@ impl Entry {
         (before != self.health()).then_some(before)
     }
 
+    /// Whether this is what was wanted before.
+    pub(super) fn is_wanted_as(&self, wanted: &Wanted) -> bool {
+        let Wanted { check, agent, paused, restored: _ } = &self.wanted;
+        (check, agent, paused) == (&wanted.check, &wanted.agent, &wanted.paused)
+    }
+
+    /// What is to be asked about it now.
+    pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
+        let Wanted { check, agent, paused, .. } = &self.wanted;
+        let check = check.as_ref().map(|check| &check.question);
+        let agent = agent.as_ref().map(|agent| &agent.question);
+        check.into_iter().chain(agent).filter(|_| !*paused)
+    }
+
     /// Counts an answer; returns what is new in it, if anything.
-    pub(super) fn observe(&mut self, outcome: &Outcome, now: Instant) -> Option<News> {
+    pub(super) fn observe(&mut self, question: &Question, outcome: &Outcome, now: Instant) -> Option<News> {
+        if self.wanted.check.as_ref().is_some_and(|check| check.question == *question) {
+            self.observe_health(outcome, now)
+        } else {
+            self.hear(outcome)
+        }
+    }
+
+    fn observe_health(&mut self, outcome: &Outcome, now: Instant) -> Option<News> {
         let machine = self.machine.as_mut()?;
         let before = machine.health();
         let changed = machine.observe(outcome, now).is_some();
@@ -116,17 +149,32 @@ impl Entry {
         (changed || first || (other_reason && before == Health::Down)).then_some(News { before, first })
     }
 
-    /// Whatever is scheduled or under way is void.
-    pub(super) fn stop_probe(&mut self) {
-        self.ticket = 0;
-        if let Some(probe) = self.probe.take() {
-            probe.abort();
-        }
+    /// Takes in what its agent said. One that does not answer has said nothing: what it said before stands.
+    fn hear(&mut self, outcome: &Outcome) -> Option<News> {
+        let mut said = self.said.clone().unwrap_or_default();
+        said.trouble = match outcome {
+            Outcome::Passed(line) => {
+                let unknown = said.advice.hear(line.as_bytes());
+                let words: Vec<_> = unknown.into_iter().map(|Unknown(word)| format!("{word:?}")).collect();
+                (!words.is_empty())
+                    .then(|| format!("said what is no word of the protocol: {}", words.join(", ")))
+            }
+            Outcome::Failed(why) | Outcome::Untested(why) => Some(why.clone()),
+        };
+        let is_news = self.said.as_ref() != Some(&said);
+        self.said = Some(said);
+        is_news.then(|| News { before: self.health(), first: false })
     }
 
-    /// The rhythm of probes, if any are wanted.
-    pub(super) fn interval(&self) -> Option<Duration> {
-        self.wanted.check.as_ref().filter(|_| !self.wanted.paused).map(|check| check.interval)
+    /// The rhythm in which this is to be asked, if it is.
+    pub(super) fn interval(&self, question: &Question) -> Option<Duration> {
+        let Wanted { check, agent, paused, .. } = &self.wanted;
+        let of_check = check
+            .as_ref()
+            .filter(|check| check.question == *question)
+            .map(|check| if self.health() == Health::Down { check.rhythm.down } else { check.rhythm.up });
+        let of_agent = agent.as_ref().filter(|agent| agent.question == *question).map(|agent| agent.interval);
+        of_check.or(of_agent).filter(|_| !*paused)
     }
 
     pub(super) fn is_off(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Runs all checks: one actor owns them, the agent tells it the whole set that is wanted, and it tells the agent what
 //! changed.
 //!
-//! Applying a new set disturbs nobody whose check stays the same: counters, verdict and rhythm go on. A check is never
-//! run twice at the same time, and no more than [`Limits::concurrent`] run at once.
+//! Applying a new set disturbs nobody whose check stays the same: counters, verdict and rhythm go on. A question is never
+//! asked twice at the same time, even if several want its answer, and no more than [`Limits::concurrent`] are asked at once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,16 +10,16 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::agenda::{Agenda, first_offset, jittered};
-use super::entry::{Entry, News, Standing, Wanted};
-use super::probe::{Outcome, probe};
+use super::agenda::{first_offset, jittered};
+use super::entry::{Entry, News, Said, Standing, Wanted};
+use super::rounds::{Answer, Rounds};
 use super::state::Health;
+use super::wire::Wire;
 
-/// News of one server: a changed state, its first answer since it was added, a new reason while down, or the first
-/// answer in a state that was restored.
+/// News of one server: a changed state, its first answer since it was added, a new reason while down, the first
+/// answer in a state that was restored, or another word of its own agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<K> {
     pub key: K,
@@ -31,6 +31,8 @@ pub struct Event<K> {
     pub first: bool,
     /// In a few words, why it is in this state.
     pub reason: String,
+    /// What its own agent says; `None` before the first answer, and where none is asked.
+    pub said: Option<Said>,
     pub at: SystemTime,
 }
 
@@ -62,19 +64,11 @@ enum Command<K> {
 
 impl<K: Clone + Eq + Hash + Send + 'static> Scheduler<K> {
     /// Starts the actor on the current tokio runtime. With a current-thread runtime, probes leave from the network
-    /// namespace of that thread.
-    pub fn start(limits: Limits) -> (Self, mpsc::UnboundedReceiver<Event<K>>) {
+    /// namespace of that thread. Without a `wire`, questions that have a path come to no verdict.
+    pub fn start(limits: Limits, wire: Option<Wire>) -> (Self, mpsc::UnboundedReceiver<Event<K>>) {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (events, outbox) = mpsc::unbounded_channel();
-        let actor = Actor {
-            limits,
-            events,
-            entries: HashMap::new(),
-            agenda: Agenda::new(),
-            running: JoinSet::new(),
-            owners: HashMap::new(),
-            last_ticket: 0,
-        };
+        let actor = Actor { events, entries: HashMap::new(), rounds: Rounds::new(limits.concurrent, wire) };
         tokio::spawn(actor.run(inbox));
         (Self { commands }, outbox)
     }
@@ -96,41 +90,34 @@ impl<K: Clone + Eq + Hash + Send + 'static> Scheduler<K> {
 }
 
 struct Actor<K> {
-    limits: Limits,
     events: mpsc::UnboundedSender<Event<K>>,
     entries: HashMap<K, Entry>,
-    agenda: Agenda<K>,
-    running: JoinSet<(Outcome, Duration)>,
-    owners: HashMap<Id, (K, u64)>,
-    last_ticket: u64,
+    rounds: Rounds<K>,
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static> Actor<K> {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command<K>>) {
         loop {
-            self.start_due_probes();
-            let has_room = self.running.len() < self.limits.concurrent.get();
-            let next_due = self.agenda.next_due().filter(|_| has_room);
+            let next_due = self.rounds.start_due();
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(Command::Apply(wanted)) => self.apply(wanted),
                     Some(Command::Standings(reply)) => drop(reply.send(self.standings())),
                     None => return,
                 },
-                Some(ended) = self.running.join_next_with_id() => self.probe_ended(ended),
+                // A probe that was void has made room, too.
+                answer = self.rounds.ended() => answer.into_iter().for_each(|answer| self.hear(answer)),
                 () = tokio::time::sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
             }
         }
     }
 
     fn apply(&mut self, wanted: HashMap<K, Wanted>) {
-        self.entries.retain(|key, entry| {
-            let stays = wanted.contains_key(key);
-            if !stays {
-                entry.stop_probe();
+        for (key, entry) in self.entries.extract_if(|key, _| !wanted.contains_key(key)) {
+            for question in entry.questions() {
+                self.rounds.unwant(&key, question);
             }
-            stays
-        });
+        }
         let mut to_start = Vec::new();
         for (key, wanted) in wanted {
             let before = match self.entries.get_mut(&key) {
@@ -138,67 +125,43 @@ impl<K: Clone + Eq + Hash + Send + 'static> Actor<K> {
                     self.entries.insert(key.clone(), Entry::new(wanted));
                     self.entries[&key].is_off().then_some(Health::Off)
                 }
-                Some(entry) if entry.wanted.check == wanted.check && entry.wanted.paused == wanted.paused => {
-                    continue;
+                Some(entry) if entry.is_wanted_as(&wanted) => continue,
+                Some(entry) => {
+                    entry.questions().for_each(|question| self.rounds.unwant(&key, question));
+                    entry.replace(wanted)
                 }
-                Some(entry) => entry.replace(wanted),
             };
             if let Some(before) = before {
                 self.tell(&key, before, self.entries[&key].is_off());
             }
-            if let Some(interval) = self.entries[&key].interval() {
-                to_start.push((key, interval));
+            let entry = &self.entries[&key];
+            for question in entry.questions() {
+                let to_schedule = self.rounds.want(key.clone(), question);
+                to_start.extend(to_schedule.zip(entry.interval(question)));
             }
         }
         let (now, total) = (Instant::now(), to_start.len());
-        for (nth, (key, interval)) in to_start.into_iter().enumerate() {
-            self.schedule(key, now + first_offset(nth, total, interval));
+        for (nth, (question, interval)) in to_start.into_iter().enumerate() {
+            self.rounds.schedule(question, now + first_offset(nth, total, interval));
         }
     }
 
-    fn schedule(&mut self, key: K, due: Instant) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        self.last_ticket += 1;
-        entry.ticket = self.last_ticket;
-        self.agenda.add(due, entry.ticket, key);
-    }
-
-    fn start_due_probes(&mut self) {
+    /// An answer is everybody's who wanted it; the next is due when the first of them wants one.
+    fn hear(&mut self, Answer { question, outcome, took }: Answer) {
         let now = Instant::now();
-        while self.running.len() < self.limits.concurrent.get() {
-            let Some(due) = self.agenda.take_due(now) else { return };
-            let Some(entry) = self.entries.get_mut(&due.key).filter(|entry| entry.ticket == due.ticket)
-            else {
-                continue;
-            };
-            let Some(spec) = entry.wanted.check.clone() else { continue };
-            let handle = self.running.spawn(async move {
-                let began = Instant::now();
-                (probe(&spec).await, began.elapsed())
-            });
-            self.owners.insert(handle.id(), (due.key, due.ticket));
-            entry.probe = Some(handle);
-        }
-    }
-
-    fn probe_ended(&mut self, ended: Result<(Id, (Outcome, Duration)), JoinError>) {
-        let (id, result) = match ended {
-            Ok((id, result)) => (id, Some(result)),
-            Err(error) => (error.id(), None),
-        };
-        let Some((key, ticket)) = self.owners.remove(&id) else { return };
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.ticket == ticket) else { return };
-        entry.probe = None;
-        let (outcome, took) =
-            result.unwrap_or_else(|| (Outcome::Untested("the probe broke off".into()), Duration::ZERO));
-        entry.took = Some(took);
-        if let Some(interval) = entry.interval() {
-            let now = Instant::now();
-            let wait = jittered(interval, fastrand::f64()).saturating_sub(took);
-            if let Some(News { before, first }) = entry.observe(&outcome, now.into_std()) {
+        let mut interval: Option<Duration> = None;
+        for key in self.rounds.wanted_by(&question) {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            entry.took = Some(took);
+            let news = entry.observe(&question, &outcome, now.into_std());
+            interval = interval.into_iter().chain(entry.interval(&question)).min();
+            if let Some(News { before, first }) = news {
                 self.tell(&key, before, first);
             }
-            self.schedule(key, now + wait);
+        }
+        if let Some(interval) = interval {
+            let wait = jittered(interval, fastrand::f64()).saturating_sub(took);
+            self.rounds.schedule(question, now + wait);
         }
     }
 
@@ -211,6 +174,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Actor<K> {
             health: entry.health(),
             first,
             reason: entry.reason.clone(),
+            said: entry.said.clone(),
             at: SystemTime::now(),
         });
     }

@@ -11,8 +11,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::health::spec::CheckSpec;
-use crate::health::spec::{HttpCheck, Kind};
+use crate::config::{HttpProbe, Probe, StatusSet};
+use crate::health::advice::{Advice, Order};
+use crate::health::spec::{AgentSpec, Ask, CheckSpec, Question, Rhythm};
 use crate::health::state::Thresholds;
 use crate::health::state::Verdict;
 
@@ -22,17 +23,34 @@ const TIMEOUT: Duration = Duration::from_millis(500); // generous: only a silent
 type Events = UnboundedReceiver<Event<&'static str>>;
 
 fn scheduler() -> (Scheduler<&'static str>, Events) {
-    Scheduler::start(Limits::default())
+    Scheduler::start(Limits::default(), None)
 }
 
 fn tcp(target: SocketAddr) -> Wanted {
     let thresholds = Thresholds::new(2, 3).expect("not zero");
-    let check = CheckSpec { target, kind: Kind::Tcp, interval: INTERVAL, timeout: TIMEOUT, thresholds };
-    Wanted { check: Some(check), paused: false, restored: None }
+    let question = Question { target, ask: Ask::Health(Probe::Tcp), path: None, timeout: TIMEOUT };
+    let check = CheckSpec { question, rhythm: every(INTERVAL), thresholds };
+    Wanted { check: Some(check), agent: None, paused: false, restored: None }
 }
 
 fn off() -> Wanted {
-    Wanted { check: None, paused: false, restored: None }
+    Wanted { check: None, agent: None, paused: false, restored: None }
+}
+
+fn every(interval: Duration) -> Rhythm {
+    Rhythm { up: interval, down: interval }
+}
+
+fn get(path: &str) -> Ask {
+    Ask::Health(Probe::Http(HttpProbe {
+        method: "GET".into(),
+        path: path.into(),
+        host: None,
+        headers: Vec::new(),
+        expect: StatusSet::default(),
+        body: None,
+        tls: None,
+    }))
 }
 
 fn changed(wanted: &Wanted, change: impl FnOnce(&mut CheckSpec)) -> Wanted {
@@ -178,9 +196,8 @@ async fn another_question_keeps_the_verdict_and_another_address_does_not() {
     assert_eq!(next(&mut events).await.health, Health::Up);
 
     // This server never speaks HTTP, so the new check fails from the start; yet it takes three failures.
-    let http = HttpCheck::new("/", None, vec![200..=299]).expect("valid");
     let asked = Instant::now();
-    scheduler.apply([("rs", changed(&wanted, |check| check.kind = Kind::Http(http)))].into());
+    scheduler.apply([("rs", changed(&wanted, |check| check.question.ask = get("/")))].into());
     let event = next(&mut events).await;
     assert_eq!((event.before, event.health), (Health::Up, Health::Down));
     // Two waits, each of which jitter may shorten by a tenth.
@@ -224,8 +241,7 @@ async fn paused_and_removed_servers_are_left_alone() {
 async fn a_new_reason_while_down_is_told() {
     let (scheduler, mut events) = scheduler();
     let closed = Server::start().await.stop().await;
-    let http = HttpCheck::new("/", None, vec![200..=299]).expect("valid");
-    scheduler.apply([("rs", changed(&tcp(closed), |check| check.kind = Kind::Http(http)))].into());
+    scheduler.apply([("rs", changed(&tcp(closed), |check| check.question.ask = get("/")))].into());
     assert_eq!(next(&mut events).await.reason, format!("connect {closed}: connection refused"));
     let _silent = TcpListener::bind(closed).await.expect("listen");
     let event = next(&mut events).await;
@@ -236,16 +252,18 @@ async fn a_new_reason_while_down_is_told() {
 #[tokio::test]
 async fn no_more_probes_run_at_once_than_allowed() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("listen");
-    let http = HttpCheck::new("/", None, vec![200..=299]).expect("valid");
-    let wanted = changed(&tcp(silent.local_addr().expect("address")), |check| {
-        check.kind = Kind::Http(http);
-        check.timeout = Duration::from_millis(100);
-        check.interval = Duration::from_secs(10);
-    });
+    let silent = tcp(silent.local_addr().expect("address"));
+    let wanted = |number: usize| {
+        changed(&silent, |check| {
+            check.question.ask = get(&format!("/{number}"));
+            check.question.timeout = Duration::from_millis(100);
+            check.rhythm = every(Duration::from_secs(10));
+        })
+    };
     let (scheduler, mut events) =
-        Scheduler::start(Limits { concurrent: NonZeroUsize::new(5).expect("not zero") });
+        Scheduler::start(Limits { concurrent: NonZeroUsize::new(5).expect("not zero") }, None);
     let began = Instant::now();
-    scheduler.apply((0..20).map(|number| (number, wanted.clone())).collect());
+    scheduler.apply((0..20).map(|number| (number, wanted(number))).collect());
     for _ in 0..20 {
         let event = tokio::time::timeout(Duration::from_secs(3), events.recv())
             .await
@@ -261,12 +279,15 @@ async fn no_more_probes_run_at_once_than_allowed() {
 #[tokio::test]
 async fn a_thousand_checks_leave_no_time_wait_behind() {
     let server = Server::start().await;
-    let wanted = changed(&tcp(server.address), |check| {
-        check.timeout = Duration::from_secs(5); // a SYN lost to a full backlog is sent again after a second
-        check.interval = Duration::from_secs(10);
-    });
-    let (scheduler, mut events) = Scheduler::start(Limits::default());
-    scheduler.apply((0..1000).map(|number| (number, wanted.clone())).collect());
+    let wanted = |number: u64| {
+        changed(&tcp(server.address), |check| {
+            // A SYN lost to a full backlog is sent again after a second. No two alike: they would be one.
+            check.question.timeout = Duration::from_secs(5) + Duration::from_nanos(number);
+            check.rhythm = every(Duration::from_secs(10));
+        })
+    };
+    let (scheduler, mut events) = Scheduler::start(Limits::default(), None);
+    scheduler.apply((0..1000).map(|number| (number, wanted(number))).collect());
     for _ in 0..1000 {
         let event = tokio::time::timeout(Duration::from_secs(10), events.recv())
             .await
@@ -282,4 +303,92 @@ async fn a_thousand_checks_leave_no_time_wait_behind() {
         (columns[1] == server || columns[2] == server) && columns[3] == TIME_WAIT // local, remote, state
     });
     assert_eq!(waiting.count(), 0);
+}
+
+#[tokio::test]
+async fn who_asks_the_same_shares_the_probe_and_counts_for_itself() {
+    let (scheduler, mut events) = scheduler();
+    let server = Server::start().await;
+    let patient = changed(&tcp(server.address), |check| {
+        check.thresholds = Thresholds::new(2, 10).expect("not zero");
+        check.rhythm = every(INTERVAL * 50);
+    });
+    let both = HashMap::from([("hasty", tcp(server.address)), ("patient", patient)]);
+    scheduler.apply(both.clone());
+    for _ in 0..2 {
+        assert_eq!(next(&mut events).await.health, Health::Up);
+    }
+    let (before, began) = (server.accepted(), Instant::now());
+    tokio::time::sleep(INTERVAL * 10).await;
+    let probes = server.accepted() - before;
+    let most = began.elapsed().as_millis() / (INTERVAL * 9 / 10).as_millis() + 1;
+    assert!((2..=most as usize).contains(&probes), "{probes} probes, one in each {INTERVAL:?}, not two");
+
+    let address = server.stop().await;
+    let fell = next(&mut events).await;
+    assert_eq!((fell.key, fell.health), ("hasty", Health::Down), "three failures");
+    let standing = scheduler.standings().await.remove("patient").expect("known");
+    assert!(standing.health == Health::Up && standing.against >= 3, "{standing:?}");
+    // One of them may leave without the other.
+    let patient_alone = both.into_iter().filter(|(key, _)| *key == "patient").collect();
+    scheduler.apply(patient_alone);
+    let _server = Server::start_at(address).await;
+    tokio::time::sleep(INTERVAL).await;
+    assert_eq!(scheduler.standings().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_asked_in_another_rhythm() {
+    let (scheduler, mut events) = scheduler();
+    let closed = Server::start().await.stop().await;
+    let wanted = changed(&tcp(closed), |check| check.rhythm.down = INTERVAL * 15);
+    scheduler.apply([("rs", wanted)].into());
+    assert_eq!(next(&mut events).await.health, Health::Down);
+    let down = Instant::now();
+    let _server = Server::start_at(closed).await;
+    assert_eq!(next(&mut events).await.health, Health::Up);
+    assert!(down.elapsed() >= INTERVAL * 15 * 2 * 9 / 10, "two waits: {:?}", down.elapsed());
+}
+
+#[tokio::test]
+async fn what_a_server_says_itself_is_told_and_stands_when_it_falls_silent() {
+    let (scheduler, mut events) = scheduler();
+    let agent = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+    let address = agent.local_addr().expect("address");
+    let (speak, mut words) = tokio::sync::mpsc::channel::<&str>(1);
+    let speaking = tokio::spawn(async move {
+        let mut said = "up 50%\n";
+        while let Ok((mut stream, _)) = agent.accept().await {
+            said = words.try_recv().unwrap_or(said);
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, said.as_bytes()).await;
+        }
+    });
+    let question = Question { target: address, ask: Ask::Agent(String::new()), path: None, timeout: TIMEOUT };
+    let asked = Wanted { agent: Some(AgentSpec { question, interval: INTERVAL }), ..off() };
+    scheduler.apply([("rs", asked)].into());
+    assert_eq!(next(&mut events).await.said, None, "the check is off, which is told at once");
+    let said = next(&mut events).await.said.expect("heard");
+    assert_eq!((said.advice.share.percent(), said.trouble), (50, None));
+
+    speak.send("drain # so it is\n").await.expect("speaks");
+    let said = next(&mut events).await.said.expect("heard");
+    assert_eq!(
+        (said.advice.order, said.advice.share.percent()),
+        (Order::Drain, 50),
+        "what is not said stays"
+    );
+
+    speak.send("what\n").await.expect("speaks");
+    let said = next(&mut events).await.said.expect("heard");
+    assert_eq!(said.trouble.as_deref(), Some("said what is no word of the protocol: \"what\""));
+    assert_eq!(said.advice.order, Order::Drain);
+
+    speaking.abort();
+    let said = loop {
+        let said = next(&mut events).await.said.expect("heard");
+        if said.trouble.as_ref().is_some_and(|trouble| trouble.contains("refused")) {
+            break said;
+        }
+    };
+    assert_eq!(Advice { order: Order::Drain, ..Advice::default() }.order, said.advice.order);
 }

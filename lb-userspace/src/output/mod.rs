@@ -3,6 +3,7 @@
 //! Ages are counted from the report's own time, never from the reader's clock, so the same report always
 //! renders to the same text. No colours, no borders: the text is as good in a log or a mail.
 
+mod affinity;
 mod change;
 mod check;
 mod connections;

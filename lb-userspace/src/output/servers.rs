@@ -3,7 +3,9 @@
 use super::Render;
 use super::table::{Column, table};
 use super::units::{age, byte_rate, count, or_unknown, rate};
-use crate::api::{Admin, Rates, ServerState, ServerStatus, ServersReport};
+use crate::api::{
+    Admin, AgentOrder, AgentStatus, Health, Rates, ServerState, ServerStatus, ServersReport, Time,
+};
 
 impl Render for ServersReport {
     fn table(&self) -> String {
@@ -34,7 +36,7 @@ impl Render for ServersReport {
                 count(server.connections_active),
                 or_unknown(server.rates, |rates| rate(rates.connections_per_second)),
                 or_unknown(server.rates, |rates| byte_rate(traffic(rates))),
-                note(server),
+                note(server, self.at),
             ]
         });
         table(&columns, rows) + &footnote(self)
@@ -65,11 +67,39 @@ fn traffic(rates: Rates) -> f64 {
 }
 
 /// Only what tells something: that a server is up because its checks pass is no news.
-fn note(server: &ServerStatus) -> String {
+fn note(server: &ServerStatus, now: Time) -> String {
     let backup = server.backup.then_some("backup".to_owned());
     let id = server.server_id.as_ref().map(|id| format!("id {id}"));
     let reason = server.reason.clone().filter(|_| server.state != ServerState::Up);
-    backup.into_iter().chain(id).chain(reason).collect::<Vec<_>>().join("; ")
+    let agent = server.agent.as_ref().and_then(agent);
+    backup
+        .into_iter()
+        .chain(id)
+        .chain(reason)
+        .chain(agent)
+        .chain(wavering(server, now))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// What its own agent says, unless it lets the server be.
+fn agent(agent: &AgentStatus) -> Option<String> {
+    let AgentStatus { percent, order, fault, max_connections, trouble } = agent;
+    let mut words = Vec::new();
+    words.extend((*percent != 100).then(|| format!("{percent}%")));
+    words.extend((*order != AgentOrder::Ready).then(|| order.to_string()));
+    words.extend(fault.clone());
+    words.extend(max_connections.map(|most| format!("maxconn:{most}")));
+    words.extend(trouble.as_ref().map(|trouble| format!("({trouble})")));
+    (!words.is_empty()).then(|| format!("agent: {}", words.join(" ")))
+}
+
+/// How often its health has changed, if it has come and gone; `-o json` has why.
+fn wavering(server: &ServerStatus, now: Time) -> Option<String> {
+    let changes = server.history.iter().filter(|change| change.from != Health::Unknown);
+    let first = changes.clone().next()?.at;
+    let count = changes.count();
+    (count > 1).then(|| format!("{count} changes of health in {}", age(first, now)))
 }
 
 fn footnote(report: &ServersReport) -> String {

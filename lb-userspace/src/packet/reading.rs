@@ -39,6 +39,26 @@ pub fn ends(frame: &[u8]) -> Option<Ends> {
     packet(ethertype, rest)?.ends()
 }
 
+/// A TCP segment, and what it says about its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+    pub flags: u8,
+    /// The next sequence number that its sender expects.
+    pub acknowledges: u32,
+}
+
+/// The segment in an IP packet, if it is whole.
+#[must_use]
+pub fn segment_in(bytes: &[u8]) -> Option<Segment> {
+    let ethertype = if bytes.first()? >> 4 == 4 { IPV4 } else { IPV6 };
+    let packet = packet(ethertype, bytes)?;
+    let Ends { protocol: Protocol::Tcp, source, destination } = packet.ends()? else { return None };
+    let acknowledges = u32::from_be_bytes(array(packet.payload, 8)?);
+    Some(Segment { source, destination, flags: *packet.payload.get(13)?, acknowledges })
+}
+
 /// A frame in a line: link, addresses, what it carries, length.
 #[must_use]
 pub fn told(frame: &[u8]) -> String {

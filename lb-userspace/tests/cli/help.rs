@@ -3,7 +3,7 @@
 use crate::golden::assert_golden;
 use crate::xlvs::xlvs;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "up",
     "down",
     "check",
@@ -12,6 +12,7 @@ const VERBS: [&str; 18] = [
     "services",
     "servers",
     "connections",
+    "affinity",
     "stats",
     "drops",
     "explain",
@@ -51,7 +52,7 @@ fn the_overview_lists_every_verb_of_this_version_and_no_other() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(listed, VERBS);
-    for later in ["peers", "top", "doctor", "events", "affinity", "cluster", "import", "schema"] {
+    for later in ["peers", "top", "doctor", "events", "cluster", "import", "schema"] {
         assert_eq!(xlvs(&[later]).exit, 2, "{later}");
     }
 }
@@ -77,6 +78,7 @@ fn a_wrong_command_line_exits_two_and_says_what_is_wrong() {
         (&["status", "-o", "yaml"], "yaml"),
         (&["status", "superfluous"], "superfluous"),
         (&["connections", "--limit", "many"], "many"),
+        (&["affinity", "clear"], "--all"),
         (&["stats", "--interval", "5"], "could mean 5s or 5ms"),
         (&["drain", "web"], "<SERVER>"),
         (&["drain", "web", "rs1", "--wait", "30"], "could mean 30s or 30ms"),

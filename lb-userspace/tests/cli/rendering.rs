@@ -41,6 +41,14 @@ fn connections() {
 }
 
 #[test]
+fn affinity() {
+    check("affinity", &sample::affinity(false));
+    check("affinity-clear", &sample::affinity(true));
+    let none = AffinityReport { matching: 0, sources: Vec::new(), ..sample::affinity(false) };
+    assert_eq!(none.table(), "no source matches\n");
+}
+
+#[test]
 fn drops() {
     check("drops", &sample::drops());
 }

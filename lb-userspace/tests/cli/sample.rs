@@ -25,12 +25,17 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
         weight_configured: 1,
         weight_override: None,
         server_id: None,
+        max_connections: None,
         backup: false,
+        share: 0.25,
+        connections_end_at: None,
         state: ServerState::Up,
         admin: Admin::Enabled,
         health: Health::Up,
         reason: Some("HTTP 200 in 3 ms".to_owned()),
         since: Some(at("2026-09-21T11:00:00Z")),
+        history: Vec::new(),
+        agent: None,
         next_hop: Some(NextHop { interface: "eth0".to_owned(), mac: "02:00:00:00:00:21".to_owned() }),
         connections_active: 402,
         connections_total: 120_400,
@@ -48,11 +53,22 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
     }
 }
 
+fn changed(when: &str, from: Health, to: Health, reason: &str) -> Transition {
+    Transition { at: at(when), from, to, reason: reason.to_owned() }
+}
+
 fn web() -> ServiceStatus {
     let rs2 = ServerStatus {
         weight: 5,
         weight_override: Some(5),
         connections_active: 1997,
+        agent: Some(AgentStatus {
+            percent: 75,
+            order: AgentOrder::Ready,
+            fault: None,
+            max_connections: Some(2000),
+            trouble: None,
+        }),
         ..server("rs2", "10.77.2.22", Some(80))
     };
     let rs3 = ServerStatus {
@@ -60,6 +76,17 @@ fn web() -> ServiceStatus {
         health: Health::Down,
         reason: Some("connection refused, 3 times".to_owned()),
         since: Some(at("2026-09-21T14:10:00Z")),
+        history: vec![
+            changed("2026-09-21T11:00:00Z", Health::Unknown, Health::Up, "connect 10.77.2.23:8080: accepted"),
+            changed(
+                "2026-09-21T13:57:41Z",
+                Health::Up,
+                Health::Down,
+                "connect 10.77.2.23:8080: no answer within 1s",
+            ),
+            changed("2026-09-21T13:57:55Z", Health::Down, Health::Up, "connect 10.77.2.23:8080: accepted"),
+            changed("2026-09-21T14:10:00Z", Health::Up, Health::Down, "connection refused, 3 times"),
+        ],
         connections_active: 12,
         rates: None,
         next_hop: None,
@@ -71,6 +98,7 @@ fn web() -> ServiceStatus {
         reason: Some("drained by hand".to_owned()),
         connections_active: 7,
         server_id: Some("0a1b".into()),
+        max_connections: Some(10_000),
         backup: true,
         ..server("rs4", "10.77.2.24", Some(80))
     };
@@ -79,6 +107,7 @@ fn web() -> ServiceStatus {
         mode: ForwardMode::Nat,
         encapsulation: None,
         scheduler: "maglev".to_owned(),
+        quorum: Some(Quorum { weight_up: 3, weight_configured: 4, percent: 50, held: true }),
         listeners: vec![Listener {
             vip: ip("10.77.1.100"),
             port: ListenerPort::Number(80),
@@ -92,6 +121,7 @@ fn web() -> ServiceStatus {
         reply_packets: Some(18_300_000),
         reply_bytes: Some(25_200_000_000),
         quic_lb: None,
+        affinity: None,
         refused: Refused { denied: 12, rate_source: 0, rate_service: 0 },
         rates: server("", "10.77.2.21", None).rates,
         servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
@@ -116,6 +146,7 @@ fn dns() -> ServiceStatus {
         mode: ForwardMode::Dr,
         encapsulation: None,
         scheduler: "maglev".to_owned(),
+        quorum: None,
         listeners: vec![
             listener(ListenerPort::Number(53)),
             listener(ListenerPort::Number(5353)),
@@ -130,6 +161,13 @@ fn dns() -> ServiceStatus {
         reply_packets: None,
         reply_bytes: None,
         quic_lb: Some(QuicLb { config_id: 2, server_id_length: 2 }),
+        affinity: Some(ServiceAffinity {
+            group: Some("shop".to_owned()),
+            prefix_v4: 24,
+            prefix_v6: 64,
+            timeout_seconds: 300,
+            on_server_down: "rehash".to_owned(),
+        }),
         refused: Refused::default(),
         rates: None,
         servers: vec![ns1, ns1_v6],
@@ -207,6 +245,35 @@ pub(crate) fn status_two_seconds_later() -> StatusReport {
     status.services[0].servers[1].packets = 0;
     *status.verdicts.get_mut("forwarded_nat").expect("it is there") += 9600;
     status
+}
+
+pub(crate) fn affinity(clear: bool) -> AffinityReport {
+    let source = |source, prefix_length, idle_seconds| AffineSource {
+        source: ip(source),
+        prefix_length,
+        group: Some("shop".to_owned()),
+        services: vec!["web".to_owned(), "tls".to_owned()],
+        server: Some("rs1".to_owned()),
+        idle_seconds,
+        timeout_seconds: 300,
+    };
+    let sources = vec![
+        source("10.77.1.0", 24, 12),
+        AffineSource {
+            group: None,
+            services: vec!["dns".to_owned()],
+            server: None,
+            ..source("2001:db8:1::", 64, 136)
+        },
+    ];
+    AffinityReport {
+        schema: Schema,
+        at: at("2026-09-21T14:13:20Z"),
+        matching: 2,
+        cleared: if clear { 2 } else { 0 },
+        capacity: 131_072,
+        sources: if clear { Vec::new() } else { sources },
+    }
 }
 
 pub(crate) fn connections() -> ConnectionsReport {

@@ -6,7 +6,8 @@ use crate::sample;
 use crate::xlvs::{Run, command, finish, xlvs_at};
 use lb_userspace::api::*;
 use lb_userspace::control::{
-    ConnectionFilter, FrameQuery, Order, OverrideRequest, PacketQuery, Report, Request, Response, WeightOrder,
+    AffinityQuery, ConnectionFilter, FrameQuery, Order, OverrideRequest, PacketQuery, Report, Request,
+    Response, WeightOrder,
 };
 
 /// Answers everything from the sample; after an order, each status shows fewer connections on `web/rs4`.
@@ -25,6 +26,7 @@ fn agent() -> Agent {
                 Report::Status(Box::new(status))
             }
             Request::Connections(_) => Report::Connections(sample::connections()),
+            Request::Affinity(query) => Report::Affinity(sample::affinity(query.clear)),
             Request::Drops => Report::Drops(sample::drops()),
             Request::Explain(_) | Request::ExplainFrame(_) => Report::Explain(Box::new(sample::explain())),
             Request::BeginCapture(_) | Request::GoOnCapturing { .. } => Report::Capture(sample::capture()),
@@ -68,6 +70,8 @@ fn reading_verbs_print_what_the_agent_reports() {
     let agent = agent();
     for (golden, args) in [
         ("connections", &["connections"][..]),
+        ("affinity", &["affinity"]),
+        ("affinity-clear", &["affinity", "clear", "--server", "rs1"]),
         ("drops", &["drops"]),
         ("explain", &["explain", "tcp", "10.77.1.7:40001", "10.77.1.100:80"]),
         ("capture", &["capture", "--count", "1"]),
@@ -102,6 +106,7 @@ fn arguments_reach_the_agent() {
     let agent = agent();
     let ask = |args: &[&str]| done(xlvs_at(&agent.socket(), args));
     ask(&["connections", "--service", "web", "--server", "rs1", "--client", "192.0.2.7", "--limit", "5"]);
+    ask(&["affinity", "clear", "--service", "web", "--client", "192.0.2.7"]);
     ask(&["explain", "udp", "[2001:db8::7]:40001", "[2001:db8::100]:53"]);
     ask(&["explain", "--frame", "02:00:00:00:00:01", "--iface", "eth1"]);
     ask(&["drain", "-", "rs4"]);
@@ -118,6 +123,13 @@ fn arguments_reach_the_agent() {
             server: Some("rs1".to_owned()),
             client: Some("192.0.2.7".parse().expect("an address")),
             limit: 5,
+        }),
+        Request::Affinity(AffinityQuery {
+            service: Some("web".to_owned()),
+            server: None,
+            client: Some("192.0.2.7".parse().expect("an address")),
+            limit: 1000,
+            clear: true,
         }),
         Request::Explain(PacketQuery {
             protocol: Protocol::Udp,

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use lb_common::clock::{Clock, TICK_NS};
 use lb_common::entry::{
-    AccessKey, Caller, Encapsulation, EndpointKey, Interface, Path, Pool, QuicFormat, QuicKey, Rule, Server,
-    ServerState, Service, ServiceLimits, Settings, Sharers, Tunnel, TunnelWay,
+    AccessKey, Affinity, Caller, Encapsulation, EndpointKey, Interface, Load, Path, Pool, QuicFormat,
+    QuicKey, Rule, Scheduler, Scheduling, Server, ServerState, Service, ServiceLimits, Settings, Sharers,
+    Terms, Tunnel, TunnelWay, member_key,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::SET_NOTES;
@@ -16,18 +17,19 @@ use lb_common::maglev::{Share, table};
 use lb_common::net::{Addr, NextHop, Port, PortNumber};
 use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
 use lb_common::rate;
+use lb_common::rotation::turns;
 use lb_common::slot::{Geometry, Limits, MIN_BUCKET_BITS};
 use lb_common::wire::{Tags, Wire};
 use lb_common::word::Word;
 use lb_common::{net, slot::ServerId};
 
 use super::region::Region;
-use super::world::{self, Hop, Mode, Side, World};
+use super::world::{self, Hop, Lost, Mode, Side, World};
 
 /// Room for the worlds of tests.
-pub const SERVICES: u32 = 16;
+pub const SERVICES: u32 = 24;
 pub const SERVERS: u32 = 64;
-pub const TABLE_WORDS: u32 = SERVICES * 2 * WORDS_PER_TABLE;
+pub const TABLE_WORDS: u32 = SERVICES * 3 * WORDS_PER_TABLE;
 /// Buckets of the ports of full NAT.
 pub const LEASE_BUCKETS: u32 = 64;
 /// Sets of the table of sources.
@@ -60,6 +62,10 @@ pub struct Arrays {
     pub pool: Region<Pool>,
     pub leases: Region<[Word; BUCKET_SLOTS]>,
     pub tenants: Region<Caller>,
+    pub loads: Region<Load>,
+    pub affinities: Region<Affinity>,
+    pub seats: Region<[Word; BUCKET_SLOTS]>,
+    pub sitters: Region<Caller>,
 }
 
 /// The maps that are written by key.
@@ -72,6 +78,8 @@ pub trait Keyed {
     fn add_rule(&mut self, prefix: AccessKey, rule: Rule) -> Result<()>;
     /// Connection ids call this server so.
     fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()>;
+    /// By a service and another one's number for it, a server.
+    fn add_member(&mut self, key: u64, server: ServerId) -> Result<()>;
     fn clear(&mut self) -> Result<()>;
 }
 
@@ -105,6 +113,10 @@ impl Arrays {
         self.pool.clear();
         self.leases.clear();
         self.tenants.clear();
+        self.loads.clear();
+        self.affinities.clear();
+        self.seats.clear();
+        self.sitters.clear();
     }
 
     /// Writes a world; connections, learned paths and the clock's ticks stay. `indices` are the interfaces of the two
@@ -166,6 +178,7 @@ impl Arrays {
         for (key, sharers) in backends {
             keyed.add_backend(key, sharers)?;
         }
+        add_members(world, keyed)?;
         for (number, (side, tags)) in world.vlans.iter().enumerate() {
             let wire = Wire { device: indices[*side as usize], tags: *tags };
             self.write_interface(vlan_index(number), wire, *side);
@@ -253,6 +266,47 @@ impl Arrays {
         let miss = if now == before { select } else { self.write_table(number as u32 * 2 + 1, &before)? };
         entry.select.store(select);
         entry.miss.store(miss);
+        self.write_scheduling(world, number, service, &now)
+    }
+
+    fn write_scheduling(
+        &self,
+        world: &World,
+        number: usize,
+        service: &world::Service,
+        shares: &[Share],
+    ) -> Result<()> {
+        let entry = &self.services.all()[number];
+        let servers = || world.servers.iter().enumerate().filter(|(_, (of, _))| of.0 == number);
+        let counted =
+            service.scheduler == Scheduler::Least || servers().any(|(_, (_, server))| server.most > 0);
+        let flag = |on, bit| if on { bit } else { 0 };
+        let flags =
+            flag(counted, Scheduling::COUNTED) | flag(service.affinity.is_some(), Scheduling::AFFINITY);
+        entry.scheduling.store(Scheduling::new(service.scheduler, flags).to_word());
+        entry.total.home.store(number as u64);
+        entry.total.weight.store(shares.iter().map(|share| u64::from(share.weight)).sum());
+        for (index, (_, server)) in servers() {
+            let load = &self.loads.all()[index + 1];
+            load.home.store(index as u64 + 1);
+            load.most.store(u64::from(server.most));
+            load.weight.store(u64::from(server.weight));
+        }
+        let once = shares.iter().map(|share| Share { weight: share.weight.min(1), ..*share });
+        let once: Vec<Share> = once.collect();
+        let turns =
+            turns(if service.scheduler == Scheduler::Rotation { shares } else { &once }, TABLE_SIZE as usize);
+        entry.turns.store(self.write_ids(SERVICES * 2 + number as u32, &turns)?);
+        if let Some(affinity) = service.affinity {
+            let words = &self.affinities.all()[number];
+            words.mask_v4.store(mask(affinity.prefixes[0], 96));
+            words.mask_v6.store(mask(affinity.prefixes[1], 0));
+            words.group.store(name_hash(0, affinity.group.as_bytes()));
+            let terms = Terms { ticks: affinity.ticks, coarse: false, on_down: affinity.on_down };
+            words.terms.store(terms.to_word());
+            words.longest.store(u64::from(affinity.ticks));
+            words.bucket_bits.store(u64::from(MIN_BUCKET_BITS));
+        }
         Ok(())
     }
 
@@ -261,10 +315,6 @@ impl Arrays {
         words.connections.store(rate::interval(limits.connections));
         words.source_connections.store(rate::interval(limits.source_connections));
         words.source_packets.store(rate::interval(limits.source_packets));
-        let mask = |length: u32, before: u32| {
-            let bits = before + if length == 0 { 128 - before } else { length };
-            Addr::from(IpAddr::from((u128::MAX << (128 - bits)).to_be_bytes()))
-        };
         words.mask_v4.store(mask(limits.prefixes[0], 96));
         words.mask_v6.store(mask(limits.prefixes[1], 0));
         words.set_mask.store(u64::from(SOURCE_SETS) - 1);
@@ -276,12 +326,20 @@ impl Arrays {
         if shares.iter().all(|share| share.weight == 0) {
             return Ok(0);
         }
+        self.write_ids(number, &table(shares, TABLE_SIZE))
+    }
+
+    /// The extent of these ids, as a word; 0 if there are none.
+    fn write_ids(&self, number: u32, all: &[u16]) -> Result<u64> {
+        if all.is_empty() {
+            return Ok(0);
+        }
         let offset = number * WORDS_PER_TABLE;
-        for (word, ids) in table(shares, TABLE_SIZE).chunks(IDS_PER_WORD as usize).enumerate() {
+        for (word, ids) in all.chunks(IDS_PER_WORD as usize).enumerate() {
             let four = std::array::from_fn(|i| ids.get(i).copied().unwrap_or(0));
             self.tables.all()[offset as usize + word].store(word_of_ids(four));
         }
-        Ok(Extent::new(offset, TABLE_SIZE, 1).context("an extent within bounds")?.to_word())
+        Ok(Extent::new(offset, all.len() as u32, 1).context("an extent within bounds")?.to_word())
     }
 
     fn write_server(
@@ -309,7 +367,8 @@ impl Arrays {
         let state = ServerState {
             flags: flag(!server.freed, ServerState::IN_USE)
                 | flag(server.down, ServerState::DOWN)
-                | flag(server.down && service.resets, ServerState::RESETS)
+                | flag(server.down && service.lost == Lost::Reset, ServerState::RESETS)
+                | flag(server.down && service.lost == Lost::Rehashed, ServerState::REHASHES)
                 | flag(server.drained, ServerState::DRAINED)
                 | flag(service.mode == Mode::Nat, ServerState::NAT)
                 | flag(matches!(service.mode, Mode::Tunnel(_)), ServerState::TUNNEL)
@@ -349,6 +408,31 @@ impl Arrays {
 /// The kernel index of a world's VLAN interface, beyond those that devices of a test have.
 pub const fn vlan_index(number: usize) -> u32 {
     3000 + number as u32
+}
+
+/// The first bits of an address of a family that has so many `before` its own; a length of 0 is all of them.
+fn mask(length: u32, before: u32) -> Addr {
+    let bits = before + if length == 0 { 128 - before } else { length };
+    Addr::from(IpAddr::from((u128::MAX << (128 - bits)).to_be_bytes()))
+}
+
+/// What services of one group call each other's servers.
+fn add_members(world: &World, keyed: &mut impl Keyed) -> Result<()> {
+    let group = |number: &world::Number| world.services[number.0].affinity.map(|affinity| affinity.group);
+    for (own, (number, server)) in world.servers.iter().enumerate() {
+        for (named, (other, twin)) in world.servers.iter().enumerate() {
+            if number != other
+                && group(number).is_some()
+                && group(number) == group(other)
+                && server.address == twin.address
+                && let (Some(named), Some(own)) =
+                    (ServerId::new(named as u16 + 1), ServerId::new(own as u16 + 1))
+            {
+                keyed.add_member(member_key(number.0 as u16, named), own)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The number of the list of the service with this number.

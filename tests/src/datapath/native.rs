@@ -28,6 +28,7 @@ use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
 use crate::fixture::Observation;
+use crate::random::Random;
 
 /// The room in front of a frame that drivers leave.
 const HEADROOM: usize = 256;
@@ -55,6 +56,9 @@ pub struct Native {
     servers: RefCell<HashMap<ServerId, Counters>>,
     refusals: RefCell<HashMap<u32, Refusals>>,
     pulse: Cell<Pulse>,
+    /// By service, the next turn of the one CPU there is.
+    turns: RefCell<HashMap<u32, u64>>,
+    random: RefCell<Random>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
     /// Which of them, and which sets of paths, since everything was last forgotten.
@@ -83,6 +87,8 @@ impl Native {
             servers: RefCell::default(),
             refusals: RefCell::default(),
             pulse: Cell::default(),
+            turns: RefCell::default(),
+            random: RefCell::new(Random::from_seed(1)),
             buckets_seen: Cell::default(),
             touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
             undisturbed: Vec::new(),
@@ -179,6 +185,10 @@ fn arrays() -> io::Result<Arrays> {
         pool: Region::private(1)?,
         leases: Region::private(LEASE_BUCKETS)?,
         tenants: Region::private(LEASE_BUCKETS * BUCKET_SLOTS as u32)?,
+        loads: Region::private(SERVERS)?,
+        affinities: Region::private(SERVICES)?,
+        seats: Region::private(geometry().buckets())?,
+        sitters: Region::private(geometry().slots())?,
     })
 }
 

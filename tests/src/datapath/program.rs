@@ -44,6 +44,7 @@ pub struct Program {
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     refusals: PerCpuArray<MapData, Refusals>,
+    turns: PerCpuArray<MapData, u64>,
     /// Word by word.
     pulse: PerCpuArray<MapData, [u64; size_of::<Pulse>() / 8]>,
     purpose: Purpose,
@@ -110,11 +111,13 @@ impl Program {
                 devices,
                 lists: take(&mut ebpf, "LISTS")?,
                 quic_servers: take(&mut ebpf, "QUIC_SERVERS")?,
+                members: take(&mut ebpf, "MEMBERS")?,
             },
             verdicts: take(&mut ebpf, "VERDICTS")?,
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
             refusals: take(&mut ebpf, "REFUSALS")?,
+            turns: take(&mut ebpf, "TURNS")?,
             pulse: take(&mut ebpf, "PULSE")?,
             purpose,
             seen: Seen::default(),
@@ -291,6 +294,10 @@ fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
         pool: array(ebpf, "POOL", 1)?,
         leases: array(ebpf, "LEASES", LEASE_BUCKETS)?,
         tenants: array(ebpf, "TENANTS", LEASE_BUCKETS * 8)?,
+        loads: array(ebpf, "LOADS", SERVERS)?,
+        affinities: array(ebpf, "AFFINITIES", SERVICES)?,
+        seats: array(ebpf, "SEATS", geometry().buckets())?,
+        sitters: array(ebpf, "SITTERS", geometry().slots())?,
     })
 }
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use lb_common::capture::Filter;
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, Caller, Interface, Path, Pool, Server, Service, ServiceLimits, Settings, Tunnel,
+    About, Affinity, Caller, Interface, Load, Path, Pool, Server, Service, ServiceLimits, Settings, Tunnel,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::word::Word;
@@ -44,6 +44,10 @@ unsafe impl Value for Clock {}
 unsafe impl Value for Filter {}
 // SAFETY: as above.
 unsafe impl Value for Service {}
+// SAFETY: as above.
+unsafe impl Value for Load {}
+// SAFETY: as above.
+unsafe impl Value for Affinity {}
 // SAFETY: as above.
 unsafe impl Value for ServiceLimits {}
 // SAFETY: as above.

@@ -11,7 +11,7 @@ pub use busy::{busy_world, busy_world_of_both_families};
 use frames::frame;
 use people::{Addresses, v4, v6};
 
-use super::world::{Side, World};
+use super::world::{Lost, Side, World};
 use crate::random::Random;
 
 /// What happens next.
@@ -69,13 +69,18 @@ fn change(random: &mut Random, world: &mut World) {
         _ => {
             let index = random.below(world.servers.len() as u64) as usize;
             let server = &mut world.servers[index].1;
-            match random.below(7) {
+            match random.below(8) {
                 0 => server.down = !server.down,
                 1 => server.drained = !server.drained,
                 2 => server.removed = !server.removed,
                 3 => server.freed = !server.freed,
                 4 => server.weight = random.below(4) as u32,
                 5 => server.next_hop = None,
+                6 => {
+                    let lost = [Lost::Kept, Lost::Reset, Lost::Rehashed][random.below(3) as usize];
+                    let service = world.servers[index].0.0;
+                    world.services[service].lost = lost;
+                }
                 _ => server.miss_weight = Some(random.below(3) as u32),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::entry::QuicFormat;
+use lb_common::entry::{OnDown, QuicFormat, Scheduler};
 use lb_common::wire::Tags;
 
 use crate::packet::Mac;
@@ -70,13 +70,38 @@ pub struct Service {
     pub mode: Mode,
     /// Without a server, a SYN is answered with RST.
     pub reject: bool,
-    /// Whoever speaks to a server that is down is told by RST.
-    pub resets: bool,
+    /// What becomes of the connections of a server that is down.
+    pub lost: Lost,
     /// Prefixes of clients: address, length, and whether they may come.
     pub rules: Vec<(IpAddr, u32, bool)>,
     pub limits: Limits,
     /// Of the connection ids that name its servers, if they do.
     pub quic: Option<QuicFormat>,
+    pub scheduler: Scheduler,
+    /// If its clients come back to their servers.
+    pub affinity: Option<Affinity>,
+}
+
+/// How clients come back. Services of one group share it; servers at one address are the same to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Affinity {
+    pub group: &'static str,
+    /// Clients with so many common bits are one source, of IPv4 and IPv6.
+    pub prefixes: [u32; 2],
+    /// Fine ticks, at most 127.
+    pub ticks: u8,
+    pub on_down: OnDown,
+}
+
+/// What becomes of connections whose server is down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// They stay, in case it returns.
+    Kept,
+    /// Whoever speaks on one is told by RST.
+    Reset,
+    /// Each goes to another server with its next packet.
+    Rehashed,
 }
 
 /// How much a service takes in a second; 0 is as much as comes.
@@ -99,11 +124,24 @@ impl Service {
             protocol: Protocol::Tcp,
             mode: Mode::Nat,
             reject: true,
-            resets: false,
+            lost: Lost::Kept,
             rules: Vec::new(),
             limits: Limits::default(),
             quic: None,
+            scheduler: Scheduler::Maglev,
+            affinity: None,
         }
+    }
+
+    #[must_use]
+    pub fn scheduled(self, scheduler: Scheduler) -> Self {
+        Self { scheduler, ..self }
+    }
+
+    /// Each client comes back to its server for a minute; so it does to other services of this group.
+    #[must_use]
+    pub fn affine(self, group: &'static str, on_down: OnDown) -> Self {
+        Self { affinity: Some(Affinity { group, prefixes: [32, 128], ticks: 56, on_down }), ..self }
     }
 
     #[must_use]
@@ -132,10 +170,10 @@ impl Service {
         Self { mode: Mode::Tunnel(tunnel), ..self }
     }
 
-    /// Connections of a server that is down are ended.
+    /// The policy about connections of a server that is down.
     #[must_use]
-    pub fn resetting(self) -> Self {
-        Self { resets: true, ..self }
+    pub fn losing(self, lost: Lost) -> Self {
+        Self { lost, ..self }
     }
 
     /// Clients in this prefix do not come in, unless a longer one says otherwise.
@@ -195,6 +233,8 @@ pub struct Server {
     pub removed: bool,
     /// What connection ids call it, as many octets as its service says.
     pub quic: Option<&'static [u8]>,
+    /// The most connections it takes; 0: any number.
+    pub most: u32,
     /// Not in use (any more): its number may be found in old entries and tables.
     pub freed: bool,
 }
@@ -216,6 +256,7 @@ impl Server {
             drained: false,
             removed: false,
             quic: None,
+            most: 0,
             freed: false,
         }
     }
@@ -224,6 +265,12 @@ impl Server {
     #[must_use]
     pub fn called(self, id: &'static [u8]) -> Self {
         Self { quic: Some(id), ..self }
+    }
+
+    /// Takes no more connections than this.
+    #[must_use]
+    pub fn at_most(self, most: u32) -> Self {
+        Self { most, ..self }
     }
 
     #[must_use]

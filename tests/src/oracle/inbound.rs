@@ -9,7 +9,7 @@ use super::reading::{Body, Message, Quote, Reading, Segment, Word, number};
 use super::rewriting::{End, Expected};
 use super::tables::{is_alive, takes_new};
 use super::{Alternative, Belief, Fate, Flow, Oracle};
-use crate::datapath::world::{Hop, Mode, Protocol, Side};
+use crate::datapath::world::{Hop, Lost, Mode, Protocol, Side};
 use crate::packet::{Ipv4, Ipv6, Network, Tcp, TcpFlags};
 
 impl Oracle {
@@ -38,6 +38,11 @@ impl Oracle {
         let Some(connection) = belief else { return self.admit(arrival, None, named) };
         let mut all = Vec::new();
         for stays in self.stays(&connection, arrival.segment) {
+            if !stays && self.ends(&connection, arrival.segment) {
+                let ended = Connection { stage: Stage::Closed, seen: self.now, ..connection };
+                all.push(arrival.refused().storing(arrival.flow(), Some(ended)));
+                continue;
+            }
             if !stays {
                 all.extend(self.admit(arrival, belief, named));
                 continue;
@@ -61,26 +66,28 @@ impl Oracle {
     /// Whether a stored connection stays at its server. A live one does, whatever is sent.
     fn stays(&self, connection: &Connection, segment: &Segment) -> Vec<bool> {
         let server = self.server(connection.server);
-        let ended = self.ends(connection.server);
+        let let_go = server.down && self.service_of(connection.server).lost != Lost::Kept;
         match (segment.protocol, segment.word) {
             _ if server.freed => vec![false],
             (Protocol::Udp, _) => vec![is_alive(server)],
             (Protocol::Tcp, Word::Syn) => {
                 let welcome = match connection.stage {
                     Stage::Asked | Stage::Answered => is_alive(server),
-                    Stage::Open | Stage::HalfClosed => !ended,
+                    Stage::Open | Stage::HalfClosed => !let_go,
                     Stage::Closed => takes_new(server),
                 };
                 connection.is_over(self.now).into_iter().map(|over| !over && welcome).collect()
             }
             (Protocol::Tcp, Word::Rst) => vec![true],
-            (Protocol::Tcp, _) => vec![!ended],
+            (Protocol::Tcp, _) => vec![!let_go],
         }
     }
 
-    /// Whether whoever speaks to this server is told that its connection has ended.
-    fn ends(&self, server: usize) -> bool {
-        self.server(server).down && self.service_of(server).resets
+    /// Whether whoever speaks on a connection that does not stay is told that it has ended.
+    fn ends(&self, connection: &Connection, segment: &Segment) -> bool {
+        let server = self.server(connection.server);
+        let is_lost = server.down && !server.freed && self.service_of(connection.server).lost == Lost::Reset;
+        is_lost && segment.protocol == Protocol::Tcp && segment.word != Word::Syn
     }
 
     /// A packet without a server (any more): `old` still stands in the flow table.
@@ -273,8 +280,8 @@ impl Arrival<'_> {
         }
     }
 
-    /// The RST that answers this SYN, written from nothing (RFC 9293 section 3.10.7.1); `None` if it has more headers than
-    /// the two, which would have to be cut out, or contradicts itself.
+    /// The RST that answers this segment, written from nothing (RFC 9293 section 3.10.7.1); `None` if it has more headers
+    /// than the two, which would have to be cut out, or contradicts itself.
     fn reset(&self) -> Option<Expected> {
         let Self { frame, packet, segment, .. } = *self;
         let (tcp, bare) = (&frame[segment.at..], if packet.source.is_ipv6() { 40 } else { 20 });
@@ -282,12 +289,19 @@ impl Arrival<'_> {
             return None;
         }
         let data = (packet.end - segment.at).checked_sub(usize::from(tcp[12] >> 4) * 4)?;
-        let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
-        let controls = 1 + u32::from(tcp[13] & 1);
+        let word = |at: usize| u32::from_be_bytes([tcp[at], tcp[at + 1], tcp[at + 2], tcp[at + 3]]);
+        let controls = u32::from(tcp[13] >> 1 & 1) + u32::from(tcp[13] & 1);
+        let (sequence, acknowledgement, flags) = if tcp[13] & 0x10 != 0 {
+            (word(8), 0, TcpFlags::RST)
+        } else {
+            let all = word(4).wrapping_add(controls).wrapping_add(data as u32);
+            (0, all, TcpFlags::RST | TcpFlags::ACK)
+        };
         let reset = Tcp {
-            acknowledgement: sequence.wrapping_add(controls).wrapping_add(data as u32),
+            sequence,
+            acknowledgement,
             window: 0,
-            ..Tcp::new(segment.destination, segment.source, TcpFlags::RST | TcpFlags::ACK)
+            ..Tcp::new(segment.destination, segment.source, flags)
         };
         let network: Network = match (packet.destination, packet.source) {
             (IpAddr::V4(vip), IpAddr::V4(client)) => Ipv4 {

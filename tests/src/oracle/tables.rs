@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use lb_common::entry::Scheduler;
+
 use super::reading::Word;
 use super::{Flow, Oracle};
 use crate::datapath::world::{Protocol, Server};
@@ -39,6 +41,12 @@ impl Oracle {
     pub(super) fn picks(&self, service: usize, flow: &Flow, word: Word) -> Vec<Pick> {
         let (select, miss) = (self.select_table(service), self.miss_table(service));
         let is_new = word == Word::Syn || flow.protocol == Protocol::Udp;
+        if is_new && self.world.flows && self.chooses(service) {
+            let chosen = self.choices(&select);
+            if !chosen.is_empty() {
+                return self.without_twins(chosen, &select, flow);
+            }
+        }
         if word == Word::Syn {
             return self.without_twins(self.named(&select, flow, &[]), &select, flow);
         }
@@ -53,6 +61,31 @@ impl Oracle {
             picks.extend(if is_new { self.without_twins(meant, &select, flow) } else { meant });
         }
         picks
+    }
+
+    /// Whether this service picks by more than its tables.
+    fn chooses(&self, service: usize) -> bool {
+        let service = &self.world.services[service];
+        service.scheduler != Scheduler::Maglev || service.affinity.is_some()
+    }
+
+    /// Whom a scheduler may choose that is not modelled any further: anybody of the table who takes new connections. A client
+    /// may also come back to one whom the table no longer has.
+    fn choices(&self, select: &Table) -> Vec<Pick> {
+        let affine = self.world.services[select.service].affinity.is_some();
+        let of_service =
+            self.world.servers.iter().enumerate().filter(|(_, (number, _))| number.0 == select.service);
+        let in_table = |number: &usize| select.weights.iter().any(|(other, _)| other == number);
+        let chosen: Vec<Pick> = of_service
+            .filter(|(number, (_, server))| takes_new(server) && (affine || in_table(number)))
+            .map(|(number, _)| (Some(number), Vec::new()))
+            .collect();
+        // Nobody of the table may take it: then the tables decide.
+        if select.weights.iter().any(|(number, _)| takes_new(self.server(*number))) {
+            chosen
+        } else {
+            Vec::new()
+        }
     }
 
     /// Whom the miss table alone may name, if alive.

@@ -23,6 +23,7 @@
 mod addresses;
 mod machine;
 mod plan;
+mod wiring;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -40,6 +41,7 @@ pub use addresses::{
 };
 use addresses::{Pair, vip_on};
 pub use plan::{Delivery, Layout, Plan, Wiring};
+use wiring::{WIRE, director_port, member_ports, vlan_interface};
 
 /// A real server's namespace and what a configuration needs to know of it.
 pub struct Server {
@@ -129,9 +131,24 @@ impl Topology {
     /// The devices below them, which the program is attached to.
     pub fn director_devices(&self) -> &'static [&'static str] {
         match self.wiring {
-            Wiring::Plain => self.director_interfaces(),
+            Wiring::Plain | Wiring::Bond => self.director_interfaces(),
             Wiring::Vlan | Wiring::VlanInVlan => &[WIRE],
         }
+    }
+
+    /// The switch's ends of the director's cables.
+    fn director_ports(&self) -> Vec<String> {
+        let sides = 0..self.director_devices().len();
+        match self.wiring {
+            Wiring::Bond => sides.flat_map(|side| member_ports(&director_port(side))).collect(),
+            Wiring::Plain | Wiring::Vlan | Wiring::VlanInVlan => sides.map(director_port).collect(),
+        }
+    }
+
+    /// Cuts the cable that carries for one side of a bonded director, for good.
+    pub fn cut_active_cable(&self, side: usize) -> Result<()> {
+        let [active, _] = member_ports(&director_port(side));
+        self.switch.ip(&format!("link set {active} down"))
     }
 
     /// Adds one more real server and returns its index.
@@ -220,7 +237,7 @@ impl Topology {
     }
 
     fn is_one_wire(&self) -> bool {
-        self.layout == Layout::OneArm || self.wiring != Wiring::Plain
+        self.layout == Layout::OneArm || self.wiring.is_tagged()
     }
 
     fn set_up_switch(&self) -> Result<()> {
@@ -266,18 +283,15 @@ impl Topology {
             ("net/ipv4/conf/all/send_redirects", "0"),
             ("net/ipv4/conf/default/send_redirects", "0"),
         ])?;
-        self.plug_in(director, "eth0", "dir0", self.outside_bridge(), Pair::OUTSIDE)?;
+        self.plug_in_director("eth0", &director_port(0), self.outside_bridge(), Pair::OUTSIDE)?;
         director.ip(&Pair::OUTSIDE.owned_by("eth0"))?;
         match self.layout {
             Layout::OneArm => director.ip(&Pair::INSIDE.owned_by("eth0"))?,
             Layout::TwoArm => {
-                match self.wiring {
-                    Wiring::Plain => {
-                        self.plug_in(director, "eth1", "dir1", self.inside_bridge(), Pair::INSIDE)?;
-                    }
-                    Wiring::Vlan | Wiring::VlanInVlan => {
-                        director.ip(&vlan_interface(self.wiring, "eth1", Pair::INSIDE))?;
-                    }
+                if self.wiring.is_tagged() {
+                    director.ip(&vlan_interface(self.wiring, "eth1", Pair::INSIDE))?;
+                } else {
+                    self.plug_in_director("eth1", &director_port(1), self.inside_bridge(), Pair::INSIDE)?;
                 }
                 director.ip(&Pair::INSIDE.owned_by("eth1"))?;
             }
@@ -291,59 +305,15 @@ impl Topology {
             director.ip(&both_vips_on("eth0"))?;
         }
         if plan.ready_for_xdp {
-            for port in ["dir0", "dir1"].iter().take(self.director_devices().len()) {
-                offload::set(&self.switch, port, Offload::TxChecksum, false)?;
-                if self.wiring != Wiring::Plain {
-                    offload::write_tags_into_frames(&self.switch, port)?;
+            for port in self.director_ports() {
+                offload::set(&self.switch, &port, Offload::TxChecksum, false)?;
+                if self.wiring.is_tagged() {
+                    offload::write_tags_into_frames(&self.switch, &port)?;
                 }
-                self._stubs.push(stub::attach(&self.switch, port)?);
+                self._stubs.push(stub::attach(&self.switch, &port)?);
             }
         }
         Ok(())
-    }
-
-    /// A veth from `interface` in `namespace` to `port` of a bridge in the switch.
-    fn plug_in(
-        &self,
-        namespace: &Namespace,
-        interface: &str,
-        port: &str,
-        bridge: &str,
-        own: Pair,
-    ) -> Result<()> {
-        let (mac, name) = (own.mac(), namespace.name());
-        let device = if self.wiring == Wiring::Plain { interface } else { WIRE };
-        let mtu = self.mtu + ROOM_FOR_TAGS;
-        self.switch.ip(&format!(
-            "link add {port} mtu {mtu} type veth peer name {device} mtu {mtu} address {mac} netns {name}\n\
-             link set {port} master {bridge} up"
-        ))?;
-        if self.wiring != Wiring::Plain {
-            namespace.ip(&vlan_interface(self.wiring, interface, own))?;
-        }
-        namespace.ip(&format!("link set {interface} mtu {}", self.mtu))
-    }
-}
-
-/// A machine's cable, where its interfaces are VLANs.
-const WIRE: &str = "wire";
-/// Two tags.
-const ROOM_FOR_TAGS: u32 = 8;
-
-/// What `ip` is told to make an interface of a wire's VLAN: that of the clients' network is 10, or 10 within 100, that of
-/// the servers' 20.
-fn vlan_interface(wiring: Wiring, interface: &str, own: Pair) -> String {
-    let network = u32::from(own.v4.octets()[2]);
-    let (inner, outer) = (10 * network, 100 * network);
-    let wire = format!("link set {WIRE} up\n");
-    if wiring == Wiring::VlanInVlan {
-        let around = format!("{WIRE}.{outer}");
-        format!(
-            "{wire}link add link {WIRE} name {around} type vlan protocol 802.1ad id {outer}\nlink set {around} up\n\
-             link add link {around} name {interface} type vlan id {inner}\n"
-        )
-    } else {
-        format!("{wire}link add link {WIRE} name {interface} type vlan id {inner}\n")
     }
 }
 

@@ -29,6 +29,15 @@ pub enum Wiring {
     Vlan,
     /// The same with a service tag (802.1ad) around each.
     VlanInVlan,
+    /// The director's interfaces are bonds of two cables each, of which one carries.
+    Bond,
+}
+
+impl Wiring {
+    /// Whether the machines' interfaces are VLANs of one wire.
+    pub(super) fn is_tagged(self) -> bool {
+        matches!(self, Self::Vlan | Self::VlanInVlan)
+    }
 }
 
 /// What to build. Start from [`Plan::new`] and change what differs.

@@ -12,6 +12,7 @@ use super::service::Draft;
 use super::source::{Placed, Reported, Spot};
 use super::table::quoted;
 
+mod affinity;
 mod families;
 mod fullnat;
 mod listeners;
@@ -33,6 +34,7 @@ pub(super) fn check(services: &[Draft<'_>], pool: &super::fullnat::Draft<'_>, da
     }
     check_servers_against_vips(services);
     check_tunnels_against_vips(services);
+    affinity::check(services, datapath);
     fullnat::check(services, pool, datapath);
     room::check(services, datapath);
     if datapath.is_some_and(|datapath| datapath.flow_table_size == 0) {

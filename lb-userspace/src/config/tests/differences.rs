@@ -22,7 +22,9 @@ fn changes_are_told_field_by_field() {
             "~ [datapath] flow_table_size 1048576 -> 65536 (takes effect when the agent is started anew)",
             "~ service web mode nat -> dr",
             "~ service web health.kind tcp -> http",
+            "~ service web health.via address -> vip",
             "~ service web health.path - -> /up",
+            "~ service web health.method - -> GET",
             "~ service web health.expect - -> 200-399",
             "~ server web/rs1 weight 3 -> 1",
             "+ server web/rs2 10.77.2.22 weight 1",
@@ -33,7 +35,7 @@ fn changes_are_told_field_by_field() {
     assert!(lines(&new, &old).contains(&"- server web/rs2 10.77.2.22".to_owned()));
     let json = serde_json::to_value(diff(&old, &new)).expect("changes are plain data");
     assert_eq!(
-        json[6],
+        json[8],
         serde_json::json!({"change": "server_changed", "service": "web", "server": "rs1",
             "key": "weight", "from": "3", "to": "1"})
     );
@@ -73,4 +75,28 @@ fn checks_that_are_switched_off_are_one_change() {
     let (on, off) = (model(&bare_service("", "")), model(&bare_service("health = { kind = \"none\" }", "")));
     let lines: Vec<_> = diff(&on, &off).iter().map(ToString::to_string).collect();
     assert_eq!(lines, ["~ service web health.kind tcp -> none"]);
+}
+
+#[test]
+fn who_picks_and_who_comes_back_is_told_key_by_key() {
+    let with = |service: &str, server: &str| model(&bare_service(service, server));
+    let old = with("scheduler = \"wrr\"", "");
+    let new = with(
+        "scheduler = \"least\"\naffinity = { by = \"source\", prefix_v6 = 64, group = \"shop\" }",
+        "max_connections = 7",
+    );
+    let lines: Vec<_> = diff(&old, &new).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "~ service web scheduler wrr -> least",
+            "~ service web affinity none -> by source",
+            "~ service web affinity.group - -> shop",
+            "~ service web affinity.prefix_v4 - -> 32",
+            "~ service web affinity.prefix_v6 - -> 64",
+            "~ service web affinity.timeout - -> 5m",
+            "~ service web affinity.on_server_down - -> rehash",
+            "~ server web/rs1 max_connections - -> 7",
+        ]
+    );
 }

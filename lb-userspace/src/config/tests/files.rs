@@ -87,7 +87,7 @@ fn the_reference_states_the_defaults_in_force() {
     let Health::Checked(default) = &default.health else { panic!("{default:?}") };
     let Health::Checked(stated) = &stated.health else { panic!("{stated:?}") };
     assert_eq!(default.probe, Probe::Tcp);
-    assert_eq!(&Check { probe: stated.probe.clone(), ..default.clone() }, stated);
+    assert_eq!(Check { probe: stated.probe.clone(), ..(**default).clone() }, **stated);
     let Probe::Http(stated) = &stated.probe else { panic!("{stated:?}") };
     assert_eq!((stated.path.as_str(), &stated.host, &stated.expect), ("/", &None, &StatusSet::default()));
 }
@@ -105,4 +105,5 @@ fn the_reference_names_every_key() {
 }
 
 /// Keys that are headers of tables.
-const SECTIONS: [&str; 7] = ["agent", "datapath", "fullnat", "defaults", "service", "health", "server"];
+const SECTIONS: [&str; 8] =
+    ["agent", "datapath", "fullnat", "cluster", "defaults", "service", "health", "server"];

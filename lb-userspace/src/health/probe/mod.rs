@@ -8,16 +8,43 @@
 //! close and waits a moment for it: then TIME_WAIT is the server's (one per probe), and no reset appears in its logs.
 //! A server that does not close in time is reset too.
 
+mod agent;
+mod dns;
+mod exec;
+mod grpc;
 mod http;
+mod path;
+mod ping;
 mod tcp;
+mod tls;
+mod udp;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::spec::{CheckSpec, Kind};
+use super::spec::{Ask, Question};
 use super::state::Verdict;
+use super::wire::Wire;
+use crate::config::Probe;
+
+pub use tls::unusable;
+
+/// What probes share: files that are read once, and sockets.
+#[derive(Default)]
+pub struct Kit {
+    tls: tls::Clients,
+    wire: Option<Wire>,
+}
+
+impl Kit {
+    /// Without a wire nobody can be asked by the way that traffic goes.
+    pub fn new(wire: Option<Wire>) -> Self {
+        Self { tls: tls::Clients::default(), wire }
+    }
+}
 
 /// What one probe found out, and why, in a few words ("connect 10.77.2.21:80: connection refused").
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +66,14 @@ impl Outcome {
         }
     }
 
+    /// With what was found before.
+    fn after(self, found: &str) -> Self {
+        match self {
+            Self::Passed(reason) if !found.is_empty() => Self::Passed(format!("{found}; {reason}")),
+            outcome => outcome,
+        }
+    }
+
     /// Why, in a few words.
     pub fn reason(&self) -> &str {
         match self {
@@ -47,14 +82,46 @@ impl Outcome {
     }
 }
 
-/// Asks once. Returns within the check's timeout, whatever the server does.
+/// Asks once. Returns within the question's timeout, whatever the server does.
 ///
 /// Sockets are made by the calling thread, in its network namespace.
-pub async fn probe(spec: &CheckSpec) -> Outcome {
-    let deadline = Deadline { at: Instant::now() + spec.timeout, allowed: spec.timeout };
-    match &spec.kind {
-        Kind::Tcp => tcp::probe(spec.target, deadline).await,
-        Kind::Http(check) => http::probe(spec.target, check, deadline).await,
+pub async fn probe(question: &Question, kit: &Kit) -> Outcome {
+    let Question { target, ask, path, timeout } = question;
+    let deadline = Deadline { at: Instant::now() + *timeout, allowed: *timeout };
+    let by_itself = match (ask, path) {
+        // That it connects there is what is to be found out.
+        (Ask::Health(Probe::Tcp), Some(path)) if path.is_at(target.port()) => {
+            Ok(Outcome::Passed(String::new()))
+        }
+        _ => ask_server(*target, ask, kit, deadline).await,
+    };
+    let outcome = match (by_itself, path) {
+        (Ok(Outcome::Passed(found)), Some(path)) => {
+            path::probe(*target, path, kit, deadline).await.map(|outcome| outcome.after(&found))
+        }
+        (outcome, _) => outcome,
+    };
+    outcome.unwrap_or_else(|outcome| outcome)
+}
+
+/// At its own address, by the kernel's routes.
+async fn ask_server(
+    target: SocketAddr,
+    ask: &Ask,
+    kit: &Kit,
+    deadline: Deadline,
+) -> Result<Outcome, Outcome> {
+    match ask {
+        Ask::Health(Probe::Tcp) => tcp::probe(target, deadline).await,
+        Ask::Health(Probe::Http(http)) => http::probe(target, http, kit, deadline).await,
+        Ask::Health(Probe::Udp(udp)) => udp::probe(target, udp, deadline).await,
+        Ask::Health(Probe::Dns(dns)) => dns::probe(target, dns, deadline).await,
+        Ask::Health(Probe::Grpc(grpc)) => grpc::probe(target, grpc, kit, deadline).await,
+        Ask::Health(Probe::Ping) => ping::probe(target.ip(), deadline).await,
+        // A program without a subject is not asked: see `Ask::Program`.
+        Ask::Health(Probe::Exec(_)) => Err(Outcome::Untested("the program is not told whom to check".into())),
+        Ask::Program { command, subject } => exec::probe(target, command, subject, deadline).await,
+        Ask::Agent(send) => agent::probe(target, send, deadline).await,
     }
 }
 

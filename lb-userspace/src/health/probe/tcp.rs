@@ -2,50 +2,48 @@
 
 use std::net::SocketAddr;
 
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{Deadline, Outcome};
 
-pub(super) async fn probe(target: SocketAddr, deadline: Deadline) -> Outcome {
+pub(super) async fn probe(target: SocketAddr, deadline: Deadline) -> Result<Outcome, Outcome> {
+    connect(target, deadline).await?;
+    Ok(Outcome::Passed(format!("connect {target}: accepted")))
+}
+
+/// A connection that is closed with a reset, unless somebody sees to it that the server closes first: see the parent module.
+pub(super) async fn connect(target: SocketAddr, deadline: Deadline) -> Result<TcpStream, Outcome> {
     let connecting = async {
         let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_zero_linger()?; // close with a reset: see the parent module
+        socket.set_zero_linger()?;
+        socket.set_nodelay(true)?;
         socket.connect(target).await
     };
-    match deadline.run(&format!("connect {target}"), connecting).await {
-        Ok(_connection) => Outcome::Passed(format!("connect {target}: accepted")),
-        Err(outcome) => outcome,
-    }
+    deadline.run(&format!("connect {target}"), connecting).await
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
     use std::time::{Duration, Instant};
 
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
-    use super::super::probe;
     use super::*;
-    use crate::health::spec::{CheckSpec, Kind};
-    use crate::health::state::Thresholds;
+    use crate::config::Probe;
+    use crate::health::probe::{Kit, probe};
+    use crate::health::spec::{Ask, Question};
 
-    fn check(target: SocketAddr) -> CheckSpec {
-        CheckSpec {
-            target,
-            kind: Kind::Tcp,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_millis(300),
-            thresholds: Thresholds { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN },
-        }
+    async fn probe_of(target: SocketAddr) -> Outcome {
+        let timeout = Duration::from_millis(300);
+        probe(&Question { target, ask: Ask::Health(Probe::Tcp), path: None, timeout }, &Kit::default()).await
     }
 
     #[tokio::test]
     async fn a_listener_passes_and_is_reset() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
         let target = listener.local_addr().expect("address");
-        assert_eq!(probe(&check(target)).await, Outcome::Passed(format!("connect {target}: accepted")));
+        assert_eq!(probe_of(target).await, Outcome::Passed(format!("connect {target}: accepted")));
         let (mut connection, _) = listener.accept().await.expect("accept");
         let end = connection.read(&mut [0; 1]).await.expect_err("a reset, so that nobody holds TIME_WAIT");
         assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
@@ -55,7 +53,7 @@ mod tests {
     async fn ipv6_passes_too() {
         let listener = TcpListener::bind("[::1]:0").await.expect("listen");
         let target = listener.local_addr().expect("address");
-        assert!(matches!(probe(&check(target)).await, Outcome::Passed(_)));
+        assert!(matches!(probe_of(target).await, Outcome::Passed(_)));
     }
 
     #[tokio::test]
@@ -64,7 +62,7 @@ mod tests {
         let target = listener.local_addr().expect("address");
         drop(listener);
         let began = Instant::now();
-        let outcome = probe(&check(target)).await;
+        let outcome = probe_of(target).await;
         assert_eq!(outcome, Outcome::Failed(format!("connect {target}: connection refused")));
         assert!(began.elapsed() < Duration::from_millis(300));
     }
@@ -85,7 +83,7 @@ mod tests {
             }
         }
         let began = Instant::now();
-        let outcome = probe(&check(target)).await;
+        let outcome = probe_of(target).await;
         assert_eq!(outcome, Outcome::Failed(format!("connect {target}: no answer within 300ms")));
         assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
         assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::people::*;
 use super::{Case, fragments};
-use crate::datapath::world::{Server, Service, World};
+use crate::datapath::world::{Lost, Server, Service, World};
 use crate::fixture::Output::{Back, Dropped, Passed, Through};
 use crate::packet::{Frame, Mac, Tcp, TcpFlags, Transport, Udp};
 
@@ -284,7 +284,7 @@ fn servers(people: &People) -> Vec<Case> {
     // What the old server still says is not the new connection's.
     let anew = anew.back(&people.at_pool(between(&answer(8080), 8080, FIRST)), "passed_local", Passed);
 
-    let web = people.web().with(|world| world.services[0].resets = true);
+    let web = people.web().with(|world| world.services[0].lost = Lost::Reset);
     let lost = people.opens(
         people.case("a lost server's connections are ended, where that is wanted", web),
         PORT,
@@ -292,6 +292,15 @@ fn servers(people: &People) -> Vec<Case> {
     );
     let lost = people.told(lost.change(fail), &data(80), 5001);
     let lost = people.goes_to(lost, people.rs2, PORT, FIRST, &syn(80));
+
+    let web = people.web().with(|world| world.services[0].lost = Lost::Rehashed);
+    let let_go = people.opens(
+        people.case("one that would be let go is ended as well: no other server has its port", web),
+        PORT,
+        FIRST,
+    );
+    let let_go = people.told(let_go.change(fail), &data(80), 5001);
+    let let_go = people.goes_to(let_go, people.rs2, PORT, FIRST, &syn(80));
 
     let query = Udp::new(PORT, 53, *b"who are you?");
     let at = |server| {
@@ -309,7 +318,7 @@ fn servers(people: &People) -> Vec<Case> {
             world.named("rs2").weight = 1;
         })
         .front(&people.at_vip(query), "forwarded_fullnat", at(people.rs2));
-    vec![drained, anew, lost, udp]
+    vec![drained, anew, lost, let_go, udp]
 }
 
 /// Other modes at the same VIP and the same servers.

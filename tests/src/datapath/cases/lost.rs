@@ -1,10 +1,10 @@
-//! A server that has failed, where its service's policy is to end the connections it had.
+//! A server that has failed, and its service's policy about the connections it had.
 
 use std::net::IpAddr;
 
 use super::Case;
 use super::people::*;
-use crate::datapath::world::{Number, Server, Service, World};
+use crate::datapath::world::{Lost as Policy, Number, Server, Service, World};
 use crate::fixture::Output::{self, Back, Dropped, Through};
 use crate::packet::{Frame, Ipv4, Tcp, TcpFlags};
 
@@ -33,10 +33,9 @@ struct Lost {
 }
 
 impl Lost {
-    fn world(&self, keep: bool) -> World {
+    fn world(&self, policy: Policy) -> World {
         let [_, vip, rs1, rs2] = self.people;
-        let service = Service::tcp("web", vip, 80);
-        let service = if keep { service } else { service.resetting() };
+        let service = Service::tcp("web", vip, 80).losing(policy);
         let service = if self.nat { service } else { service.direct() };
         let port = self.port();
         let world = World::of(service, [Server::at("rs1", rs1, port)]);
@@ -64,7 +63,7 @@ impl Lost {
 
     /// A connection to the first server, which then fails; the second takes what is new.
     fn opened(&self, name: &str) -> Case {
-        self.opened_in(name, self.world(false))
+        self.opened_in(name, self.world(Policy::Reset))
     }
 
     fn opened_in(&self, name: &str, world: World) -> Case {
@@ -102,12 +101,13 @@ fn of(family: &str, people: [IpAddr; 4], nat: bool) -> Vec<Case> {
         let (input, output) = lost.sent(server, tcp);
         case.front(&input, lost.verdict(), output)
     };
+    let let_go = |name: &str| lost.opened_in(name, lost.world(Policy::Rehashed));
     let fin = flagged(PORT, 80, TcpFlags::FIN | TcpFlags::ACK);
     let silent_data = Tcp { flags: TcpFlags::PSH, ..data(80) };
     let speech = |name| lost.told(lost.opened(name), data(80), 5001, 0, TcpFlags::RST);
     vec![
         speech(&name("a segment with ACK gets a RST with the number it acknowledges")),
-        lost.told(lost.opened(&name("so does a FIN")), fin, 5020, 0, TcpFlags::RST),
+        lost.told(lost.opened(&name("so does a FIN")), fin.clone(), 5020, 0, TcpFlags::RST),
         lost.told(
             lost.opened(&name("a segment without ACK has what it said acknowledged")),
             silent_data,
@@ -134,13 +134,36 @@ fn of(family: &str, people: [IpAddr; 4], nat: bool) -> Vec<Case> {
         )
         .counting(&[("stored", 0), ("reselected", 0)]),
         sends(
-            lost.opened_in(&name("by default the connection stays where it was"), lost.world(true)),
+            lost.opened_in(&name("by default the connection stays where it was"), lost.world(Policy::Kept)),
             rs1,
             &data(80),
         )
         .counting(&[("stored", 0), ("reselected", 0)]),
         sends(
-            Case::new(name("what had no entry goes by the tables").leak(), lost.world(false)).change(
+            sends(
+                let_go(&name("where it is let go, it goes to another server, which ends it")),
+                rs2,
+                &data(80),
+            )
+            .counting(&[("stored", 0), ("reselected", 1)]),
+            rs2,
+            &fin,
+        )
+        .counting(&[("reselected", 0)]),
+        sends(let_go(&name("a RST goes nowhere else, even so")), rs1, &flagged(PORT, 80, TcpFlags::RST)),
+        sends(
+            let_go(&name("a server that is back does not get back who has gone"))
+                .front(&lost.sent(rs2, &data(80)).0, lost.verdict(), lost.sent(rs2, &data(80)).1)
+                .change(|world| {
+                    let rs1 = world.named("rs1");
+                    (rs1.down, rs1.weight) = (false, 1);
+                }),
+            rs2,
+            &data(80),
+        )
+        .counting(&[("stored", 0), ("reselected", 0)]),
+        sends(
+            Case::new(name("what had no entry goes by the tables").leak(), lost.world(Policy::Reset)).change(
                 |world| {
                     let rs1 = world.named("rs1");
                     (rs1.down, rs1.weight, rs1.miss_weight) = (true, 0, Some(0));

@@ -16,6 +16,7 @@ pub mod people;
 mod quic;
 mod refusals;
 mod replies;
+mod scheduling;
 mod strangers;
 pub mod tagged;
 mod tunnel;
@@ -144,6 +145,7 @@ pub fn all() -> Vec<Case> {
         limits::cases(),
         tunnel::cases(),
         quic::cases(),
+        scheduling::cases(),
     ]
     .concat();
     all.extend(tagged::representatives(&all));

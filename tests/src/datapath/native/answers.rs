@@ -2,8 +2,8 @@
 
 use lb_common::clock::{Clock, Now};
 use lb_common::entry::{
-    AccessKey, Caller, EndpointKey, Interface, Path, Pool, QuicKey, Refusal, Server, Service, ServiceLimits,
-    Settings, Sharers, Tunnel,
+    AccessKey, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Refusal, Server, Service,
+    ServiceLimits, Settings, Sharers, Tunnel, member_key,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, Memory, Place};
 use lb_common::fragments::SET_NOTES;
@@ -30,6 +30,9 @@ impl Memory for Native {
     }
     fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.arrays.leases.get(number)
+    }
+    fn seats(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.arrays.seats.get(number)
     }
 }
 
@@ -87,6 +90,33 @@ impl Tables for Native {
 
     fn quic_server(&self, key: &QuicKey) -> Option<u32> {
         self.keyed.quic_servers.get(key).map(|id| id.index())
+    }
+
+    fn load(&self, number: u32) -> Option<&Load> {
+        self.arrays.loads.get(number)
+    }
+
+    fn next_turn(&self, service: u32) -> u64 {
+        let mut turns = self.turns.borrow_mut();
+        let turn = turns.entry(service).or_default();
+        *turn += 1;
+        *turn - 1
+    }
+
+    fn random(&self) -> u32 {
+        self.random.borrow_mut().next() as u32
+    }
+
+    fn affinity(&self, service: u32) -> Option<&Affinity> {
+        self.arrays.affinities.get(service)
+    }
+
+    fn member(&self, service: u32, named: ServerId) -> Option<u32> {
+        self.keyed.members.get(&member_key(service as u16, named)).map(|id| id.index())
+    }
+
+    fn sitter(&self, place: Place) -> Option<&Caller> {
+        self.arrays.sitters.get(place.number())
     }
 
     fn limits(&self, entry: u32) -> Option<&ServiceLimits> {

@@ -19,6 +19,7 @@ pub(super) struct HashMaps {
     /// The kernel's trie as a list of its prefixes.
     pub(super) rules: Vec<(AccessKey, Rule)>,
     pub(super) quic_servers: HashMap<QuicKey, ServerId>,
+    pub(super) members: HashMap<u64, ServerId>,
 }
 
 impl Keyed for HashMaps {
@@ -49,6 +50,11 @@ impl Keyed for HashMaps {
 
     fn add_quic_server(&mut self, key: QuicKey, server: ServerId) -> Result<()> {
         self.quic_servers.insert(key, server);
+        Ok(())
+    }
+
+    fn add_member(&mut self, key: u64, server: ServerId) -> Result<()> {
+        self.members.insert(key, server);
         Ok(())
     }
 

@@ -29,6 +29,10 @@ impl Program {
             ("POOL", words(arrays.pool.words())),
             ("LEASES", words(arrays.leases.words())),
             ("TENANTS", words(arrays.tenants.words())),
+            ("LOADS", words(arrays.loads.words())),
+            ("AFFINITIES", words(arrays.affinities.words())),
+            ("SEATS", words(arrays.seats.words())),
+            ("SITTERS", words(arrays.sitters.words())),
             ("TABLES", words(arrays.tables.words())),
             ("LIMITS", words(arrays.limits.words())),
             ("SOURCES", words(arrays.sources.words())),
@@ -54,7 +58,12 @@ impl Program {
         for number in 0..SERVICES {
             refusals.extend(self.refusals.get(&number, 0)?.iter().flat_map(|refusals| refusals.to_array()));
         }
+        let mut turns = Vec::new();
+        for number in 0..SERVICES {
+            turns.extend(self.turns.get(&number, 0)?.iter());
+        }
         dump.extend([
+            ("TURNS", turns),
             ("VERDICTS", verdicts),
             ("EVENTS", events),
             ("SERVER_COUNTERS", counters),

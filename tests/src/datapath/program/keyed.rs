@@ -19,6 +19,7 @@ pub(super) struct HashMaps {
     pub(super) devices: DevMap<MapData>,
     pub(super) lists: LpmTrie<MapData, [u32; AccessKey::DATA_WORDS], u32>,
     pub(super) quic_servers: HashMap<MapData, QuicKey, u32>,
+    pub(super) members: HashMap<MapData, u64, u32>,
 }
 
 impl Keyed for HashMaps {
@@ -50,6 +51,10 @@ impl Keyed for HashMaps {
             .context("cannot add what connection ids call a server")
     }
 
+    fn add_member(&mut self, key: u64, server: ServerId) -> Result<()> {
+        self.members.insert(key, server.index(), 0).context("cannot add what a service calls a server")
+    }
+
     fn clear(&mut self) -> Result<()> {
         for key in self.listeners.keys().collect::<Result<Vec<_>, _>>()? {
             self.listeners.remove(&key)?;
@@ -68,6 +73,9 @@ impl Keyed for HashMaps {
         }
         for key in self.quic_servers.keys().collect::<Result<Vec<_>, _>>()? {
             self.quic_servers.remove(&key)?;
+        }
+        for key in self.members.keys().collect::<Result<Vec<_>, _>>()? {
+            self.members.remove(&key)?;
         }
         Ok(())
     }

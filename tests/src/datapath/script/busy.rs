@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::people::{Addresses, DIRECTOR, MIXED, QUIC, QUIC_CONFIG, TUNNEL, VIPS, v4, v6};
+use lb_common::entry::{OnDown, Scheduler};
+
+use super::people::{Addresses, DIRECTOR, LEAST, MIXED, QUIC, QUIC_CONFIG, SOURCE, TUNNEL, VIPS, v4, v6};
 use crate::datapath::world::{Hop, Server, Service, Side, Tunnel, World, mac_of};
 
 /// Services of every kind on three VIPs; servers are shared among them. One tunnel is of the other family.
@@ -69,6 +71,17 @@ fn world_of(address: Addresses, other: Addresses) -> World {
             mtu: 1500,
         }),
         [Server::at("gue8", other(2, 28), MIXED), Server::at("gue9", other(2, 29), MIXED).weight(2)],
+    )
+    .and(
+        Service::tcp("least", vip(0), LEAST).scheduled(Scheduler::Least),
+        [Server::at("least4", rs(4), 8081), Server::at("least5", rs(5), 8081).weight(2)],
+    )
+    .and(
+        Service::tcp("source", vip(0), SOURCE)
+            .direct()
+            .scheduled(Scheduler::Source)
+            .affine("source", OnDown::Rehash),
+        [Server::at("source6", rs(6), SOURCE), Server::at("source7", rs(7), SOURCE)],
     )
     .with(|world| {
         world.local(address(2, DIRECTOR));

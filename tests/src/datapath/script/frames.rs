@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Act;
-use super::people::{Addresses, DIRECTOR, MIXED, QUIC, QUIC_CONFIG, TUNNEL, VIPS};
+use super::people::{Addresses, DIRECTOR, LEAST, MIXED, QUIC, QUIC_CONFIG, SOURCE, TUNNEL, VIPS};
 use crate::datapath::world::{Side, mac_of};
 use crate::packet::quic::{connection_id, long, short};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Transport, Udp};
@@ -18,7 +18,8 @@ pub(super) fn frame(random: &mut Random, address: Addresses) -> Act {
     let from_client = random.below(5) < 3;
     let (source, destination, transport, side, port) = if from_client {
         // Mostly where a service listens.
-        let (vip, port) = match random.below(9) {
+        let (vip, port) = match random.below(10) {
+            9 => (VIPS[0], [LEAST, SOURCE][random.below(2) as usize]),
             0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
             1 | 2 => (VIPS[2], [80, 8080, 22][random.below(3) as usize]),
             3 => (VIPS[0], 53),
@@ -36,7 +37,7 @@ pub(super) fn frame(random: &mut Random, address: Addresses) -> Act {
         (client, address(1, vip), transport, Side::Front, port)
     } else {
         let server = address(2, 21 + random.below(9) as u8);
-        let port = [8080, 8080, 53, 5353, 80, 443, 22, 4433][random.below(8) as usize];
+        let port = [8080, 8080, 53, 5353, 80, 443, 22, 4433, 8081][random.below(9) as usize];
         let to = if random.below(12) == 0 { address(2, DIRECTOR) } else { client };
         let transport = if port % 100 == 53 || port == 4433 {
             datagram(random, port, client_port)

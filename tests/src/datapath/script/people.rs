@@ -14,6 +14,10 @@ pub(super) const DIRECTOR: u8 = 1;
 pub(super) const TUNNEL: u16 = 444;
 pub(super) const MIXED: u16 = 445;
 
+/// The ports of services that pick by more than their tables; each engine the same, so neither by chance nor by a CPU's turns.
+pub(super) const LEAST: u16 = 81;
+pub(super) const SOURCE: u16 = 82;
+
 /// Who somebody is by number, in the clients' network (1) or the servers' (2).
 pub(super) type Addresses = fn(u8, u8) -> IpAddr;
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::super::Case;
 use super::super::people::*;
 use super::{Inside, Kind};
-use crate::datapath::world::{Limits, Server, Service, World};
+use crate::datapath::world::{Limits, Lost, Server, Service, World};
 use crate::fixture::Output::{Back, Dropped, Through};
 use crate::packet::{Icmp, Network, Tcp, TcpFlags};
 
@@ -44,7 +44,10 @@ pub(super) fn cases(kind: Kind) -> Vec<Case> {
             Back(at_client(ip(kind.vip, kind.client, 64, ping(kind, false)))),
         ),
         reached(
-            Case::new(kind.name("a lost server's connection is ended"), by(kind.service().resetting())),
+            Case::new(
+                kind.name("a lost server's connection is ended"),
+                by(kind.service().losing(Lost::Reset)),
+            ),
             &opening,
         )
         .change(|world| {
