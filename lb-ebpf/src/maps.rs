@@ -316,7 +316,7 @@ impl Tables for KernelTables {
     fn member(&self, service: u32, named: ServerId) -> Option<u32> {
         let key = member_key(service as u16, named);
         // SAFETY: the value is copied out at once.
-        unsafe { MEMBERS.get(&key) }.copied()
+        unsafe { MEMBERS.get(key) }.copied()
     }
 
     #[inline(always)]
@@ -728,8 +728,9 @@ extern "C" fn xlvs_seated(service: u32, tuple: *const Tuple) -> u64 {
 extern "C" fn xlvs_seat(service: u32, tuple: *const Tuple, server: u32) -> u64 {
     let tables = KernelTables::new(core::ptr::null_mut());
     // SAFETY: as above.
+    let tuple = unsafe { tuple.as_ref() };
     if let (Some(director), Some(tuple), Some(id)) =
-        (Director::again(&tables), unsafe { tuple.as_ref() }, ServerId::new(server as u16))
+        (Director::again(&tables), tuple, ServerId::new(server as u16))
     {
         director.seat(service, tuple, id);
     }
