@@ -174,6 +174,14 @@ fn begins_anew<T: Tables>(director: &Director<'_, T>, server: Chosen<'_>) -> boo
     true
 }
 
+/// Whether a handshake that seems to be under way goes on where it began. Where the server's answers are not seen, one that was
+/// over in a moment looks the same, and its client may have taken the same port again: a server that is drained gets no such.
+#[inline(always)]
+fn keeps_handshake(server: Chosen<'_>) -> bool {
+    let is_seen = server.state.has(ServerState::NAT | ServerState::FULL_NAT);
+    if is_seen { server.state.alive() } else { server.state.takes_new() && server.state.alive() }
+}
+
 /// Whether a stored connection stays where it is. A live one always does, whatever is sent (RFC 5961), unless its server is
 /// gone and the policy is to end what it had, or to let it go: then only a RST still goes there. UDP has no connection to
 /// lose and leaves a dead server.
@@ -188,7 +196,7 @@ fn keeps<T: Tables, C: Cell>(
         Segment::Datagram => server.state.alive(),
         Segment::Syn if entry.slot().expired(director.now, director.settings.limits()) => false,
         Segment::Syn => match entry.slot().class() {
-            Class::New | Class::Answered => server.state.alive(),
+            Class::New | Class::Answered => keeps_handshake(server),
             Class::Closing => server.state.takes_new() && begins_anew(director, server),
             Class::Established | Class::HalfClosed => !server.state.has(ServerState::LETS_GO),
         },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{Farewell, Memo, OnDown, QuicFormat, Scheduler, ServerState, Terms};
+use lb_common::entry::{Admin, Farewell, Memo, OnDown, QuicFormat, Scheduler, ServerState, Terms};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
@@ -103,6 +103,13 @@ impl DesiredServer {
         self.share > 0
     }
 
+    /// Whether it would get nothing new even if it were well: by an order, or because others come before it.
+    fn is_unwanted(&self) -> bool {
+        let ordered = self.standing.ordered() != Admin::Enabled || self.standing.share(self.weight) == 0;
+        let is_well = !self.standing.is_down() && !self.standing.is_unknown();
+        ordered || is_well && !self.takes_new()
+    }
+
     /// Whether its share has yet to grow.
     #[must_use]
     pub fn is_growing(&self) -> bool {
@@ -131,7 +138,7 @@ impl DesiredServer {
         let down = self.standing.is_down();
         // Where all get what nobody can take, nobody counts as down.
         set(ServerState::DOWN, down && !self.takes_new());
-        set(ServerState::DRAINED, !self.takes_new());
+        set(ServerState::DRAINED, self.is_unwanted());
         set(ServerState::NAT, service.mode == Mode::Nat);
         set(ServerState::TUNNEL, service.mode == Mode::Tunnel);
         set(ServerState::FULL_NAT, service.mode == Mode::FullNat);
@@ -319,7 +326,7 @@ pub fn coarse(time: std::time::Duration) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use lb_common::entry::{Admin, HealthMemo};
+    use lb_common::entry::HealthMemo;
 
     use super::*;
     use crate::agent::heard::Heard;
@@ -373,6 +380,20 @@ mod tests {
         ] {
             assert!(!with(standing).takes_new(), "{standing:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_fails_its_check_is_down_and_not_drained() {
+        let flags = |standing| {
+            let model = config::load_str("t.toml", TEXT).unwrap_or_else(|problems| panic!("{problems}"));
+            let identity = services(&model, &Standings::new(), &Circumstances::default())[0].identity;
+            with(standing).flags(&identity) & (ServerState::DOWN | ServerState::DRAINED)
+        };
+        let up = Standing { health: HealthMemo::Up, ..Standing::default() };
+        assert_eq!(flags(up), 0);
+        assert_eq!(flags(Standing { health: HealthMemo::Down, ..up }), ServerState::DOWN);
+        assert_eq!(flags(Standing { admin: Admin::Draining, ..up }), ServerState::DRAINED);
+        assert_eq!(flags(Standing { weight: Some(0), ..up }), ServerState::DRAINED);
     }
 
     #[test]

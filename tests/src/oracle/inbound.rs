@@ -72,7 +72,11 @@ impl Oracle {
             (Protocol::Udp, _) => vec![is_alive(server)],
             (Protocol::Tcp, Word::Syn) => {
                 let welcome = match connection.stage {
-                    Stage::Asked | Stage::Answered => is_alive(server),
+                    // Where answers are not seen, one that was over in a moment looks like a handshake.
+                    Stage::Asked | Stage::Answered => match self.service_of(connection.server).mode {
+                        Mode::Nat | Mode::FullNat => is_alive(server),
+                        Mode::Dr | Mode::Tunnel(_) => takes_new(server),
+                    },
                     Stage::Open | Stage::HalfClosed => !let_go,
                     Stage::Closed => takes_new(server),
                 };

@@ -50,6 +50,17 @@ impl Lost {
         if self.nat { "forwarded_nat" } else { "forwarded_dr" }
     }
 
+    /// A handshake with the first server, which is then drained; the second takes what is new.
+    fn drained(&self, name: &str) -> Case {
+        let (syn, through) = self.sent(self.people[2], &syn(80));
+        let case = Case::new(name.to_owned().leak(), self.world(Policy::Kept));
+        case.front(&syn, self.verdict(), through).change(|world| {
+            let rs1 = world.named("rs1");
+            (rs1.drained, rs1.weight) = (true, 0);
+            world.named("rs2").weight = 1;
+        })
+    }
+
     /// What the client sends, and what a server of this service gets of it.
     fn sent(&self, server: IpAddr, tcp: &Tcp) -> (Vec<u8>, Output) {
         let [client, vip, ..] = self.people;
@@ -150,6 +161,13 @@ fn of(family: &str, people: [IpAddr; 4], nat: bool) -> Vec<Case> {
             &fin,
         )
         .counting(&[("reselected", 0)]),
+        sends(
+            lost.drained(&name(
+                "a drained server keeps a handshake only if its answers would have been seen",
+            )),
+            if nat { rs1 } else { rs2 },
+            &syn(80),
+        ),
         sends(let_go(&name("a RST goes nowhere else, even so")), rs1, &flagged(PORT, 80, TcpFlags::RST)),
         sends(
             let_go(&name("a server that is back does not get back who has gone"))
