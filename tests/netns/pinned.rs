@@ -40,6 +40,8 @@ fn content(path: &Path, name: &str) -> Vec<String> {
         "LOCALS" => keyed::<Addr, u32>(path),
         "VLANS" => keyed::<Wire, u32>(path),
         "QUIC_SERVERS" => keyed::<QuicKey, u32>(path),
+        "MEMBERS" => keyed::<u64, u32>(path),
+        "TURNS" => counted::<u64>(path),
         "VERDICTS" => counted::<Tally>(path),
         "EVENTS" => counted::<u64>(path),
         "SERVER_COUNTERS" => counted::<Counters>(path),
