@@ -53,7 +53,15 @@ fn roll(site: &Site, with_drain: bool) -> Vec<WrkReport> {
         });
         let mut reports = Vec::new();
         while !rolling.is_finished() {
-            reports.push(wrk(site.client(), &plan).unwrap());
+            match wrk(site.client(), &plan) {
+                Ok(report) => reports.push(report),
+                // It gives up if its very first connection is refused.
+                Err(error) if !with_drain => {
+                    println!("{error:#}");
+                    reports.push(WrkReport { connect_errors: 1, ..WrkReport::default() });
+                }
+                Err(error) => panic!("{error:#}"),
+            }
         }
         drop(rolling.join().unwrap());
         reports
