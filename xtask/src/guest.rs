@@ -34,16 +34,16 @@ pub(crate) fn run(workspace: &Workspace, suite: Option<&str>, arguments: &[Strin
             .map(|(name, words)| ((*name).to_owned(), words.iter().map(|&word| word.to_owned()).collect()))
             .collect(),
     };
-    let targets = suites::targets(workspace)?;
-    let targets = selected
+    let all = suites::targets(workspace)?;
+    let wanted = selected
         .iter()
         .map(|(name, _)| {
-            let found = targets.iter().find(|target| target.privileged && target.name == *name);
+            let found = all.iter().find(|target| target.privileged && target.name == *name);
             found.with_context(|| format!("no suite that needs root is called {name}"))
         })
         .collect::<Result<Vec<_>>>()?;
     let built = build::everything(workspace, None)?;
-    let suites = suites::build(workspace, &built.object, &targets)?;
+    let suites = suites::build(workspace, &built.object, &all, &wanted)?;
     let jobs: Vec<Job> = suites
         .into_iter()
         .zip(selected)

@@ -16,22 +16,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         workspace.cargo().args(["fmt", "--all", "--check"]),
     )?;
 
-    // Once as plain cargo sees the workspace, once with the tests that need root, which are held to the same.
+    // With the tests that need root, which are held to the same.
     // lb-ebpf's feature `kernel` has no host to be checked on: the compiler that builds the program checks it.
-    let mut privileged: Vec<String> = Vec::new();
-    for target in suites::targets(workspace)?.into_iter().filter(|target| target.privileged) {
-        privileged.push(format!("--features={}/privileged", target.package));
-    }
-    privileged.dedup();
-    for features in [&[][..], &privileged] {
-        let mut cargo = workspace.cargo();
-        cargo
-            .args(["clippy", "--locked", "--workspace", "--all-targets", "--target-dir"])
-            .arg(workspace.target());
-        cargo.args(features).args(["--", "-D", "warnings"]);
-        step::note("lint", &step::shown(&cargo));
-        step::run_openly("clippy", &mut cargo)?;
-    }
+    let mut cargo = workspace.cargo();
+    cargo
+        .args(["clippy", "--locked", "--workspace", "--all-targets", "--target-dir"])
+        .arg(workspace.target());
+    cargo.args(suites::features(&suites::targets(workspace)?)).args(["--", "-D", "warnings"]);
+    step::note("lint", &step::shown(&cargo));
+    step::run_openly("clippy", &mut cargo)?;
 
     step::note("lint", "clippy on the eBPF program");
     build::lint_object(workspace)?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::build;
+use crate::build::{self, Built};
 use crate::outcome::{self, Outcome};
 use crate::privilege::Privilege;
 use crate::programs;
@@ -47,26 +47,39 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
             bail!("no suite is called {name}; there are {NATIVE}, {}", names.join(", "));
         }
     }
+    let needs_root: Vec<&Target> =
+        targets.iter().filter(|target| target.privileged && selection.has(&target.name)).collect();
+    let privilege = if needs_root.is_empty() { None } else { Some(Privilege::find()) };
+    let built = match &privilege {
+        Some(Ok(_)) => Some((build::variant(workspace)?, build::everything(workspace, None)?)),
+        _ => None,
+    };
     let mut report = Report::default();
+    let object = built.as_ref().map(|(_, built)| built.object.as_path());
     let plain = || {
-        let mut cargo = workspace.cargo();
-        cargo.args(["test", "--locked", "--no-fail-fast", "--target-dir"]).arg(workspace.target());
+        let mut cargo = suites::cargo_test(workspace, &targets, object);
+        cargo.arg("--no-fail-fast");
         cargo
     };
+    let needs_none = || targets.iter().filter(|target| !target.privileged);
     if selection.has(NATIVE) {
-        report.add(NATIVE, observe(plain().arg("--"), selection)?);
-    }
-    // The plain targets are part of native; alone, they run when asked for by name.
-    let named = |target: &&Target| !target.privileged && selection.only.contains(&target.name);
-    for target in targets.iter().filter(named) {
         let mut cargo = plain();
-        cargo.args(["-p", &target.package, "--test", &target.name, "--"]);
-        report.add(&target.name, observe(&mut cargo, selection)?);
+        cargo.args(["--lib", "--bins"]).args(needs_none().map(|target| format!("--test={}", target.name)));
+        report.add(NATIVE, observe(cargo.arg("--"), selection)?);
     }
-    let privileged: Vec<&Target> =
-        targets.iter().filter(|target| target.privileged && selection.has(&target.name)).collect();
-    if !privileged.is_empty() {
-        run_privileged(workspace, selection, &privileged, &mut report)?;
+    // These are part of native; alone, they run when asked for by name.
+    for target in needs_none().filter(|target| selection.only.contains(&target.name)) {
+        report.add(&target.name, observe(plain().args(["--test", &target.name, "--"]), selection)?);
+    }
+    match (privilege, &built) {
+        (Some(Ok(privilege)), Some((variant, built))) => {
+            let suites = suites::build(workspace, &built.object, &targets, &needs_root)?;
+            run_privileged(workspace, selection, &privilege, (variant, built), &suites, &mut report)?;
+        }
+        (Some(Err(why)), _) => {
+            needs_root.iter().for_each(|target| report.add(&target.name, Outcome::not_run(&why)));
+        }
+        _ => {}
     }
     println!("\n{report}");
     report.verdict()
@@ -75,37 +88,29 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
 fn run_privileged(
     workspace: &Workspace,
     selection: &Selection,
-    targets: &[&Target],
+    privilege: &Privilege,
+    (variant, built): (&Path, &Built),
+    suites: &[Suite],
     report: &mut Report,
 ) -> Result<()> {
-    let privilege = match Privilege::find() {
-        Ok(privilege) => privilege,
-        Err(why) => {
-            targets.iter().for_each(|target| report.add(&target.name, Outcome::not_run(&why)));
-            return Ok(());
-        }
-    };
-    let variant = build::variant(workspace)?;
-    let built = build::everything(workspace, None)?;
-    let suites = suites::build(workspace, &built.object, targets)?;
     let tools = programs::ensure(workspace)?;
     let path = with_programs(&tools)?;
     privilege.mount_bpffs()?;
     // Named one by one, since sudo drops what it is not told of.
     let wishes = WISHES.map(|name| (name, std::env::var_os(name)));
-    for suite in &suites {
+    for suite in suites {
         println!("\n== {}", suite.target.name);
         let mut variables = vec![
             ("XLVS_BIN", built.agent.as_path()),
             ("XLVS_EBPF_OBJECT", built.object.as_path()),
-            ("XLVS_EBPF_VARIANT", variant.as_path()),
+            ("XLVS_EBPF_VARIANT", variant),
             ("XLVS_TOOLS", tools.as_path()),
             ("PATH", path.as_path()),
             ("CARGO_MANIFEST_DIR", suite.target.folder.as_path()),
         ];
         variables.extend(wishes.iter().filter_map(|(name, value)| Some((*name, Path::new(value.as_ref()?)))));
         for round in suite.target.rounds(!selection.arguments.is_empty()) {
-            let mut command = suite_command(&privilege, suite, &variables);
+            let mut command = suite_command(privilege, suite, &variables);
             report.add(&suite.target.name, observe(command.args(round), selection)?);
         }
     }

@@ -1,7 +1,7 @@
 //! The suites there are: plain `cargo test`, and every test target that asks for the feature `privileged`.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -81,28 +81,44 @@ fn is_test(target: &Value) -> bool {
     target.get("kind").and_then(Value::as_array).is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"))
 }
 
-/// Builds these targets as the caller, never as root. In release, since the rig also generates the load, and because
-/// the agent's build has compiled its dependencies that way already.
-pub(crate) fn build(workspace: &Workspace, object: &Path, targets: &[&Target]) -> Result<Vec<Suite>> {
+/// `cargo test` as all tests are built: with what the suites that need root ask for, so that every dependency is compiled
+/// once, and unoptimised but for the rig and the data path (see `Cargo.toml`).
+pub(crate) fn cargo_test(workspace: &Workspace, targets: &[Target], object: Option<&Path>) -> Command {
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--release", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
-    for target in targets {
-        let feature = format!("{}/{PRIVILEGED}", target.package);
-        cargo.args(["-p", &target.package, "--features", &feature, "--test", &target.name]);
-    }
+    cargo.args(["test", "--locked", "--workspace", "--target-dir"]).arg(workspace.target());
+    cargo.args(features(targets));
     // The same object as in the agent, or the two builds would keep undoing each other.
+    cargo.envs(object.map(|object| ("XLVS_EBPF_OBJECT", object)));
     cargo
-        .arg("--target-dir")
-        .arg(workspace.target())
-        .env("XLVS_EBPF_OBJECT", object)
-        .stderr(Stdio::inherit());
+}
+
+/// The features that the targets which need root ask for.
+pub(crate) fn features(targets: &[Target]) -> Vec<String> {
+    let privileged = targets.iter().filter(|target| target.privileged);
+    let mut features: Vec<String> =
+        privileged.map(|target| format!("--features={}/{PRIVILEGED}", target.package)).collect();
+    features.dedup();
+    features
+}
+
+/// Builds these of all targets as the caller, never as root.
+pub(crate) fn build(
+    workspace: &Workspace,
+    object: &Path,
+    all: &[Target],
+    wanted: &[&Target],
+) -> Result<Vec<Suite>> {
+    let mut cargo = cargo_test(workspace, all, Some(object));
+    cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
+    cargo.args(wanted.iter().map(|target| format!("--test={}", target.name)));
+    cargo.stderr(Stdio::inherit());
     let output = cargo.output().with_context(|| format!("starting {}", step::shown(&cargo)))?;
     if !output.status.success() {
         bail!("building the suites that need root: {} ended with {}", step::shown(&cargo), output.status);
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let programs: Vec<(String, PathBuf)> = text.lines().filter_map(program).collect();
-    let built = targets.iter().map(|target| {
+    let built = wanted.iter().map(|target| {
         let (_, program) = programs
             .iter()
             .find(|(name, _)| *name == target.name)
