@@ -10,6 +10,8 @@ use crate::site::Site;
 const EVERY: Duration = Duration::from_millis(100);
 /// For an answer on every connection, with room for TCP to repeat itself.
 const PATIENCE: Duration = Duration::from_secs(6);
+/// Likewise, where nothing was answered for up to half a minute: TCP waits twice as long each time.
+const LONG_PATIENCE: Duration = Duration::from_secs(30);
 /// No connection may be without its answer for so long.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
 
@@ -31,24 +33,25 @@ impl Crowd {
             pushes: 0,
         };
         // An answer on each: from here on nobody is a handshake only.
-        crowd.all_alive("opened");
+        crowd.all_alive("opened", PATIENCE);
         crowd
     }
 
     /// Asks every connection, the idle ones too; fails unless each of them has had every answer, from the server it
     /// began with, within a second.
     pub fn survived(&self, what: &str) {
-        let gap = self.all_alive(what);
+        let gap = self.all_alive(what, PATIENCE);
         assert!(gap < LONGEST_GAP, "{what}: an answer took {} ms", gap.as_millis());
     }
 
-    /// Likewise, however long the answers took: on a wire that overflows, frames are lost that TCP sends again.
+    /// Likewise, but an answer may take half a minute: of what was lost while nobody forwarded, or on a wire that overflows,
+    /// TCP sends again.
     pub fn unbroken(&self, what: &str) {
-        self.all_alive(what);
+        self.all_alive(what, LONG_PATIENCE);
     }
 
-    fn all_alive(&self, what: &str) -> Duration {
-        let [busy, idle] = self.ask();
+    fn all_alive(&self, what: &str, patience: Duration) -> Duration {
+        let [busy, idle] = self.ask(patience);
         println!("{what}: echoing: {busy}\n{what}: idle: {idle}");
         assert!(busy.all_alive() && idle.all_alive(), "{what}: not all of them survived");
         busy.longest_gap().max(idle.longest_gap())
@@ -56,7 +59,7 @@ impl Crowd {
 
     /// How many connections are broken, by the same questions: of the echoing ones, and of the idle ones.
     pub fn broken(&self, what: &str) -> [usize; 2] {
-        let reports = self.ask();
+        let reports = self.ask(PATIENCE);
         println!("{what}: echoing: {}\n{what}: idle: {}", reports[0], reports[1]);
         reports.map(|report| report.broken().count())
     }
@@ -76,7 +79,7 @@ impl Crowd {
         at(&self.busy.report()) + at(&self.idle.report())
     }
 
-    fn ask(&self) -> [SwarmReport; 2] {
-        [&self.busy, &self.idle].map(|swarm| swarm.verify_all(PATIENCE))
+    fn ask(&self, patience: Duration) -> [SwarmReport; 2] {
+        [&self.busy, &self.idle].map(|swarm| swarm.verify_all(patience))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use xlvs_tests::traffic::{Download, HandshakePlan, HandshakeReport, handshakes};
 
 use crate::crowd::Crowd;
+use crate::length::short_or_long;
 use crate::run::Run;
 use crate::site::{Site, WEB, server};
 
@@ -97,7 +98,7 @@ fn all_of_it_with_direct_routing() {
     run.kill();
     newcomers(&site);
     run.up();
-    swap(&mut run, 10, || ());
+    swap(&mut run, short_or_long(2, 10), || ());
     crowd.survived("a server added, agents killed and programs swapped");
     site.reload(site.web_of(&[0, 2, 3]));
     sleep(MISS_TABLE_FOLLOWS);

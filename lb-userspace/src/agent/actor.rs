@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::affinity;
 use super::capture::Capture;
+use super::copies::Copied;
 use super::desired::{self, DesiredService};
 use super::eligible::{self, Circumstances};
 use super::heard::{self, Heard};
@@ -49,10 +50,8 @@ pub struct Agent {
     pub(super) installation: Installation,
     /// Held so that the program's log map and the maps' handles live as long as the agent.
     pub(super) program: Program,
-    /// None if the kernel did not take it.
-    pub(super) explainer: Option<Explainer>,
-    /// Likewise.
-    pub(super) capturer: Option<Capturer>,
+    pub(super) explainer: Copied<Explainer>,
+    pub(super) capturer: Copied<Capturer>,
     /// The capture that is under way, and how many there have been.
     pub(super) capture: Option<Capture>,
     pub(super) captures: u64,
@@ -151,9 +150,11 @@ impl Agent {
             Request::Connections(filter) => Ok(Report::Connections(self.connections(&filter))),
             Request::Affinity(query) => self.affinity(&query).map(Report::Affinity),
             Request::Drops => Ok(Report::Drops(self.drops())),
-            Request::Explain(query) => self.explain(&query).map(Box::new).map(Report::Explain),
-            Request::ExplainFrame(query) => self.explain_frame(&query).map(Box::new).map(Report::Explain),
-            Request::BeginCapture(query) => self.begin_capture(query).map(Report::Capture),
+            Request::Explain(query) => self.explain(&query).await.map(Box::new).map(Report::Explain),
+            Request::ExplainFrame(query) => {
+                self.explain_frame(&query).await.map(Box::new).map(Report::Explain)
+            }
+            Request::BeginCapture(query) => self.begin_capture(query).await.map(Report::Capture),
             Request::GoOnCapturing { capture } => self.go_on_capturing(capture).map(Report::Capture),
             Request::EndCapture { capture } => self.finish_capture(capture).map(Report::Capture),
             Request::Reload { path } => self.reload(path).await.map(Report::Reload),

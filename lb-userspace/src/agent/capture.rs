@@ -14,12 +14,14 @@ use lb_common::verdict::Verdict;
 
 use super::actor::{Agent, refused};
 use super::course::stage_name;
-use super::desired::ServiceIdentity;
+use super::desired::{DesiredService, ServiceIdentity};
+use super::install::Installation;
 use crate::api::{
     CaptureReport, CapturedBytes, CapturedFrame, Failure, FailureKind, Hex, Schema, Time, time_of,
 };
 use crate::control::{CaptureQuery, EndQuery};
 use crate::dataplane::{Wanted, monotonic_ns};
+use crate::net::View;
 use crate::packet;
 
 /// How long the copy captures after it was told to go on.
@@ -43,7 +45,7 @@ pub(super) struct Capture {
 impl Agent {
     /// # Errors
     /// For a filter that names what is not there, if another capture runs, or if the kernel did not take the copy.
-    pub(super) fn begin_capture(&mut self, query: CaptureQuery) -> Result<CaptureReport, Failure> {
+    pub(super) async fn begin_capture(&mut self, query: CaptureQuery) -> Result<CaptureReport, Failure> {
         if self.capture.is_some() {
             let what =
                 "another capture runs; one at a time (one that was killed is over after three seconds)";
@@ -51,10 +53,8 @@ impl Agent {
         }
         let wanted = self.frames_wanted(&query)?;
         let devices = self.devices();
-        let capturer = self.capturer.as_mut().ok_or_else(|| {
-            let what = "the kernel did not take the capturing copy of the program; the agent's log says why";
-            Failure::new(FailureKind::Refused, what)
-        })?;
+        self.capturer.settled().await;
+        let capturer = self.capturer.get("capturing")?;
         capturer.set(&wanted);
         // What nobody fetched from the one before.
         capturer.take(usize::MAX, |_| ());
@@ -77,7 +77,7 @@ impl Agent {
         let capture = self.capture_numbered(number)?;
         let (query, lost) = (capture.query.clone(), capture.lost);
         let wanted = self.frames_wanted(&query)?;
-        if let Some(capturer) = &self.capturer {
+        if let Ok(capturer) = self.capturer.get("capturing") {
             // A reload may have given the service other numbers.
             capturer.set(&wanted);
             capturer.lease(LEASE);
@@ -106,7 +106,7 @@ impl Agent {
         if self.capture.take().is_none() {
             return;
         }
-        if let Some(capturer) = &self.capturer {
+        if let Ok(capturer) = self.capturer.get("capturing") {
             capturer.lease(Duration::ZERO);
         }
         let outcome = self.put_back();
@@ -172,21 +172,37 @@ impl Agent {
 
     /// What has been captured since the last time, up to so many frames. `before`: what had been lost when it began.
     fn captured(&mut self, capture: u64, before: u64, most: usize) -> CaptureReport {
-        let Some(mut capturer) = self.capturer.take() else {
-            return CaptureReport { schema: Schema, capture, frames: Vec::new(), lost: 0 };
+        let wanted = self.wanted();
+        let view = self.view.borrow().clone();
+        let telling = Telling {
+            installation: &self.installation,
+            names: self.installation.names(&wanted),
+            wanted,
+            view: &view,
         };
-        let names = self.installation.names(&self.wanted());
         let mut frames = Vec::new();
-        capturer.take(most, |captured| frames.push(self.frame_of(&captured, &names)));
-        let lost = capturer.lost() - before;
-        self.capturer = Some(capturer);
+        let mut lost = 0;
+        if let Ok(capturer) = self.capturer.get("capturing") {
+            capturer.take(most, |captured| frames.push(telling.frame(&captured)));
+            lost = capturer.lost() - before;
+        }
         CaptureReport { schema: Schema, capture, frames, lost }
     }
+}
 
-    fn frame_of(&self, captured: &Captured<'_>, names: &[(ServerId, String, String)]) -> CapturedFrame {
+/// By what the numbers in a captured frame are told as names.
+struct Telling<'a> {
+    installation: &'a Installation,
+    names: Vec<(ServerId, String, String)>,
+    wanted: Vec<DesiredService>,
+    view: &'a View,
+}
+
+impl Telling<'_> {
+    fn frame(&self, captured: &Captured<'_>) -> CapturedFrame {
         let Captured { head, before, after } = captured;
         let trail = Trail::of(head.trail);
-        let pair = trail.server().and_then(|id| names.iter().find(|(held, ..)| *held == id));
+        let pair = trail.server().and_then(|id| self.names.iter().find(|(held, ..)| *held == id));
         let service = pair.map(|(_, service, _)| service.clone());
         let bytes = |bytes: &[u8], length| CapturedBytes {
             text: packet::told(bytes),
@@ -196,12 +212,12 @@ impl Agent {
         CapturedFrame {
             schema: Schema,
             at: moment(head.at),
-            interface: self.view.borrow().links.get(&(head.ingress as u32)).map(|link| link.name.clone()),
+            interface: self.view.links.get(&(head.ingress as u32)).map(|link| link.name.clone()),
             verdict: trail.verdict().map_or("unknown", Verdict::name).to_owned(),
             stage: stage_name(trail.stage()).to_owned(),
             events: trail.events().map(|event| event.name().to_owned()).collect(),
             service: service.or_else(|| {
-                trail.service().and_then(|number| self.installation.service_name(&self.wanted(), number))
+                trail.service().and_then(|number| self.installation.service_name(&self.wanted, number))
             }),
             server: pair.map(|(.., server)| server.clone()),
             before: bytes(before, head.length),

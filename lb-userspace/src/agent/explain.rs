@@ -14,23 +14,22 @@ use crate::packet;
 impl Agent {
     /// # Errors
     /// For a packet that cannot be, or if the kernel did not take the copy.
-    pub(super) fn explain(&mut self, query: &PacketQuery) -> Result<ExplainReport, Failure> {
+    pub(super) async fn explain(&mut self, query: &PacketQuery) -> Result<ExplainReport, Failure> {
+        self.explainer.settled().await;
         let (_, way_in) = self.ingress(query.interface.as_deref())?;
         of_ends(query, way_in.tags, |frame| self.course_of(frame, query.interface.as_deref()))
     }
 
     /// # Errors
     /// For a frame that is too short or too long, or if the kernel did not take the copy.
-    pub(super) fn explain_frame(&mut self, query: &FrameQuery) -> Result<ExplainReport, Failure> {
+    pub(super) async fn explain_frame(&mut self, query: &FrameQuery) -> Result<ExplainReport, Failure> {
+        self.explainer.settled().await;
         self.course_of(query.frame.0.clone(), query.interface.as_deref())
     }
 
     fn course_of(&mut self, frame: Vec<u8>, interface: Option<&str>) -> Result<ExplainReport, Failure> {
         let (name, way_in) = self.ingress(interface)?;
-        let explainer = self.explainer.as_mut().ok_or_else(|| {
-            let what = "the kernel did not take the explaining copy of the program; the agent's log says why";
-            Failure::new(FailureKind::Refused, what)
-        })?;
+        let explainer = self.explainer.get("explaining")?;
         let course = explainer.run(way_in.device, &frame).map_err(refused)?;
         let books = Books { installation: &self.installation, wanted: &self.wanted(), model: &self.model };
         Ok(books.report(name, frame, course, Vec::new()))

@@ -13,6 +13,7 @@ mod backends;
 mod capture;
 mod circumstances;
 mod connections;
+mod copies;
 mod course;
 mod desired;
 mod detach;

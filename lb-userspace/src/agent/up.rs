@@ -22,11 +22,11 @@ use super::options::UpOptions;
 use super::standing::{self, AddressName};
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
-use super::{detach, down, key, netns, pool, preflight, privileges, sizes};
+use super::{copies, detach, down, key, netns, pool, preflight, privileges, sizes};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, Family, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
-use crate::dataplane::{Attached, Capturer, Explainer, Mode, Object, Pins, Program};
+use crate::dataplane::{Attached, Mode, Object, Pins, Program};
 use crate::health::{self, Scheduler};
 use crate::net::{Link, Netlink, Tracker};
 
@@ -162,12 +162,7 @@ async fn start(
         tracing::warn!("{warning}");
     }
     // Before privileges go: loading needs more of them than running.
-    let explainer = Explainer::load(&object, &sizes, &pins)
-        .inspect_err(|error| tracing::warn!("'xlvs explain' will not answer: {error:#}"))
-        .ok();
-    let capturer = Capturer::load(&object, &sizes, &pins)
-        .inspect_err(|error| tracing::warn!("'xlvs capture' will not work: {error:#}"))
-        .ok();
+    let (explainer, capturer) = copies::load(&object, &sizes, &pins).map_err(refused)?;
     let log = program
         .logger()
         .inspect_err(|error| tracing::warn!("the data path's own log lines will not be seen: {error:#}"))

@@ -49,7 +49,7 @@ impl Program {
     /// # Errors
     /// What the kernel or the checks say.
     pub fn load(object: &Object, sizes: &MapSizes, pins: Option<&Pins>) -> Result<(Self, Maps)> {
-        let mut ebpf = open(object, sizes, pins, Purpose::Serve)?;
+        let mut ebpf = Unverified::open(object, sizes, pins, Purpose::Serve)?.verified()?;
         let maps = Maps::take(&mut ebpf)?;
         Ok((Self { ebpf }, maps))
     }
@@ -174,35 +174,55 @@ pub(super) fn put_behind(ebpf: &mut Ebpf, name: &str, path: &Path) -> Result<()>
 /// Of frames on their way to whoever captures: some thousand full ones.
 const RING_BYTES: u32 = 8 << 20;
 
-/// Loads the object's programs over the pinned maps, or over new ones.
-pub(super) fn open(object: &Object, sizes: &MapSizes, pins: Option<&Pins>, purpose: Purpose) -> Result<Ebpf> {
-    let constant = purpose as u8;
-    let mut loader = EbpfLoader::new();
-    loader.override_global(Purpose::CONSTANT, &constant, true);
-    if purpose != Purpose::Serve {
-        loader.map_max_entries("TRAIL", cpus()? as u32);
-    }
-    if purpose == Purpose::Capture {
-        loader.map_max_entries("RING", RING_BYTES);
-    }
-    for (name, entries) in sizes.by_name() {
-        loader.map_max_entries(name, entries);
-    }
-    if let Some(pins) = pins {
-        for (name, kind, key, value) in MAPS {
-            pins.check_map(name, *kind, *key, *value)?;
-            loader.map_pin_path(name, pins.map(name));
+/// A loading of the object that has its maps, while the kernel has seen none of its programs: verifying them takes seconds.
+#[derive(Debug)]
+pub(super) struct Unverified {
+    ebpf: Ebpf,
+    purpose: Purpose,
+}
+
+impl Unverified {
+    /// Opens the object over the pinned maps, or over new ones.
+    pub(super) fn open(
+        object: &Object,
+        sizes: &MapSizes,
+        pins: Option<&Pins>,
+        purpose: Purpose,
+    ) -> Result<Self> {
+        let constant = purpose as u8;
+        let mut loader = EbpfLoader::new();
+        loader.override_global(Purpose::CONSTANT, &constant, true);
+        if purpose != Purpose::Serve {
+            loader.map_max_entries("TRAIL", cpus()? as u32);
         }
+        if purpose == Purpose::Capture {
+            loader.map_max_entries("RING", RING_BYTES);
+        }
+        for (name, entries) in sizes.by_name() {
+            loader.map_max_entries(name, entries);
+        }
+        if let Some(pins) = pins {
+            for (name, kind, key, value) in MAPS {
+                pins.check_map(name, *kind, *key, *value)?;
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
+        let ebpf = loader.load(object.bytes()).context("loading the eBPF object")?;
+        Ok(Self { ebpf, purpose })
     }
-    let mut ebpf = loader.load(object.bytes()).context("loading the eBPF object")?;
-    xdp(&mut ebpf, ENTRY)?
-        .load()
-        .context("loading the XDP program (the kernel's verifier must accept it)")?;
-    stages::load(&mut ebpf)?;
-    if purpose == Purpose::Capture {
-        stages::surround(&mut ebpf)?;
+
+    /// Has the kernel verify and compile the programs.
+    pub(super) fn verified(self) -> Result<Ebpf> {
+        let Self { mut ebpf, purpose } = self;
+        xdp(&mut ebpf, ENTRY)?
+            .load()
+            .context("loading the XDP program (the kernel's verifier must accept it)")?;
+        stages::load(&mut ebpf)?;
+        if purpose == Purpose::Capture {
+            stages::surround(&mut ebpf)?;
+        }
+        Ok(ebpf)
     }
-    Ok(ebpf)
 }
 
 /// The name of a program by its id, for messages about somebody else's program.

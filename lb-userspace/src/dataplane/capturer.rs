@@ -14,7 +14,7 @@ use lb_common::net::{Addr, Port};
 use lb_common::purpose::{Purpose, WATCH};
 use lb_common::verdict::Verdict;
 
-use super::attach::{open, put_behind};
+use super::attach::{Unverified, put_behind};
 use super::maps::{mapped, typed};
 use super::{MapSizes, Mapped, Object, Pins, stages};
 
@@ -36,12 +36,20 @@ pub struct Wanted {
 }
 
 impl Capturer {
-    /// Loads the copy. The pins must be there.
+    /// Opens the maps of the copy; the pins must be there. What is returned loads it, and may do so on another thread.
     ///
     /// # Errors
     /// What the kernel or the checks say.
-    pub fn load(object: &Object, sizes: &MapSizes, pins: &Pins) -> Result<Self> {
-        let mut ebpf = open(object, sizes, Some(pins), Purpose::Capture)?;
+    pub fn loading(
+        object: &Object,
+        sizes: &MapSizes,
+        pins: &Pins,
+    ) -> Result<impl FnOnce() -> Result<Self> + Send + use<>> {
+        let unverified = Unverified::open(object, sizes, Some(pins), Purpose::Capture)?;
+        Ok(move || Self::of(unverified.verified()?))
+    }
+
+    fn of(mut ebpf: Ebpf) -> Result<Self> {
         let filter = mapped(&mut ebpf, "FILTER")?;
         let ring = typed(&mut ebpf, "RING")?;
         Ok(Self { ebpf, filter, ring })

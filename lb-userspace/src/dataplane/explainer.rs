@@ -12,7 +12,7 @@ use lb_common::stage::{ENTRY, Stage};
 use lb_common::trail::Trail;
 use lb_common::verdict::{Action, Event, Verdict};
 
-use super::attach::{open, xdp};
+use super::attach::{Unverified, xdp};
 use super::{MapSizes, Mapped, Object, Pins, maps};
 
 /// Frames that can be explained, bytes: from an Ethernet header to what a driver hands over in one piece (a page less
@@ -68,12 +68,20 @@ impl Course {
 }
 
 impl Explainer {
-    /// Loads the copy. The pins must be there.
+    /// Opens the maps of the copy; the pins must be there. What is returned loads it, and may do so on another thread.
     ///
     /// # Errors
     /// What the kernel or the checks say.
-    pub fn load(object: &Object, sizes: &MapSizes, pins: &Pins) -> Result<Self> {
-        let mut ebpf = open(object, sizes, Some(pins), Purpose::Explain)?;
+    pub fn loading(
+        object: &Object,
+        sizes: &MapSizes,
+        pins: &Pins,
+    ) -> Result<impl FnOnce() -> Result<Self> + Send + use<>> {
+        let unverified = Unverified::open(object, sizes, Some(pins), Purpose::Explain)?;
+        Ok(move || Self::of(unverified.verified()?))
+    }
+
+    fn of(mut ebpf: Ebpf) -> Result<Self> {
         let trail = maps::mapped(&mut ebpf, "TRAIL")?;
         Ok(Self { ebpf, trail })
     }
