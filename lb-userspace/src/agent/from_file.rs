@@ -24,7 +24,7 @@ use super::install::Installation;
 use super::standing::{self, Standings};
 use super::{key, pool, ports, sizes};
 use crate::api::{Candidate, ExplainReport, Failure, FailureKind};
-use crate::config::Model;
+use crate::config::{self, Model};
 use crate::control::{FrameQuery, PacketQuery};
 use crate::dataplane::{Course, Maps, rehearse};
 use crate::net::{Link, Mac, NextHop, Route, View};
@@ -102,13 +102,15 @@ impl FromFile {
         let mut course = self.course_of(&frame)?;
         let presumed = self.without_key.is_some() && course.server.is_some() && is_to_client(&course);
         let books = Books { installation: &self.installation, wanted: &self.wanted, model: &self.model };
-        let candidates = self.candidates(&books, &frame, &course);
-        if self.without_key.is_some() && !(candidates.is_empty() && self.is_certain(&frame, &course)?) {
+        let open = self.open(&books, &course);
+        let candidates = if open.is_some() { self.candidates(&books, &frame, &course) } else { Vec::new() };
+        let is_certain = self.without_key.is_none() || self.is_certain(&frame, &course)?;
+        if !candidates.is_empty() || !is_certain {
             course.frame = None;
         }
         let is_sent = course.frame.is_some();
         let mut report = books.report(interface, frame, course, candidates);
-        report.assumed = self.assumed(is_sent, presumed, !report.candidates.is_empty());
+        report.assumed = self.assumed(is_sent, presumed, open.filter(|_| !report.candidates.is_empty()));
         Ok(report)
     }
 
@@ -166,12 +168,27 @@ impl FromFile {
         rehearse(&self.installation.maps, INTERFACE, elsewhere, frame).map_err(refused)
     }
 
-    /// The servers of which the hash picks one, if its key is not known and there are several.
-    fn candidates(&self, books: &Books<'_>, frame: &[u8], course: &Course) -> Vec<Candidate> {
-        let is_picked = !is_to_client(course) && !course.is_named();
-        let Some(id) = course.server.filter(|_| self.without_key.is_some() && is_picked) else {
-            return Vec::new();
+    /// Why it is not known which of several servers is picked, if one is.
+    fn open(&self, books: &Books<'_>, course: &Course) -> Option<String> {
+        let id = course.server.filter(|_| !is_to_client(course) && !course.is_named())?;
+        if let Some(why) = &self.without_key {
+            return Some(format!("the key of the flow hash: {why}"));
+        }
+        let (service, _) = books.names_of(id)?;
+        let named = |it: &&config::Service| it.name.as_str() == service;
+        let scheduler = self.model.services.iter().find(named)?.scheduler;
+        let depends_on = match scheduler {
+            config::Scheduler::Maglev | config::Scheduler::Source => return None,
+            config::Scheduler::Least => "the connections that the servers have",
+            config::Scheduler::Wrr | config::Scheduler::Rr => "whose turn it is on the CPU it comes to",
+            config::Scheduler::Random => "chance",
         };
+        Some(format!("{depends_on} (scheduler {scheduler})"))
+    }
+
+    /// The servers of which one is picked, if there are several.
+    fn candidates(&self, books: &Books<'_>, frame: &[u8], course: &Course) -> Vec<Candidate> {
+        let Some(id) = course.server else { return Vec::new() };
         let ends: Option<Ends> = packet::ends(frame);
         let candidate = |(id, share)| {
             let (address, port) = books.end_of(id, ends, course);
@@ -181,7 +198,7 @@ impl FromFile {
         if shares.len() > 1 { shares.into_iter().filter_map(candidate).collect() } else { Vec::new() }
     }
 
-    fn assumed(&self, is_sent: bool, presumed: bool, open: bool) -> Vec<String> {
+    fn assumed(&self, is_sent: bool, presumed: bool, open: Option<String>) -> Vec<String> {
         let mut assumed = vec![
             "no agent was asked: every server is taken to be up, with the weight of the file, and the connection table to be \
              empty"
@@ -193,8 +210,8 @@ impl FromFile {
         if presumed {
             assumed.push("the connection is taken to be at the server that the packet is from".to_owned());
         }
-        if let (Some(why), true) = (&self.without_key, open) {
-            assumed.push(format!("which of the candidates it is depends on the key of the flow hash: {why}"));
+        if let Some(what) = open {
+            assumed.push(format!("which of the candidates it is depends on {what}"));
         }
         assumed
     }

@@ -108,6 +108,35 @@ fn a_frame_is_answered_as_the_question_that_it_was_made_of() {
     assert_eq!(site.json(&["--frame", &bytes]), asked);
 }
 
+/// Whose turn it is, how many connections there are, what chance says: only the running data path knows.
+#[test]
+fn with_the_hash_key_one_server_is_named_only_if_the_hash_decides() {
+    let state = tempfile::tempdir().expect("a folder");
+    fs::write(state.path().join("flow-hash.key"), [0x5b; 13 * 8]).expect("a key");
+    for (scheduler, is_named) in [
+        ("maglev", true),
+        ("source", true),
+        ("least", false),
+        ("wrr", false),
+        ("rr", false),
+        ("random", false),
+    ] {
+        let scheduled =
+            SITE.replacen("mode = \"nat\"", &format!("mode = \"nat\"\nscheduler = \"{scheduler}\""), 1);
+        let said = Site::with_state(&scheduled, &state.path().display().to_string()).json(&NEW);
+        let candidates = said["candidates"].as_array().expect("a list").len();
+        assert_eq!(
+            (said["server"].is_string(), candidates),
+            (is_named, if is_named { 0 } else { 2 }),
+            "{said}"
+        );
+        let reason = format!("scheduler {scheduler}");
+        let assumed = said["assumed"].as_array().expect("a list");
+        let is_said = assumed.iter().any(|it| it.as_str().is_some_and(|it| it.contains(&reason)));
+        assert_eq!(is_said, !is_named, "{said}");
+    }
+}
+
 /// Any key: which server it is differs, not who may be.
 #[test]
 fn with_the_hash_key_one_candidate_is_picked() {
