@@ -124,3 +124,30 @@ fn whose_server_is_lost_waits_by_default() {
     let [_, reset, open] = lost_with(&Site::nat(2), "");
     assert_eq!((reset, open), (0, 40));
 }
+
+/// Its checks succeed, since the director itself asks them; only the clients' waiting tells.
+#[test]
+fn a_server_whose_answers_go_elsewhere_is_told() {
+    let site = Site::nat(2);
+    let _servers = site.serve_all();
+    // A small table, which is walked over each second.
+    site.configure(format!("[datapath]\nflow_table_size = 65536\n{}", site.web_of(&[0, 1]).health(HEALTH)));
+    let run = Run::start(&site);
+    assert_eq!(attempts(&site, 40).opened(), 40);
+    let silent = |name: &str| server(&run.status(), name)["unanswered"].as_u64().unwrap();
+    let warnings = || run.status()["warnings"].to_string();
+    assert_eq!((silent("rs1"), silent("rs2")), (0, 0));
+
+    site.servers()[0].namespace.ip("route del default").unwrap();
+    let lost = attempts(&site, 40);
+    assert!((5..35).contains(&lost.opened()), "those of rs1 hear nothing: {lost}");
+    let began = Instant::now();
+    while silent("rs1") == 0 {
+        assert!(began.elapsed() < Duration::from_secs(15), "{}", run.status());
+        sleep(Duration::from_millis(200));
+    }
+    println!("told after {} ms: {}", began.elapsed().as_millis(), warnings());
+    assert!(warnings().contains("web/rs1 leaves "), "{}", warnings());
+    assert_eq!(silent("rs2"), 0, "{}", run.status());
+    assert_eq!(server(&run.status(), "rs1")["health"], "up");
+}

@@ -21,6 +21,7 @@ use super::lists::is_denied;
 use super::loads::{self, Begun};
 use super::ports;
 use super::preflight;
+use super::silence::Silences;
 use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
@@ -78,6 +79,8 @@ pub struct Agent {
     pub(super) sweep: Sweep,
     /// What had begun when its round began.
     pub(super) begun: Begun,
+    /// Who leaves clients without an answer.
+    pub(super) silences: Silences,
     /// By pair that is leaving: the round of the sweep that must have begun before its absence counts.
     pub(super) leaving_since: HashMap<u16, u64>,
 }
@@ -183,8 +186,10 @@ impl Agent {
         self.installation.tidy_lists(now);
         self.look_after_capture(now);
         if self.walk() {
+            self.silences.suspect(self.sweep.census());
             self.free_what_left();
         }
+        self.hear_silences();
         if self.is_due() {
             self.reconcile();
         }

@@ -43,6 +43,7 @@ mod preflight;
 mod privileges;
 mod quic;
 mod services;
+mod silence;
 mod sizes;
 mod sources;
 mod standing;

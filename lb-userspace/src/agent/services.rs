@@ -28,6 +28,8 @@ struct Row<'a> {
     active: u64,
     /// Its share of its lane's new connections.
     share: f64,
+    /// Connections that wait for an answer, if it is silent in any lane.
+    unanswered: u64,
     /// Connections left in lanes that are gone. Their counters are the service's, as they will be once these have ended.
     left: u64,
 }
@@ -75,6 +77,7 @@ impl Agent {
                     counters: Counters::default(),
                     active: 0,
                     share: f64::from(server.share) / f64::from(all.max(1)),
+                    unanswered: 0,
                     left: directory.earlier(server).iter().map(|id| census.active(*id)).sum(),
                 });
                 if row.port != server.port {
@@ -82,6 +85,7 @@ impl Agent {
                 }
                 row.counters = row.counters + id.map(|id| self.counters(id)).unwrap_or_default();
                 row.active += id.map_or(0, |id| census.active(id));
+                row.unanswered += id.and_then(|id| self.silences.of(id)).unwrap_or(0);
             }
         }
         rows
@@ -114,7 +118,7 @@ impl Agent {
         others: Others,
     ) -> ServiceStatus {
         let total = rows.values().fold(others.counters, |sum, row| sum + row.counters);
-        let nat = service.mode != config::Mode::Dr;
+        let nat = service.mode.sees_answers();
         let servers = service.servers.iter().flat_map(|server| {
             let its = move |address: &config::ServerAddress| {
                 rows.get(&(server.name.as_str(), Addr::from(address.ip())))
@@ -157,11 +161,11 @@ impl Agent {
         server: &config::Server,
         row: &Row<'_>,
     ) -> ServerStatus {
-        let Row { server: desired, port, id, counters, active, left, share } = row;
+        let Row { server: desired, port, id, counters, active, left, share, unanswered } = row;
         let active = active + left;
         let family = Family::of(desired.address.into());
         let name = AddressName { pair: PairName::of(service, server), family };
-        let nat = service.mode != config::Mode::Dr;
+        let nat = service.mode.sees_answers();
         let standing = &desired.standing;
         let heard = self.heard.get(&name);
         ServerStatus {
@@ -192,6 +196,7 @@ impl Agent {
             next_hop: id.and_then(|id| self.next_hop(id)),
             connections_active: active,
             connections_total: counters.connections,
+            unanswered: nat.then_some(*unanswered),
             packets: counters.packets_in,
             bytes: counters.bytes_in,
             reply_packets: nat.then_some(counters.packets_out),

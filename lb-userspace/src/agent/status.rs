@@ -8,7 +8,7 @@ use lb_common::entry;
 use lb_common::verdict::{Action, Event, Verdict};
 
 use super::actor::Agent;
-use super::standing;
+use super::{silence, standing};
 use crate::api::{
     ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, FullNatStatus, Schema, StatusReport,
     time_of,
@@ -23,12 +23,19 @@ impl Agent {
         let about = maps.about.only();
         let unix = |seconds: u64| (seconds != 0).then(|| time_of(UNIX_EPOCH + Duration::from_secs(seconds)));
         let not_ready = self.not_ready();
+        let mut warnings = self.warnings.clone();
+        for service in &services {
+            let silent =
+                service.servers.iter().filter_map(|it| Some((it, it.unanswered.filter(|count| *count > 0)?)));
+            warnings
+                .extend(silent.map(|(server, waiting)| silence::told(&service.name, &server.name, waiting)));
+        }
         StatusReport {
             schema: Schema,
             at: time_of(SystemTime::now()),
             ready: not_ready.is_empty(),
             not_ready,
-            warnings: self.warnings.clone(),
+            warnings,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.clone(),

@@ -19,6 +19,9 @@ const STRETCH: usize = 32_768;
 /// Buckets, where a service goes by how many connections its servers have: the largest table within eight seconds.
 const LONG_STRETCH: usize = 8 * STRETCH;
 
+/// Fine ticks after which a connection that nobody answered counts as waiting: its client has asked twice by then.
+const WAITED: u8 = 3;
+
 /// What is walked.
 pub trait Ground {
     fn now(&self) -> Now;
@@ -53,6 +56,8 @@ impl Ground for Maps {
 pub struct Census {
     live: Vec<u32>,
     closing: Vec<u32>,
+    /// Of those that are not closing: asked for a while ago, and not answered where answers are seen.
+    unanswered: Vec<u32>,
     /// Ports of full NAT that are lent, those that rest included.
     lent: u64,
     /// Of these, connections that are not closing.
@@ -79,7 +84,8 @@ pub struct SweepLimits {
 impl Census {
     #[must_use]
     pub fn of_pairs(pairs: usize) -> Self {
-        Self { live: vec![0; pairs], closing: vec![0; pairs], lent: 0, lent_live: 0 }
+        let none = || vec![0; pairs];
+        Self { live: none(), closing: none(), unanswered: none(), lent: 0, lent_live: 0 }
     }
 
     /// Connections that are not closing.
@@ -106,12 +112,24 @@ impl Census {
         self.lent
     }
 
-    fn add(&mut self, site: Site, slot: Slot) {
+    /// The pairs whose clients wait for an answer, and how many do. Datagrams, and connections whose answers take another way, are
+    /// among them.
+    pub fn unanswered(&self) -> impl Iterator<Item = (ServerId, u64)> {
+        let counts = (0..).zip(&self.unanswered).filter(|(_, count)| **count > 0);
+        counts.filter_map(|(id, count)| Some((ServerId::new(id)?, u64::from(*count))))
+    }
+
+    pub(super) fn add(&mut self, site: Site, slot: Slot, now: Now) {
         let lent = u64::from(matches!(site, Site::Lease(_)));
         self.lent += lent;
         self.lent_live += if slot.class() == Class::Closing { 0 } else { lent };
         let counts = if slot.class() == Class::Closing { &mut self.closing } else { &mut self.live };
         if let Some(count) = slot.server().and_then(|id| counts.get_mut(id.index() as usize)) {
+            *count += 1;
+        }
+        let is_waiting = slot.class() == Class::New && slot.idle(now) >= WAITED;
+        let waits = slot.server().filter(|_| is_waiting);
+        if let Some(count) = waits.and_then(|id| self.unanswered.get_mut(id.index() as usize)) {
             *count += 1;
         }
     }
@@ -151,7 +169,7 @@ impl Sweep {
             if is_over && cell.replace(word, 0) {
                 continue;
             }
-            self.counting.add(site, slot);
+            self.counting.add(site, slot, now);
         }
         self.next = end;
         let complete = end == ground.buckets();
@@ -192,7 +210,7 @@ pub fn count_now(ground: &impl Ground, pairs: usize, limits: &SweepLimits) -> Ce
         if let Some(slot) = Slot::from_word(cell.load())
             && !slot.expired(now, limits.of(ground, slot))
         {
-            census.add(site, slot);
+            census.add(site, slot, now);
         }
     }
     census

@@ -19,6 +19,7 @@ use super::desired;
 use super::install::Installation;
 use super::loads::Begun;
 use super::options::UpOptions;
+use super::silence::Silences;
 use super::standing::{self, AddressName};
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
@@ -211,6 +212,7 @@ async fn start(
         vips: VipKeeper::new(netlink, first),
         sweep: Sweep::new(pairs),
         begun: Begun::default(),
+        silences: Silences::default(),
         leaving_since: HashMap::new(),
     };
     Ok((agent, news, new_pins))

@@ -55,6 +55,10 @@ pub struct ServerStatus {
     pub connections_active: u64,
     /// Connections ever given to it.
     pub connections_total: u64,
+    /// Connections that wait for its answer while nothing else comes back from it either, as the last walk found; 0: it is not
+    /// silent; null where replies do not pass (DR, tunnel).
+    #[serde(default)]
+    pub unanswered: Option<u64>,
     /// Packets from clients forwarded to it.
     pub packets: u64,
     /// Bytes of those packets, by their IP length.

@@ -181,6 +181,14 @@ pub enum Mode {
     FullNat,
 }
 
+impl Mode {
+    /// Whether what servers answer comes back through this director.
+    #[must_use]
+    pub fn sees_answers(self) -> bool {
+        matches!(self, Self::Nat | Self::FullNat)
+    }
+}
+
 /// How a new connection finds its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheduler {

@@ -38,6 +38,7 @@ fn server(name: &str, address: &str, port: Option<u16>) -> ServerStatus {
         agent: None,
         next_hop: Some(NextHop { interface: "eth0".to_owned(), mac: "02:00:00:00:00:21".to_owned() }),
         connections_active: 402,
+        unanswered: Some(0),
         connections_total: 120_400,
         packets: 4_800_000,
         bytes: 312_000_000,
