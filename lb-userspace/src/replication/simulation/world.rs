@@ -1,0 +1,407 @@
+//! A few directors with flow tables, and a true list of the connections that are alive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use lb_common::identity::{FLOW_ID_BITS, FlowId, mix};
+
+use super::super::join::{OnTimeout, Patience, Standing};
+use super::super::record::{Class, Connection, Pair};
+use super::super::refusal::Refusal;
+use super::super::replicator::{Replicator, Setup};
+use super::super::store::Bounds;
+use super::super::version::{NodeId, Origin, Version};
+use super::network::{End, Network};
+
+const LONGEST_IDLE: u64 = 60;
+const FLOWS: u64 = 24;
+
+/// Mistakes that the invariants have to find.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Faults {
+    pub lose_changes: bool,
+    pub forget_tombstones: bool,
+    pub forget_mark: bool,
+    pub never_take_over: bool,
+}
+
+pub(super) struct Node {
+    pub core: Option<Replicator>,
+    /// What the data path holds: outlives the agent, not the machine.
+    pub flows: BTreeMap<FlowId, Connection>,
+    pub life: u64,
+    /// What stands on the disk.
+    mark: u64,
+    /// Its clock, in thousandths of the true one.
+    rate: u64,
+    returns: u64,
+    /// By its own clock.
+    pub began: Duration,
+    /// The latest record that this agent knew to have ended.
+    pub graves: BTreeMap<FlowId, Version>,
+}
+
+pub(super) struct World {
+    rng: Rng,
+    faults: Faults,
+    epoch: Instant,
+    /// Milliseconds of true time.
+    now: u64,
+    pub nodes: Vec<Node>,
+    pub network: Network,
+    /// Who has each living connection, and where it goes.
+    pub truth: BTreeMap<FlowId, (usize, Connection)>,
+    quarantine: usize,
+    dirty: usize,
+    on_timeout: OnTimeout,
+}
+
+impl World {
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let count = rng.usize(2..=4);
+        let node = |rng: &mut Rng| Node {
+            core: None,
+            flows: BTreeMap::new(),
+            life: 1,
+            mark: 0,
+            rate: rng.u64(900..=1100),
+            returns: rng.u64(0..2000),
+            began: Duration::ZERO,
+            graves: BTreeMap::new(),
+        };
+        let nodes = (0..count).map(|_| node(&mut rng)).collect();
+        let on_timeout = if rng.bool() { OnTimeout::Serve } else { OnTimeout::StayBackup };
+        let (quarantine, dirty) = (rng.usize(2..50), rng.usize(1..30));
+        Self {
+            rng,
+            faults,
+            epoch: Instant::now(),
+            now: 0,
+            nodes,
+            network: Network::default(),
+            truth: BTreeMap::new(),
+            quarantine,
+            dirty,
+            on_timeout,
+        }
+    }
+
+    pub fn story(mut self) {
+        for _ in 0..self.rng.usize(50..250) {
+            let passed = self.rng.u64(10..500);
+            self.step(passed);
+            self.misfortune();
+            self.life_goes_on();
+        }
+        self.network.cut.clear();
+        for index in 0..self.nodes.len() {
+            self.nodes[index].returns = self.nodes[index].returns.min(self.now);
+            self.configure(index, true);
+        }
+        self.calm(100);
+        for index in 0..self.nodes.len() {
+            self.configure(index, true);
+        }
+        self.all_agree();
+        self.calm(4 * LONGEST_IDLE);
+        self.all_agree();
+        self.nothing_is_left_over();
+    }
+
+    fn calm(&mut self, seconds: u64) {
+        for _ in 0..seconds * 2 {
+            self.step(500);
+        }
+    }
+
+    pub fn node_time(&self, index: usize) -> Duration {
+        Duration::from_millis(self.now * self.nodes[index].rate / 1000)
+    }
+
+    fn clock(&self, index: usize) -> Instant {
+        self.epoch + self.node_time(index)
+    }
+
+    fn step(&mut self, passed: u64) {
+        self.now += passed;
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].core.is_none() && self.nodes[index].returns <= self.now {
+                self.start(index);
+            }
+        }
+        self.connections();
+        self.deliver();
+        for index in 0..self.nodes.len() {
+            self.tend(index);
+        }
+        self.transmit();
+        self.check();
+    }
+
+    fn start(&mut self, index: usize) {
+        let id = |index: usize| NodeId(mix(index as u64));
+        let bounds = Bounds {
+            records: 1000,
+            tombstones: if self.faults.forget_tombstones { 0 } else { 1000 },
+            origins: 64,
+            longest_idle: Duration::from_secs(LONGEST_IDLE),
+        };
+        let node = &self.nodes[index];
+        let setup = Setup {
+            origin: Origin { node: id(index), life: node.life },
+            recovering: !node.flows.is_empty(),
+            domain: "edge".into(),
+            peers: (0..self.nodes.len()).filter(|peer| *peer != index).map(id).collect(),
+            bounds,
+            quarantine: self.quarantine,
+            dirty: self.dirty,
+            digest_interval: Duration::from_secs(5),
+            patience: Patience { on_timeout: self.on_timeout, ..Patience::default() },
+        };
+        let mark = if self.faults.forget_mark { 0 } else { node.mark };
+        let mut core = Replicator::new(setup, mark, self.clock(index));
+        core.begin(self.clock(index));
+        let began = self.node_time(index);
+        let node = &mut self.nodes[index];
+        (node.core, node.began) = (Some(core), began);
+        node.graves.clear();
+        self.configure(index, true);
+    }
+
+    fn configure(&mut self, index: usize, whole: bool) {
+        let servers = if whole { 4 } else { self.rng.u64(1..4) };
+        if let Some(core) = &mut self.nodes[index].core {
+            core.configure((0..servers).map(pair)).expect("names do not clash");
+        }
+    }
+
+    /// Ends notice that they are alone; whoever can, connects anew.
+    fn connections(&mut self) {
+        let gone: Vec<(usize, usize)> = self
+            .network
+            .ends
+            .iter()
+            .filter(|(_, end)| end.notices.is_some_and(|at| at <= self.now))
+            .map(|(pair, _)| *pair)
+            .collect();
+        for (a, b) in gone {
+            let end = self.network.ends.remove(&(a, b)).expect("listed");
+            if let Some(core) = &mut self.nodes[a].core {
+                core.disconnected(end.session);
+            }
+        }
+        for a in 0..self.nodes.len() {
+            for b in a + 1..self.nodes.len() {
+                let cut = self.network.cut.contains(&(a, b)) || self.network.cut.contains(&(b, a));
+                let one_is_alone =
+                    !self.network.ends.contains_key(&(a, b)) || !self.network.ends.contains_key(&(b, a));
+                if !cut && one_is_alone && self.rng.u8(..4) == 0 {
+                    self.connect(a, b);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, a: usize, b: usize) {
+        let (ids, (left, right)) = (|index: usize| NodeId(mix(index as u64)), self.nodes.split_at_mut(b));
+        let (Some(first), Some(second)) = (&mut left[a].core, &mut right[0].core) else { return };
+        let here = first.connected(ids(b)).expect("configured");
+        let there = second.connected(ids(a)).expect("configured");
+        self.network.ends.insert((a, b), End { session: here, other: there, notices: None });
+        self.network.ends.insert((b, a), End { session: there, other: here, notices: None });
+    }
+
+    fn deliver(&mut self) {
+        for (from, to, letter) in self.network.due(self.now) {
+            let now = self.clock(to);
+            let current = self.network.ends.get(&(to, from)).is_some_and(|end| end.session == letter.session);
+            let Some(core) = &mut self.nodes[to].core else { continue };
+            let before = core.store.live();
+            match core.receive(letter.session, &letter.body, now) {
+                Ok(()) => {
+                    self.network.delivered.insert((from, to), (letter.session, letter.body));
+                }
+                Err(Refusal::StaleSession) => {
+                    assert!(!current, "a living session is called stale");
+                    assert_eq!(core.store.live(), before);
+                }
+                // What is lost or repeated shows as a gap, and the session ends.
+                Err(refusal) => {
+                    assert!(refusal == Refusal::OutOfOrder, "{refusal}");
+                    self.network.doom(from, to, self.now, 0);
+                }
+            }
+        }
+    }
+
+    /// What an agent does by itself: the tick, the scan, what stands on the disk, the VIP.
+    fn tend(&mut self, index: usize) {
+        let (now, serve) = (self.clock(index), self.rng.u8(..8) == 0);
+        let lost = self.faults.lose_changes && self.rng.u8(..4) == 0;
+        let node = &mut self.nodes[index];
+        let Some(core) = &mut node.core else { return };
+        core.tick(now);
+        if serve {
+            core.serve(core.standing() == Standing::Ready);
+        }
+        for (flow, (_, connection)) in self.truth.iter().filter(|(_, (holder, _))| *holder == index) {
+            core.publish(*flow, *connection, now).expect("there is room");
+        }
+        for flow in core.changes() {
+            assert!(core.replica(flow).is_none() || core.store.get(flow).is_some());
+        }
+        if lost {
+            for session in core.sessions.values_mut() {
+                session.out.dirty.clear();
+            }
+        }
+        node.mark = core.mark();
+    }
+
+    fn transmit(&mut self) {
+        let pairs: Vec<(usize, usize)> = self.network.ends.keys().copied().collect();
+        for (from, to) in pairs {
+            let (now, end) = (self.clock(from), self.network.ends[&(from, to)]);
+            for _ in 0..self.rng.usize(1..8) {
+                let delay = self.rng.u64(1..400);
+                let body = self.nodes[from].core.as_mut().and_then(|core| core.transmit(end.session, now));
+                let Some(body) = body else { break };
+                self.network.send(from, to, self.now, delay, body);
+            }
+        }
+    }
+
+    fn life_goes_on(&mut self) {
+        for _ in 0..self.rng.usize(0..4) {
+            let flow = FlowId::from_bits(mix(self.rng.u64(0..FLOWS)) >> (64 - FLOW_ID_BITS));
+            let index = self.rng.usize(0..self.nodes.len());
+            let ready =
+                self.nodes[index].core.as_ref().is_some_and(|core| core.standing() >= Standing::Ready);
+            let connection = Connection {
+                target: pair(self.rng.u64(0..4)).target(),
+                class: [Class::Established, Class::HalfClosed, Class::Closing][self.rng.usize(0..3)],
+                idle: self.rng.u32(30..=LONGEST_IDLE as u32),
+            };
+            match (self.truth.get(&flow).copied(), self.rng.u8(..5)) {
+                (None, _) if ready => self.hold(flow, index, connection),
+                (Some((holder, _)), 0 | 1) => self.close(flow, holder),
+                (Some((holder, was)), 2) => {
+                    self.hold(flow, holder, Connection { target: was.target, ..connection })
+                }
+                // The path has changed, or the VIP moved: the connection goes on at another director.
+                (Some((_, was)), 3) if ready => self.hold(flow, index, was),
+                // An entry of which the traffic has gone elsewhere comes to its end.
+                (truth, _) if truth.is_none_or(|(holder, _)| holder != index) => self.forget(flow, index),
+                _ => {}
+            }
+        }
+    }
+
+    fn hold(&mut self, flow: FlowId, index: usize, connection: Connection) {
+        let now = self.clock(index);
+        self.truth.insert(flow, (index, connection));
+        let node = &mut self.nodes[index];
+        node.flows.insert(flow, connection);
+        if let Some(core) = &mut node.core {
+            core.publish(flow, connection, now).expect("there is room");
+        }
+    }
+
+    fn close(&mut self, flow: FlowId, holder: usize) {
+        self.truth.remove(&flow);
+        self.forget(flow, holder);
+    }
+
+    fn forget(&mut self, flow: FlowId, index: usize) {
+        let now = self.clock(index);
+        let node = &mut self.nodes[index];
+        if node.flows.remove(&flow).is_some()
+            && let Some(core) = &mut node.core
+        {
+            core.withdraw(flow, now);
+        }
+    }
+
+    fn misfortune(&mut self) {
+        let a = self.rng.usize(0..self.nodes.len());
+        let b = (a + self.rng.usize(1..self.nodes.len())) % self.nodes.len();
+        match self.rng.u8(..60) {
+            0 => self.crash(a, false),
+            1 => self.crash(a, true),
+            2 => drop(self.network.cut.insert((a, b))),
+            3 => self.network.cut.extend([(a, b), (b, a)]),
+            4..=8 => drop(self.network.cut.remove(&(a, b))),
+            9 => self.network.cut.clear(),
+            10 => self.network.doom(a, b, self.now, 0),
+            11 => self.configure(a, false),
+            12 => self.configure(a, true),
+            13 => self.duplicate(a, b),
+            14 => drop(self.network.letters.get_mut(&(a, b)).and_then(std::collections::VecDeque::pop_front)),
+            15 => self.network.cut.extend((0..self.nodes.len()).flat_map(|other| [(a, other), (other, a)])),
+            _ => {}
+        }
+    }
+
+    fn crash(&mut self, index: usize, whole_machine: bool) {
+        let Some(core) = self.nodes[index].core.take() else { return };
+        self.nodes[index].returns = self.now + self.rng.u64(100..15_000);
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != index) {
+            self.network.ends.remove(&(index, peer));
+            self.network.doom(peer, index, self.now, 0);
+        }
+        if whole_machine {
+            self.nodes[index].flows.clear();
+            self.nodes[index].life += 1;
+            self.takeover(index, core.setup.origin);
+        }
+    }
+
+    /// Somebody else gets the VIP and goes on with what it knows. The rest of the connections is reset.
+    fn takeover(&mut self, dead: usize, origin: Origin) {
+        let heir = (0..self.nodes.len()).find(|index| {
+            self.nodes[*index].core.as_ref().is_some_and(|core| core.standing() >= Standing::Ready)
+        });
+        let now = heir.map(|heir| self.clock(heir));
+        let orphans: BTreeSet<FlowId> =
+            self.truth.iter().filter(|(_, (holder, _))| *holder == dead).map(|(flow, _)| *flow).collect();
+        let mut kept = BTreeMap::new();
+        if let (Some(heir), Some(now)) = (heir, now)
+            && let Some(core) = &mut self.nodes[heir].core
+        {
+            kept = orphans
+                .iter()
+                .filter_map(|flow| core.replica(*flow).map(|at| (*flow, (heir, *at))))
+                .collect();
+            if !self.faults.never_take_over {
+                core.take_over(origin, now);
+            }
+        }
+        for flow in orphans {
+            self.truth.remove(&flow);
+            // Half of them speak at once, the others are silent for good and have to lapse.
+            if let Some((heir, connection)) = kept.remove(&flow).filter(|_| self.rng.bool()) {
+                self.hold(flow, heir, connection);
+            }
+        }
+    }
+
+    /// A message comes twice.
+    fn duplicate(&mut self, from: usize, to: usize) {
+        let Some((session, body)) = self.network.delivered.get(&(from, to)) else { return };
+        let now = self.clock(to);
+        let Some(core) = &mut self.nodes[to].core else { return };
+        let before: Vec<_> = core.store.iter().map(|(flow, entry)| (flow, entry.version)).collect();
+        core.receive(*session, body, now).expect_err("it has been here before");
+        assert!(
+            core.store.iter().map(|(flow, entry)| (flow, entry.version)).eq(before),
+            "a duplicate had an effect"
+        );
+        self.network.doom(from, to, self.now, 0);
+    }
+}
+
+fn pair(number: u64) -> Pair {
+    Pair { service: "web".into(), server: format!("rs{number}") }
+}
