@@ -53,8 +53,14 @@ impl Ledger {
         self.vouched[usize::from(bucket)]
     }
 
-    pub fn vouch(&mut self, bucket: u16, now: Instant) {
-        self.vouched[usize::from(bucket)] = Some(now);
+    /// The origin vouches for all buckets but these, which ascend.
+    pub fn vouch(&mut self, differing: &[u16], now: Instant) {
+        let mut differing = differing.iter().peekable();
+        for (bucket, vouched) in (0..).zip(&mut self.vouched) {
+            if differing.next_if_eq(&&bucket).is_none() {
+                *vouched = Some(now);
+            }
+        }
     }
 
     pub fn forget_vouching(&mut self, bucket: u16) {

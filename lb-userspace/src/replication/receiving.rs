@@ -96,12 +96,7 @@ impl Replicator {
         }
         let buckets = if asked { differing } else { Vec::new() };
         if origin == sender {
-            let mut differing = buckets.iter().peekable();
-            for bucket in 0..BUCKETS as u16 {
-                if differing.next_if_eq(&&bucket).is_none() {
-                    self.store.vouch(origin, bucket, now);
-                }
-            }
+            self.store.vouch(origin, &buckets, now);
         }
         let Some(session) = self.sessions.get_mut(&node) else { return Err(Refusal::StaleSession) };
         if origin == sender {
@@ -187,7 +182,7 @@ impl Replicator {
         if self.store.lapses(flow, &entry) <= now {
             return Ok(());
         }
-        self.room_in_quarantine(flow, &content)?;
+        self.room_in_quarantine(flow, &entry)?;
         let Some(session) = self.sessions.get_mut(&node) else { return Err(Refusal::StaleSession) };
         match self.store.merge(flow, entry)? {
             Merge::Older => session.out.answer(flow),
@@ -213,17 +208,12 @@ impl Replicator {
         Ok(Content::Live(Connection { target, class, idle }))
     }
 
-    fn room_in_quarantine(&self, flow: FlowId, content: &Content) -> Result<(), Refusal> {
-        match content {
-            Content::Live(connection)
-                if !self.names.is_configured(connection.target)
-                    && !self.quarantine.contains(&flow)
-                    && self.quarantine.len() >= self.setup.quarantine =>
-            {
-                Err(Refusal::QuarantineFull)
-            }
-            _ => Ok(()),
+    fn room_in_quarantine(&self, flow: FlowId, entry: &Entry) -> Result<(), Refusal> {
+        let full = self.quarantine.len() >= self.setup.quarantine;
+        if full && self.waits(entry) && !self.quarantine.contains(&flow) {
+            return Err(Refusal::QuarantineFull);
         }
+        Ok(())
     }
 
     fn knows(&self, node: NodeId) -> bool {

@@ -87,17 +87,30 @@ impl Replicator {
     /// # Errors
     /// [`Refusal::NameClash`]: two names have one hash, and one has to be changed.
     pub fn configure(&mut self, pairs: impl IntoIterator<Item = Pair>) -> Result<(), Refusal> {
+        let before: BTreeSet<FlowId> = self.in_force().collect();
         self.names.configure(pairs)?;
-        let waits = |connection: &Connection| !self.names.is_configured(connection.target);
-        let waiting: BTreeSet<FlowId> = self
-            .store
-            .iter()
-            .filter(|(_, entry)| entry.connection().is_some_and(waits))
-            .map(|(flow, _)| flow)
-            .collect();
-        self.changed.extend(self.quarantine.symmetric_difference(&waiting));
-        self.quarantine = waiting;
+        let after: BTreeSet<FlowId> = self.in_force().collect();
+        self.changed.extend(before.symmetric_difference(&after));
+        let waiting = |(_, entry): &(FlowId, &Entry)| self.waits(entry);
+        self.quarantine = self.store.iter().filter(waiting).map(|(flow, _)| flow).collect();
+        // Once they are known again, the next digest brings them back.
+        while self.quarantine.len() > self.setup.quarantine
+            && let Some(flow) = self.quarantine.pop_last()
+        {
+            self.refusals.count(Refusal::QuarantineFull);
+            self.store.remove(flow);
+        }
         Ok(())
+    }
+
+    fn in_force(&self) -> impl Iterator<Item = FlowId> + '_ {
+        self.store.iter().map(|(flow, _)| flow).filter(|flow| self.replica(*flow).is_some())
+    }
+
+    /// Whether it is somebody else's record of a server that is not configured here.
+    pub(super) fn waits(&self, entry: &Entry) -> bool {
+        let unknown = |connection: &Connection| !self.names.is_configured(connection.target);
+        entry.version.origin != self.setup.origin && entry.connection().is_some_and(unknown)
     }
 
     /// The flow table of this director answers for this connection, and a peer would not derive it. Says the same again without
@@ -247,7 +260,7 @@ impl Replicator {
     pub fn replica(&self, flow: FlowId) -> Option<&Connection> {
         let entry = self.store.get(flow)?;
         let theirs = entry.version.origin != self.setup.origin || self.guarded.contains(&flow);
-        entry.connection().filter(|_| theirs && !self.quarantine.contains(&flow))
+        entry.connection().filter(|connection| theirs && self.names.is_configured(connection.target))
     }
 
     /// To be persisted whenever it changes, and given to the next [`Replicator::new`].
@@ -278,8 +291,7 @@ impl Replicator {
         if !self.store.get(flow).is_some_and(|entry| entry.version.origin == self.setup.origin) {
             self.guarded.remove(&flow);
         }
-        let waits = |connection: &Connection| !self.names.is_configured(connection.target);
-        if self.store.get(flow).and_then(Entry::connection).is_some_and(waits) {
+        if self.store.get(flow).is_some_and(|entry| self.waits(entry)) {
             self.quarantine.insert(flow);
         } else {
             self.quarantine.remove(&flow);

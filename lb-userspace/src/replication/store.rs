@@ -147,10 +147,10 @@ impl Store {
         }
     }
 
-    /// The origin has shown that it holds just what is here in this bucket.
-    pub(super) fn vouch(&mut self, origin: Origin, bucket: u16, now: Instant) {
+    /// The origin has shown that it holds just what is here, but for these buckets (ascending).
+    pub(super) fn vouch(&mut self, origin: Origin, differing: &[u16], now: Instant) {
         if let Some(ledger) = self.ledgers.get_mut(&origin) {
-            ledger.vouch(bucket, now);
+            ledger.vouch(differing, now);
         }
     }
 

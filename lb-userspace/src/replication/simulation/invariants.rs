@@ -4,6 +4,7 @@ use lb_common::identity::FlowId;
 
 use super::super::join::{OnTimeout, Standing};
 use super::super::record::{Content, Entry};
+use super::super::refusal::Refusal;
 use super::world::{Node, World};
 
 impl World {
@@ -71,7 +72,9 @@ impl World {
                 let same_session = self.network.ends.get(&(a, b)).is_some_and(|end| {
                     self.network.ends.get(&(b, a)).is_some_and(|back| back.session == end.other)
                 });
-                if !same_session || core.in_sync(peer_core.setup.origin.node) != Some(true) {
+                // What was refused shows as a bucket that differs, until there is room.
+                let refused = peer_core.refusals().of(Refusal::QuarantineFull) > 0;
+                if refused || !same_session || core.in_sync(peer_core.setup.origin.node) != Some(true) {
                     continue;
                 }
                 for (flow, entry) in core.store.iter().filter(|(_, entry)| own(core.setup.origin, entry)) {

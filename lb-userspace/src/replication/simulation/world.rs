@@ -73,7 +73,7 @@ impl World {
         };
         let nodes = (0..count).map(|_| node(&mut rng)).collect();
         let on_timeout = if rng.bool() { OnTimeout::Serve } else { OnTimeout::StayBackup };
-        let (quarantine, dirty) = (rng.usize(2..50), rng.usize(1..30));
+        let (quarantine, dirty) = (rng.usize(2..100), rng.usize(1..30));
         Self {
             rng,
             faults,
@@ -100,19 +100,32 @@ impl World {
             self.nodes[index].returns = self.nodes[index].returns.min(self.now);
             self.configure(index, true);
         }
-        self.calm(100);
+        self.calm(100, 1);
         for index in 0..self.nodes.len() {
             self.configure(index, true);
         }
         self.all_agree();
-        self.calm(4 * LONGEST_IDLE);
+        self.stale_entries_expire();
+        self.calm(5 * LONGEST_IDLE, 2);
         self.all_agree();
         self.nothing_is_left_over();
     }
 
-    fn calm(&mut self, seconds: u64) {
-        for _ in 0..seconds * 2 {
-            self.step(500);
+    /// Flow tables forget what has long been another director's.
+    fn stale_entries_expire(&mut self) {
+        for index in 0..self.nodes.len() {
+            let flows: Vec<FlowId> = self.nodes[index].flows.keys().copied().collect();
+            for flow in flows {
+                if self.truth.get(&flow).is_none_or(|(holder, _)| *holder != index) {
+                    self.forget(flow, index);
+                }
+            }
+        }
+    }
+
+    fn calm(&mut self, seconds: u64, step: u64) {
+        for _ in 0..seconds / step {
+            self.step(step * 1000);
         }
     }
 
