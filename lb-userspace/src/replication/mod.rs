@@ -20,3 +20,5 @@ pub mod version;
 
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;

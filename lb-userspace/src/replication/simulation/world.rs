@@ -170,7 +170,7 @@ impl World {
             bounds,
             quarantine: self.quarantine,
             dirty: self.dirty,
-            digest_interval: Duration::from_secs(5),
+            digest_interval: Duration::from_secs(10),
             patience: Patience { on_timeout: self.on_timeout, ..Patience::default() },
         };
         let mark = if self.faults.forget_mark { 0 } else { node.mark };
