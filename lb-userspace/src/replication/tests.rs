@@ -235,6 +235,34 @@ fn a_restarted_agent_gets_back_what_it_exported() {
 }
 
 #[test]
+fn who_takes_over_answers_for_silent_connections_until_they_lapse() {
+    let mut desk = Desk::new();
+    desk.sides[0].publish(flow(1), connection("rs1"), desk.now).unwrap();
+    desk.pass(1);
+    // The first machine dies with all it had, and comes back as another life that knows nothing.
+    let dead = desk.sides[0].setup.origin;
+    desk.sides[1].disconnected(desk.ids[1]);
+    desk.now += Duration::from_secs(u64::from(IDLE) / 2);
+    desk.sides[1].take_over(dead, desk.now);
+    let reborn = Setup { origin: Origin { life: 2, ..dead }, ..setup("lb1", "lb2") };
+    desk.sides[0] = Replicator::new(reborn, 0, desk.now);
+    desk.sides[0].configure([pair("rs1"), pair("rs2")]).unwrap();
+    desk.sides[0].begin(desk.now);
+    desk.ids = [
+        desk.sides[0].connected(NodeId::of("lb2")).unwrap(),
+        desk.sides[1].connected(NodeId::of("lb1")).unwrap(),
+    ];
+    desk.pass(u64::from(IDLE) - 1);
+    for side in &desk.sides {
+        assert_eq!(side.replica(flow(1)), Some(&connection("rs1")), "its expiry began anew");
+    }
+    desk.pass(20);
+    for side in &desk.sides {
+        assert_eq!((side.replica(flow(1)), side.store().live()), (None, 0), "no packet ever came");
+    }
+}
+
+#[test]
 fn unknown_servers_wait_in_bounded_number_and_come_into_force_with_the_configuration() {
     let mut desk = Desk::new();
     desk.sides[1].configure([pair("rs1")]).unwrap();

@@ -23,7 +23,6 @@ pub(super) struct Faults {
     pub lose_changes: bool,
     pub forget_tombstones: bool,
     pub forget_mark: bool,
-    pub never_take_over: bool,
 }
 
 pub(super) struct Node {
@@ -230,15 +229,20 @@ impl World {
         for (from, to, letter) in self.network.due(self.now) {
             let now = self.clock(to);
             let current = self.network.ends.get(&(to, from)).is_some_and(|end| end.session == letter.session);
-            let Some(core) = &mut self.nodes[to].core else { continue };
-            let before = core.store.live();
+            let Node { core: Some(core), graves, .. } = &mut self.nodes[to] else { continue };
+            let before = living(core);
             match core.receive(letter.session, &letter.body, now) {
                 Ok(()) => {
+                    let after = living(core);
+                    for (flow, version) in before.into_iter().filter(|(flow, _)| !after.contains_key(flow)) {
+                        let grave = graves.entry(flow).or_insert(version);
+                        *grave = version.max(*grave);
+                    }
                     self.network.delivered.insert((from, to), (letter.session, letter.body));
                 }
                 Err(Refusal::StaleSession) => {
                     assert!(!current, "a living session is called stale");
-                    assert_eq!(core.store.live(), before);
+                    assert_eq!(living(core), before);
                 }
                 // What is lost or repeated shows as a gap, and the session ends.
                 Err(refusal) => {
@@ -362,6 +366,9 @@ impl World {
         self.nodes[index].returns = self.now + self.rng.u64(100..15_000);
         for peer in (0..self.nodes.len()).filter(|peer| *peer != index) {
             self.network.ends.remove(&(index, peer));
+            // Its sockets are gone, with what was on its way to them.
+            self.network.letters.remove(&(peer, index));
+            self.network.delivered.remove(&(peer, index));
             self.network.doom(peer, index, self.now, 0);
         }
         if whole_machine {
@@ -387,9 +394,7 @@ impl World {
                 .iter()
                 .filter_map(|flow| core.replica(*flow).map(|at| (*flow, (heir, *at))))
                 .collect();
-            if !self.faults.never_take_over {
-                core.take_over(origin, now);
-            }
+            core.take_over(origin, now);
         }
         for flow in orphans {
             self.truth.remove(&flow);
@@ -413,6 +418,14 @@ impl World {
         );
         self.network.doom(from, to, self.now, 0);
     }
+}
+
+fn living(core: &Replicator) -> BTreeMap<FlowId, Version> {
+    core.store
+        .iter()
+        .filter(|(_, entry)| entry.connection().is_some())
+        .map(|(flow, entry)| (flow, entry.version))
+        .collect()
 }
 
 fn pair(number: u64) -> Pair {
