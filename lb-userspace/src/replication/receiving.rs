@@ -33,14 +33,11 @@ impl Replicator {
             return Err(Refusal::OutOfOrder);
         }
         session.inc.received += 1;
-        let sender = match (session.origin, envelope.message) {
-            (None, Message::Hello(hello)) => return self.greeted(node, &hello),
-            (None, _) => return Err(Refusal::HelloExpected),
-            (Some(_), Message::Hello(_)) => return Err(Refusal::HelloRepeated),
-            (Some(origin), message) => (origin, message),
+        let Some(sender) = session.origin else {
+            let Message::Hello(hello) = envelope.message else { return Err(Refusal::HelloExpected) };
+            return self.greeted(node, &hello);
         };
-        let (sender, message) = sender;
-        match message {
+        match envelope.message {
             Message::Hello(_) => Err(Refusal::HelloRepeated),
             Message::Ack(through) => session.out.landed(through).then_some(()).ok_or(Refusal::NotAsked),
             Message::Standing(standing) => {

@@ -288,7 +288,7 @@ impl Replicator {
 
     pub(super) fn note(&mut self, flow: FlowId) {
         self.changed.insert(flow);
-        if !self.store.get(flow).is_some_and(|entry| entry.version.origin == self.setup.origin) {
+        if self.store.get(flow).is_none_or(|entry| entry.version.origin != self.setup.origin) {
             self.guarded.remove(&flow);
         }
         if self.store.get(flow).is_some_and(|entry| self.waits(entry)) {
@@ -300,7 +300,7 @@ impl Replicator {
 
     /// Writes an own record, later than all that was seen, and marks it for all peers.
     fn write(&mut self, flow: FlowId, content: Content, now: Instant) -> Result<(), Refusal> {
-        let version = Version { counter: self.counter.next(), origin: self.setup.origin };
+        let version = Version { counter: self.counter.count(), origin: self.setup.origin };
         if let Err(refusal) = self.store.merge(flow, Entry { version, content, since: now }) {
             return Err(self.refuse(refusal));
         }

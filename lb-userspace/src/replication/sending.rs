@@ -102,7 +102,7 @@ impl Teller<'_> {
     fn records(&self, out: &mut Outgoing) -> Option<Message> {
         let message = if let Some(flow) = out.answers.pop_first() {
             self.answer(flow, &mut out.spoken)?
-        } else if out.dirty.is_empty() || (out.sent % 2 == 0 && !out.owed.is_empty()) {
+        } else if out.dirty.is_empty() || (out.sent.is_multiple_of(2) && !out.owed.is_empty()) {
             self.listing(out)?
         } else {
             self.changes(out)

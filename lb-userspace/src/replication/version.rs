@@ -54,7 +54,7 @@ impl Counter {
     }
 
     /// The counter of the next record.
-    pub fn next(&mut self) -> u64 {
+    pub fn count(&mut self) -> u64 {
         self.0 += 1;
         self.0
     }
@@ -89,8 +89,8 @@ mod tests {
         let mut persisted = counter.mark();
         for step in 0..3 * RESERVE {
             // The mark reaches the disk half a reserve late.
-            let number = counter.next();
-            assert!(Counter::from_mark(persisted).next() > number, "{step}");
+            let number = counter.count();
+            assert!(Counter::from_mark(persisted).count() > number, "{step}");
             if number % RESERVE == RESERVE / 2 {
                 persisted = counter.mark();
             }
