@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lb_common::identity::{FLOW_ID_BITS, FlowId};
 
-use super::digest::{BUCKETS, divergent, range_of};
+use super::digest::{BUCKETS, bucket_of, divergent, range_of};
 use super::message::{Hello, Item, Listing, Message, Parcel, Words, decode};
 use super::record::{Connection, Content, Entry};
 use super::refusal::Refusal;
@@ -138,7 +138,10 @@ impl Replicator {
         }
         self.unpack(node, origin, parcel, now)?;
         if let Some(session) = self.sessions.get_mut(&node) {
-            session.inc.awaited.retain(|(at, bucket)| *at != origin || range_of(*bucket).1 != to);
+            let bucket = bucket_of(to);
+            if range_of(bucket).1 == to {
+                session.inc.awaited.remove(&(origin, bucket));
+            }
         }
         Ok(())
     }
