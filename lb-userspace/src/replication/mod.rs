@@ -16,6 +16,7 @@ pub mod replicator;
 mod sending;
 pub mod session;
 pub mod store;
+pub mod transport;
 pub mod version;
 
 #[cfg(test)]

@@ -16,19 +16,19 @@ use super::version::{NodeId, Origin};
 
 const IDLE: u32 = 900;
 
-fn pair(server: &str) -> Pair {
+pub(super) fn pair(server: &str) -> Pair {
     Pair { service: "web".into(), server: server.into() }
 }
 
-fn connection(server: &str) -> Connection {
+pub(super) fn connection(server: &str) -> Connection {
     Connection { target: pair(server).target(), class: Class::Established, idle: IDLE }
 }
 
-fn flow(number: u64) -> FlowId {
+pub(super) fn flow(number: u64) -> FlowId {
     FlowId::from_bits(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 14)
 }
 
-fn setup(name: &str, peer: &str) -> Setup {
+pub(super) fn setup(name: &str, peer: &str) -> Setup {
     Setup {
         origin: Origin { node: NodeId::of(name), life: 1 },
         recovering: false,
