@@ -9,3 +9,4 @@ pub mod health;
 pub mod net;
 pub mod output;
 pub mod packet;
+pub mod replication;

@@ -1,0 +1,94 @@
+//! What a record says of a connection.
+//!
+//! Connections are the only kind so far. Affinity and allocated ports will be others, each with its own key, [`super::store`],
+//! limit and digest, and its own messages behind a higher protocol version.
+
+use std::time::{Duration, Instant};
+
+use lb_common::{identity::name_hash, slot};
+use serde::{Deserialize, Serialize};
+
+use super::version::Version;
+
+/// A service and one of its servers, as all directors call them. Never an address: a peer can only name what is configured.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Pair {
+    pub service: String,
+    pub server: String,
+}
+
+impl Pair {
+    /// Longest name of either, in bytes.
+    pub const LONGEST_NAME: usize = 128;
+
+    /// The pair's number, the same on every director.
+    pub fn target(&self) -> Target {
+        Target(name_hash(name_hash(0, self.service.as_bytes()), self.server.as_bytes()))
+    }
+}
+
+/// A [`Pair`] in 64 bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Target(pub u64);
+
+/// How far a connection's life has come. New ones are not replicated.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Class {
+    Established,
+    HalfClosed,
+    Closing,
+}
+
+impl Class {
+    /// `None` for what is not replicated.
+    pub fn of(class: slot::Class) -> Option<Self> {
+        match class {
+            slot::Class::New | slot::Class::Answered => None,
+            slot::Class::Established => Some(Self::Established),
+            slot::Class::HalfClosed => Some(Self::HalfClosed),
+            slot::Class::Closing => Some(Self::Closing),
+        }
+    }
+}
+
+/// Where a connection is, and how long a director that hears nothing more keeps believing it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Connection {
+    pub target: Target,
+    pub class: Class,
+    /// Seconds.
+    pub idle: u32,
+}
+
+/// What a flow id's record says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    Live(Connection),
+    /// A tombstone: the connection ended, or became derivable.
+    Ended,
+}
+
+/// A record as a director holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
+    pub version: Version,
+    pub content: Content,
+    /// When its origin last vouched for it, by this director's clock.
+    pub since: Instant,
+}
+
+impl Entry {
+    /// The connection, unless it has ended.
+    pub fn connection(&self) -> Option<&Connection> {
+        match &self.content {
+            Content::Live(connection) => Some(connection),
+            Content::Ended => None,
+        }
+    }
+
+    /// Whole seconds since its origin vouched for it, rounded up, so that no copy outlives its original by travelling.
+    pub(super) fn age(&self, now: Instant) -> u32 {
+        let age = now.saturating_duration_since(self.since) + Duration::from_nanos(999_999_999);
+        u32::try_from(age.as_secs()).unwrap_or(u32::MAX)
+    }
+}

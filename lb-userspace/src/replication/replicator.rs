@@ -1,0 +1,348 @@
+//! One director's part in the replication: what it exports, what it holds for others, and what each peer has to be told.
+//!
+//! No I/O and no clock: the caller brings bytes and the time, takes frames and changes. `sending` and `receiving` are its two
+//! other halves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use lb_common::identity::FlowId;
+
+use super::join::{self, Facts, Patience, Standing};
+use super::message::Told;
+use super::names::Names;
+use super::record::{Connection, Content, Entry, Pair};
+use super::refusal::{Refusal, Refusals};
+use super::session::{Lag, Session, SessionId};
+use super::store::{Bounds, Store};
+use super::version::{Counter, NodeId, Origin, Version};
+
+/// Who this director is, whom it knows, and its bounds.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub origin: Origin,
+    /// The agent restarted on a flow table that lives: its exports are at its peers.
+    pub recovering: bool,
+    pub domain: String,
+    pub peers: BTreeSet<NodeId>,
+    pub bounds: Bounds,
+    /// Records of unknown services and servers that wait for the configuration.
+    pub quarantine: usize,
+    /// Changes kept for a slow peer.
+    pub dirty: usize,
+    pub digest_interval: Duration,
+    pub patience: Patience,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Replicator {
+    pub(super) setup: Setup,
+    pub(super) recovering: bool,
+    pub(super) counter: Counter,
+    pub(super) names: Names,
+    pub(super) store: Store,
+    /// Own records that no entry of the flow table stands behind: taken over, or got back after a restart. They lapse.
+    pub(super) guarded: BTreeSet<FlowId>,
+    pub(super) quarantine: BTreeSet<FlowId>,
+    changed: BTreeSet<FlowId>,
+    pub(super) sessions: BTreeMap<NodeId, Session>,
+    last_session: u64,
+    pub(super) refusals: Refusals,
+    standing: Standing,
+    began: Instant,
+    last_digest: Instant,
+}
+
+impl Replicator {
+    /// A director that knows nothing yet; `mark` is the persisted [`Replicator::mark`].
+    pub fn new(setup: Setup, mark: u64, now: Instant) -> Self {
+        Self {
+            recovering: setup.recovering,
+            counter: Counter::from_mark(mark),
+            names: Names::default(),
+            store: Store::new(setup.bounds),
+            guarded: BTreeSet::new(),
+            quarantine: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            last_session: 0,
+            refusals: Refusals::default(),
+            standing: Standing::Init,
+            began: now,
+            last_digest: now,
+            setup,
+        }
+    }
+
+    /// The maps are in place: the way into the cluster begins.
+    pub fn begin(&mut self, now: Instant) {
+        if self.standing == Standing::Init {
+            (self.standing, self.began) = (Standing::Connect, now);
+        }
+    }
+
+    /// These services and servers are known; records that waited for them come into force, those of others wait.
+    ///
+    /// # Errors
+    /// [`Refusal::NameClash`]: two names have one hash, and one has to be changed.
+    pub fn configure(&mut self, pairs: impl IntoIterator<Item = Pair>) -> Result<(), Refusal> {
+        let before: BTreeSet<FlowId> = self.in_force().collect();
+        self.names.configure(pairs)?;
+        let after: BTreeSet<FlowId> = self.in_force().collect();
+        self.changed.extend(before.symmetric_difference(&after));
+        let waiting = |(_, entry): &(FlowId, &Entry)| self.waits(entry);
+        self.quarantine = self.store.iter().filter(waiting).map(|(flow, _)| flow).collect();
+        // Once they are known again, the next digest brings them back.
+        while self.quarantine.len() > self.setup.quarantine
+            && let Some(flow) = self.quarantine.pop_last()
+        {
+            self.refusals.count(Refusal::QuarantineFull);
+            self.store.remove(flow);
+        }
+        Ok(())
+    }
+
+    fn in_force(&self) -> impl Iterator<Item = FlowId> + '_ {
+        self.store.iter().map(|(flow, _)| flow).filter(|flow| self.replica(*flow).is_some())
+    }
+
+    /// Whether it is somebody else's record of a server that is not configured here.
+    pub(super) fn waits(&self, entry: &Entry) -> bool {
+        let unknown = |connection: &Connection| !self.names.is_configured(connection.target);
+        entry.version.origin != self.setup.origin && entry.connection().is_some_and(unknown)
+    }
+
+    /// The flow table of this director answers for this connection, and a peer would not derive it. Says the same again without
+    /// effect; takes the record over from whoever had it.
+    ///
+    /// # Errors
+    /// When there is no room for the record.
+    pub fn publish(&mut self, flow: FlowId, connection: Connection, now: Instant) -> Result<(), Refusal> {
+        if Duration::from_secs(connection.idle.into()) > self.setup.bounds.longest_idle {
+            return Err(self.refuse(Refusal::ExpiryTooLong));
+        }
+        let content = Content::Live(connection);
+        let same = |here: &Entry| here.version.origin == self.setup.origin && here.content == content;
+        if self.store.get(flow).is_some_and(same) {
+            self.guarded.remove(&flow);
+            return Ok(());
+        }
+        self.write(flow, content, now)?;
+        self.guarded.remove(&flow);
+        Ok(())
+    }
+
+    /// The connection ended here, or has become derivable. A record that somebody else has taken over is left to them.
+    pub fn withdraw(&mut self, flow: FlowId, now: Instant) {
+        let own = |entry: &Entry| entry.version.origin == self.setup.origin && entry.connection().is_some();
+        if self.store.get(flow).is_some_and(own) {
+            self.write(flow, Content::Ended, now).expect("a tombstone needs no room among the living");
+        }
+    }
+
+    /// The origin is dead and this director answers for its connections: each record becomes its own, and its expiry starts
+    /// anew. Those of which no packet comes are withdrawn when they lapse.
+    pub fn take_over(&mut self, dead: Origin, now: Instant) {
+        let theirs: Vec<(FlowId, Content)> = self
+            .store
+            .iter()
+            .filter(|(_, entry)| entry.version.origin == dead && entry.connection().is_some())
+            .map(|(flow, entry)| (flow, entry.content))
+            .collect();
+        for (flow, content) in theirs {
+            if self.write(flow, content, now).is_ok() {
+                self.guarded.insert(flow);
+            }
+        }
+    }
+
+    /// A connection to a configured and authenticated peer stands; an older one of that peer is over.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownNode`].
+    pub fn connected(&mut self, node: NodeId) -> Result<SessionId, Refusal> {
+        if !self.setup.peers.contains(&node) {
+            return Err(self.refuse(Refusal::UnknownNode));
+        }
+        self.last_session += 1;
+        let id = SessionId(self.last_session);
+        if let Some(old) = self.sessions.insert(node, Session::new(id, node)) {
+            self.orphaned(&old);
+        }
+        Ok(id)
+    }
+
+    /// The connection is gone.
+    pub fn disconnected(&mut self, id: SessionId) {
+        let of = self.sessions.values().find(|session| session.id == id).map(|session| session.node);
+        if let Some(session) = of.and_then(|node| self.sessions.remove(&node)) {
+            self.orphaned(&session);
+        }
+    }
+
+    /// Time passes: records lapse, digests fall due, the join goes on. To be called some times a second.
+    pub fn tick(&mut self, now: Instant) {
+        for flow in self.store.sweep(now) {
+            let own = self.store.get(flow).is_some_and(|entry| entry.version.origin == self.setup.origin);
+            if !own {
+                self.store.remove(flow);
+                self.note(flow);
+            } else if self.guarded.contains(&flow) {
+                self.withdraw(flow, now);
+            }
+        }
+        if now.saturating_duration_since(self.last_digest) >= self.setup.digest_interval {
+            self.last_digest = now;
+            let orphans = self.orphans();
+            for session in self.sessions.values_mut().filter(|session| session.origin.is_some()) {
+                session.out.digests.extend(&orphans);
+                if !self.recovering {
+                    session.out.digests.insert(self.setup.origin);
+                    session.out.own_digest_due.get_or_insert(now);
+                }
+            }
+        }
+        let facts = self.facts();
+        self.standing = join::next(self.standing, &facts, &self.setup.patience, self.began, now);
+        if self.recovering && self.standing >= Standing::Ready {
+            self.recovering = false;
+            for session in self.sessions.values_mut().filter(|session| session.origin.is_some()) {
+                session.out.digests.insert(self.setup.origin);
+            }
+        }
+    }
+
+    /// The engine gave the VIP to this director, or took it. Of no effect before it is ready, and when it leaves.
+    pub fn serve(&mut self, serving: bool) {
+        self.standing = match (self.standing, serving) {
+            (Standing::Ready, true) => Standing::Serving,
+            (Standing::Serving, false) => Standing::Ready,
+            (other, _) => other,
+        };
+    }
+
+    /// This director leaves, or thinks better of it.
+    pub fn drain(&mut self, leaving: bool) {
+        self.standing = match (self.standing, leaving) {
+            (Standing::Ready | Standing::Serving, true) => Standing::Draining,
+            (Standing::Draining, false) => Standing::Ready,
+            (other, _) => other,
+        };
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Every connected peer has acknowledged everything: a director that leaves may go.
+    pub fn acknowledged(&self) -> bool {
+        self.sessions.values().all(Session::level)
+    }
+
+    /// Whether this peer has acknowledged everything. `None` without a session.
+    pub fn in_sync(&self, peer: NodeId) -> Option<bool> {
+        self.sessions.get(&peer).map(Session::level)
+    }
+
+    /// How far this peer is behind. `None` without a session.
+    pub fn lag(&self, peer: NodeId, now: Instant) -> Option<Lag> {
+        self.sessions.get(&peer).map(|session| session.lag(now))
+    }
+
+    /// The flow ids of which [`Replicator::replica`] may answer otherwise than before, each once; then they are forgotten.
+    pub fn changes(&mut self) -> BTreeSet<FlowId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What the data path should know of this flow id besides its own entries: a record of somebody else, or one this
+    /// director guards, whose server is configured.
+    pub fn replica(&self, flow: FlowId) -> Option<&Connection> {
+        let entry = self.store.get(flow)?;
+        let theirs = entry.version.origin != self.setup.origin || self.guarded.contains(&flow);
+        entry.connection().filter(|connection| theirs && self.names.is_configured(connection.target))
+    }
+
+    /// To be persisted whenever it changes, and given to the next [`Replicator::new`].
+    pub fn mark(&self) -> u64 {
+        self.counter.mark()
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Records that wait for the configuration.
+    pub fn waiting(&self) -> usize {
+        self.quarantine.len()
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Refusal {
+        self.refusals.count(refusal);
+        refusal
+    }
+
+    pub(super) fn note(&mut self, flow: FlowId) {
+        self.changed.insert(flow);
+        if self.store.get(flow).is_none_or(|entry| entry.version.origin != self.setup.origin) {
+            self.guarded.remove(&flow);
+        }
+        if self.store.get(flow).is_some_and(|entry| self.waits(entry)) {
+            self.quarantine.insert(flow);
+        } else {
+            self.quarantine.remove(&flow);
+        }
+    }
+
+    /// Writes an own record, later than all that was seen, and marks it for all peers.
+    fn write(&mut self, flow: FlowId, content: Content, now: Instant) -> Result<(), Refusal> {
+        let version = Version { counter: self.counter.count(), origin: self.setup.origin };
+        if let Err(refusal) = self.store.merge(flow, Entry { version, content, since: now }) {
+            return Err(self.refuse(refusal));
+        }
+        if content == Content::Ended {
+            self.guarded.remove(&flow);
+        }
+        self.note(flow);
+        for session in self.sessions.values_mut().filter(|session| session.origin.is_some()) {
+            session.out.mark(flow, self.setup.dirty, now);
+        }
+        Ok(())
+    }
+
+    /// The records of a lost peer are compared among those who remain.
+    fn orphaned(&mut self, lost: &Session) {
+        let Some(origin) = lost.origin else { return };
+        for session in
+            self.sessions.values_mut().filter(|session| session.origin.is_some_and(|at| at != origin))
+        {
+            session.out.digests.insert(origin);
+        }
+    }
+
+    /// Origins of records, but for those who can speak for themselves.
+    fn orphans(&self) -> BTreeSet<Origin> {
+        let present = |origin: Origin| self.sessions.values().any(|session| session.origin == Some(origin));
+        self.store.origins().filter(|&origin| origin != self.setup.origin && !present(origin)).collect()
+    }
+
+    fn facts(&self) -> Facts {
+        let sessions = || self.sessions.values().filter(|session| session.origin.is_some());
+        let ready = |session: &Session| session.standing >= Standing::Ready;
+        let snapshot =
+            |session: &Session| session.inc.told >= Told::Snapshot && session.inc.awaited.is_empty();
+        Facts {
+            all_connected: sessions().count() == self.setup.peers.len(),
+            any_connected: sessions().next().is_some(),
+            snapshot: sessions().all(snapshot),
+            everything: sessions().all(|session| session.inc.told == Told::Everything),
+            somebody_serves: sessions().any(|session| session.standing >= Standing::Serving),
+            somebody_ready: sessions().any(ready),
+            lowest: sessions().all(|session| session.node > self.setup.origin.node),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What is between this director and one peer while they are connected: what it has yet to be told, and what we wait for.
+//!
+//! Nothing here is a log. What changed is a set of flow ids whose records are read when they are sent, so the last value
+//! wins and memory is bounded, however slow the peer is.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use lb_common::identity::FlowId;
+
+use super::digest::range_of;
+use super::join::Standing;
+use super::message::Told;
+use super::names::{Heard, Spoken};
+use super::version::{NodeId, Origin};
+
+/// Distinguishes a session from those before it: what still comes in for an older one is refused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionId(pub(super) u64);
+
+/// Frames with records that may be on their way without an acknowledgement.
+pub(super) const WINDOW: usize = 64;
+/// Answers to outdated records kept for a peer; what is beyond, the next digest finds.
+const MOST_ANSWERS: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub id: SessionId,
+    pub node: NodeId,
+    /// Known once it has said hello; before, the session carries nothing else.
+    pub origin: Option<Origin>,
+    pub standing: Standing,
+    pub out: Outgoing,
+    pub inc: Incoming,
+}
+
+/// What the peer has to be told, the most urgent first.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pub hello_sent: bool,
+    /// Messages so far.
+    pub sent: u64,
+    /// Frames with records without an acknowledgement, and when the oldest of their changes happened.
+    pub flight: VecDeque<(u64, Instant)>,
+    /// Own records that have changed since they were last sent.
+    pub dirty: BTreeSet<FlowId>,
+    pub dirty_since: Option<Instant>,
+    /// More has changed than is kept: once the flight has landed, a digest finds what differs.
+    pub stale: bool,
+    /// Digests to be sent.
+    pub digests: BTreeSet<Origin>,
+    /// When the digest of the own records should have been sent.
+    pub own_digest_due: Option<Instant>,
+    /// Digests sent that the peer has not answered yet.
+    pub unanswered: BTreeSet<Origin>,
+    /// The peer has compared our own records with what it holds, at least once.
+    pub compared: bool,
+    /// Buckets the peer wants, and the flow id from which on.
+    pub owed: BTreeMap<(Origin, u16), FlowId>,
+    /// Flow ids of which the peer has shown an outdated record.
+    pub answers: BTreeSet<FlowId>,
+    /// Answers to the peer's digests.
+    pub wants: BTreeMap<Origin, Vec<u16>>,
+    pub told: Told,
+    pub standing_told: Option<Standing>,
+    pub spoken: Spoken,
+}
+
+/// What has come from the peer.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// Messages so far.
+    pub received: u64,
+    pub ack_due: bool,
+    /// Buckets we wanted and have not got.
+    pub awaited: BTreeSet<(Origin, u16)>,
+    pub heard: Heard,
+    pub told: Told,
+    /// Buckets that differed in the last digest of the peer's own records.
+    pub divergent: usize,
+}
+
+/// How far a peer is behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lag {
+    /// Records that have changed and are not sent.
+    pub dirty: usize,
+    /// So much changed that it will get what differs instead.
+    pub stale: bool,
+    /// Age of the oldest change it has not acknowledged.
+    pub oldest: Option<Duration>,
+    /// Of its own records, buckets in which we differed when it last said.
+    pub divergent: usize,
+}
+
+impl Session {
+    pub fn new(id: SessionId, node: NodeId) -> Self {
+        let (out, inc) = (Outgoing::default(), Incoming::default());
+        Self { id, node, origin: None, standing: Standing::Init, out, inc }
+    }
+
+    /// The peer has been told all that changed, and has acknowledged it.
+    pub fn level(&self) -> bool {
+        self.out.compared
+            && self.out.told == Told::Everything
+            && self.out.nothing_owed()
+            && self.out.flight.is_empty()
+    }
+
+    pub fn lag(&self, now: Instant) -> Lag {
+        let landed = self.out.flight.front().map(|(_, since)| *since);
+        let oldest = [landed, self.out.dirty_since].into_iter().flatten().min();
+        Lag {
+            dirty: self.out.dirty.len(),
+            stale: self.out.stale,
+            oldest: oldest.map(|since| now.saturating_duration_since(since)),
+            divergent: self.inc.divergent,
+        }
+    }
+}
+
+impl Outgoing {
+    /// This own record has changed.
+    pub fn mark(&mut self, flow: FlowId, most: usize, now: Instant) {
+        if self.stale {
+            return;
+        }
+        self.dirty_since.get_or_insert(now);
+        self.dirty.insert(flow);
+        if self.dirty.len() > most {
+            self.dirty.clear();
+            self.stale = true;
+        }
+    }
+
+    pub fn answer(&mut self, flow: FlowId) {
+        if self.answers.len() < MOST_ANSWERS {
+            self.answers.insert(flow);
+        }
+    }
+
+    pub fn owe(&mut self, origin: Origin, buckets: &[u16]) {
+        for &bucket in buckets {
+            self.owed.insert((origin, bucket), range_of(bucket).0);
+        }
+    }
+
+    /// All that differed when the session began has been sent.
+    pub fn snapshot_told(&self) -> bool {
+        self.digests.is_empty() && self.unanswered.is_empty() && self.owed.is_empty()
+    }
+
+    fn nothing_owed(&self) -> bool {
+        !self.stale && self.dirty.is_empty() && self.owed.is_empty() && self.answers.is_empty()
+    }
+
+    /// How far the beginning of the session has come.
+    pub fn progress(&self) -> Told {
+        match (self.told, self.snapshot_told(), self.nothing_owed()) {
+            (Told::Everything, _, _) => Told::Everything,
+            (Told::Snapshot, _, true) | (Told::Nothing, true, true) => Told::Everything,
+            (Told::Snapshot, _, false) | (Told::Nothing, true, false) => Told::Snapshot,
+            (Told::Nothing, false, _) => Told::Nothing,
+        }
+    }
+
+    /// The peer has applied everything up to this message. `false` if it was not sent.
+    pub fn landed(&mut self, through: u64) -> bool {
+        while self.flight.front().is_some_and(|(sequence, _)| *sequence <= through) {
+            self.flight.pop_front();
+        }
+        through <= self.sent
+    }
+}

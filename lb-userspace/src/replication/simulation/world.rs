@@ -1,0 +1,306 @@
+//! A few directors with flow tables, and a true list of the connections that are alive.
+
+mod events;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use lb_common::identity::{FlowId, mix};
+
+use super::super::join::{OnTimeout, Patience, Standing};
+use super::super::record::{Connection, Pair};
+use super::super::refusal::Refusal;
+use super::super::replicator::{Replicator, Setup};
+use super::super::store::Bounds;
+use super::super::version::{NodeId, Origin, Version};
+use super::network::{End, Network};
+
+const LONGEST_IDLE: u64 = 60;
+const FLOWS: u64 = 24;
+
+/// Mistakes that the invariants have to find.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Faults {
+    pub lose_changes: bool,
+    pub forget_tombstones: bool,
+    pub forget_mark: bool,
+}
+
+pub(super) struct Node {
+    pub core: Option<Replicator>,
+    /// What the data path holds: outlives the agent, not the machine.
+    pub flows: BTreeMap<FlowId, Connection>,
+    pub life: u64,
+    /// What stands on the disk.
+    mark: u64,
+    /// Its clock, in thousandths of the true one.
+    rate: u64,
+    returns: u64,
+    /// By its own clock.
+    pub began: Duration,
+    /// The latest record that this agent knew to have ended.
+    pub graves: BTreeMap<FlowId, Version>,
+}
+
+pub(super) struct World {
+    rng: Rng,
+    faults: Faults,
+    epoch: Instant,
+    /// Milliseconds of true time.
+    now: u64,
+    pub nodes: Vec<Node>,
+    pub network: Network,
+    /// Who has each living connection, and where it goes.
+    pub truth: BTreeMap<FlowId, (usize, Connection)>,
+    quarantine: usize,
+    dirty: usize,
+    on_timeout: OnTimeout,
+}
+
+impl World {
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let count = rng.usize(2..=4);
+        let node = |rng: &mut Rng| Node {
+            core: None,
+            flows: BTreeMap::new(),
+            life: 1,
+            mark: 0,
+            rate: rng.u64(900..=1100),
+            returns: rng.u64(0..2000),
+            began: Duration::ZERO,
+            graves: BTreeMap::new(),
+        };
+        let nodes = (0..count).map(|_| node(&mut rng)).collect();
+        let on_timeout = if rng.bool() { OnTimeout::Serve } else { OnTimeout::StayBackup };
+        let (quarantine, dirty) = (rng.usize(2..100), rng.usize(1..30));
+        Self {
+            rng,
+            faults,
+            epoch: Instant::now(),
+            now: 0,
+            nodes,
+            network: Network::default(),
+            truth: BTreeMap::new(),
+            quarantine,
+            dirty,
+            on_timeout,
+        }
+    }
+
+    pub fn story(mut self) {
+        for _ in 0..self.rng.usize(50..250) {
+            let passed = self.rng.u64(10..500);
+            self.step(passed);
+            self.misfortune();
+            self.life_goes_on();
+        }
+        self.network.cut.clear();
+        for index in 0..self.nodes.len() {
+            self.nodes[index].returns = self.nodes[index].returns.min(self.now);
+            self.configure(index, true);
+        }
+        self.calm(100, 1);
+        for index in 0..self.nodes.len() {
+            self.configure(index, true);
+        }
+        self.all_agree();
+        self.stale_entries_expire();
+        self.calm(5 * LONGEST_IDLE, 2);
+        self.all_agree();
+        self.nothing_is_left_over();
+    }
+
+    /// Flow tables forget what has long been another director's.
+    fn stale_entries_expire(&mut self) {
+        for index in 0..self.nodes.len() {
+            let flows: Vec<FlowId> = self.nodes[index].flows.keys().copied().collect();
+            for flow in flows {
+                if self.truth.get(&flow).is_none_or(|(holder, _)| *holder != index) {
+                    self.forget(flow, index);
+                }
+            }
+        }
+    }
+
+    fn calm(&mut self, seconds: u64, step: u64) {
+        for _ in 0..seconds / step {
+            self.step(step * 1000);
+        }
+    }
+
+    pub fn node_time(&self, index: usize) -> Duration {
+        Duration::from_millis(self.now * self.nodes[index].rate / 1000)
+    }
+
+    fn clock(&self, index: usize) -> Instant {
+        self.epoch + self.node_time(index)
+    }
+
+    fn step(&mut self, passed: u64) {
+        self.now += passed;
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].core.is_none() && self.nodes[index].returns <= self.now {
+                self.start(index);
+            }
+        }
+        self.connections();
+        self.deliver();
+        for index in 0..self.nodes.len() {
+            self.tend(index);
+        }
+        self.transmit();
+        self.check();
+    }
+
+    fn start(&mut self, index: usize) {
+        let id = |index: usize| NodeId(mix(index as u64));
+        let bounds = Bounds {
+            records: 1000,
+            tombstones: if self.faults.forget_tombstones { 0 } else { 1000 },
+            origins: 64,
+            longest_idle: Duration::from_secs(LONGEST_IDLE),
+        };
+        let node = &self.nodes[index];
+        let setup = Setup {
+            origin: Origin { node: id(index), life: node.life },
+            recovering: !node.flows.is_empty(),
+            domain: "edge".into(),
+            peers: (0..self.nodes.len()).filter(|peer| *peer != index).map(id).collect(),
+            bounds,
+            quarantine: self.quarantine,
+            dirty: self.dirty,
+            digest_interval: Duration::from_secs(10),
+            patience: Patience { on_timeout: self.on_timeout, ..Patience::default() },
+        };
+        let mark = if self.faults.forget_mark { 0 } else { node.mark };
+        let mut core = Replicator::new(setup, mark, self.clock(index));
+        core.begin(self.clock(index));
+        let began = self.node_time(index);
+        let node = &mut self.nodes[index];
+        (node.core, node.began) = (Some(core), began);
+        node.graves.clear();
+        self.configure(index, true);
+    }
+
+    fn configure(&mut self, index: usize, whole: bool) {
+        let servers = if whole { 4 } else { self.rng.u64(1..4) };
+        if let Some(core) = &mut self.nodes[index].core {
+            core.configure((0..servers).map(pair)).expect("names do not clash");
+        }
+    }
+
+    /// Ends notice that they are alone; whoever can, connects anew.
+    fn connections(&mut self) {
+        let gone: Vec<(usize, usize)> = self
+            .network
+            .ends
+            .iter()
+            .filter(|(_, end)| end.notices.is_some_and(|at| at <= self.now))
+            .map(|(pair, _)| *pair)
+            .collect();
+        for (a, b) in gone {
+            let end = self.network.ends.remove(&(a, b)).expect("listed");
+            if let Some(core) = &mut self.nodes[a].core {
+                core.disconnected(end.session);
+            }
+        }
+        for a in 0..self.nodes.len() {
+            for b in a + 1..self.nodes.len() {
+                let cut = self.network.cut.contains(&(a, b)) || self.network.cut.contains(&(b, a));
+                let one_is_alone =
+                    !self.network.ends.contains_key(&(a, b)) || !self.network.ends.contains_key(&(b, a));
+                if !cut && one_is_alone && self.rng.u8(..4) == 0 {
+                    self.connect(a, b);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, a: usize, b: usize) {
+        let (ids, (left, right)) = (|index: usize| NodeId(mix(index as u64)), self.nodes.split_at_mut(b));
+        let (Some(first), Some(second)) = (&mut left[a].core, &mut right[0].core) else { return };
+        let here = first.connected(ids(b)).expect("configured");
+        let there = second.connected(ids(a)).expect("configured");
+        self.network.ends.insert((a, b), End { session: here, other: there, notices: None });
+        self.network.ends.insert((b, a), End { session: there, other: here, notices: None });
+    }
+
+    fn deliver(&mut self) {
+        for (from, to, letter) in self.network.due(self.now) {
+            let now = self.clock(to);
+            let current = self.network.ends.get(&(to, from)).is_some_and(|end| end.session == letter.session);
+            let Node { core: Some(core), graves, .. } = &mut self.nodes[to] else { continue };
+            let before = living(core);
+            match core.receive(letter.session, &letter.body, now) {
+                Ok(()) => {
+                    let after = living(core);
+                    for (flow, version) in before.into_iter().filter(|(flow, _)| !after.contains_key(flow)) {
+                        let grave = graves.entry(flow).or_insert(version);
+                        *grave = version.max(*grave);
+                    }
+                    self.network.delivered.insert((from, to), (letter.session, letter.body));
+                }
+                Err(Refusal::StaleSession) => {
+                    assert!(!current, "a living session is called stale");
+                    assert_eq!(living(core), before);
+                }
+                // What is lost or repeated shows as a gap, and the session ends.
+                Err(refusal) => {
+                    assert!(refusal == Refusal::OutOfOrder, "{refusal}");
+                    self.network.doom(from, to, self.now, 0);
+                }
+            }
+        }
+    }
+
+    /// What an agent does by itself: the tick, the scan, what stands on the disk, the VIP.
+    fn tend(&mut self, index: usize) {
+        let (now, serve) = (self.clock(index), self.rng.u8(..8) == 0);
+        let lost = self.faults.lose_changes && self.rng.u8(..4) == 0;
+        let node = &mut self.nodes[index];
+        let Some(core) = &mut node.core else { return };
+        core.tick(now);
+        if serve {
+            core.serve(core.standing() == Standing::Ready);
+        }
+        for (flow, (_, connection)) in self.truth.iter().filter(|(_, (holder, _))| *holder == index) {
+            core.publish(*flow, *connection, now).expect("there is room");
+        }
+        for flow in core.changes() {
+            assert!(core.replica(flow).is_none() || core.store.get(flow).is_some());
+        }
+        if lost {
+            for session in core.sessions.values_mut() {
+                session.out.dirty.clear();
+            }
+        }
+        node.mark = core.mark();
+    }
+
+    fn transmit(&mut self) {
+        let pairs: Vec<(usize, usize)> = self.network.ends.keys().copied().collect();
+        for (from, to) in pairs {
+            let (now, end) = (self.clock(from), self.network.ends[&(from, to)]);
+            for _ in 0..self.rng.usize(1..8) {
+                let delay = self.rng.u64(1..400);
+                let body = self.nodes[from].core.as_mut().and_then(|core| core.transmit(end.session, now));
+                let Some(body) = body else { break };
+                self.network.send(from, to, self.now, delay, body);
+            }
+        }
+    }
+}
+
+fn living(core: &Replicator) -> BTreeMap<FlowId, Version> {
+    core.store
+        .iter()
+        .filter(|(_, entry)| entry.connection().is_some())
+        .map(|(flow, entry)| (flow, entry.version))
+        .collect()
+}
+
+fn pair(number: u64) -> Pair {
+    Pair { service: "web".into(), server: format!("rs{number}") }
+}
