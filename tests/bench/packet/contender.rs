@@ -6,7 +6,9 @@ use aya::maps::Array;
 use lb_common::verdict::Verdict;
 
 use super::driver::{self, Buffers, Driver, Ran};
+use super::katran::{Katran, MOST_NEW};
 use super::ours::{BUCKET_BITS, Loaded, Mode, Ours};
+use super::plan::Plan;
 use super::scenario::{Scenario, Sends};
 use xlvs_tests::family::Family;
 
@@ -20,6 +22,7 @@ pub enum Kind {
     BucketAgain,
     Ipip,
     Ours,
+    Katran,
 }
 
 pub struct Contender {
@@ -32,6 +35,7 @@ enum What {
     /// With the object that it is of.
     Floor(Kind, #[expect(dead_code, reason = "its maps live as long as it")] Ebpf),
     Ours(Ours),
+    Katran(Box<Katran>),
 }
 
 const FLOORS: [(Kind, &str, &str); 5] = [
@@ -62,6 +66,17 @@ impl Contender {
         Ok(Self { name: ours.name(), driver: ours.driver()?, what: What::Ours(ours) })
     }
 
+    pub fn katran(katran: Katran, driver: Driver) -> Self {
+        Self { name: "Katran (IPIP)".to_owned(), driver, what: What::Katran(Box::new(katran)) }
+    }
+
+    /// How many packets a measurement has, if nothing speaks against that many.
+    pub fn packets(&self, scenario: &Scenario, wished: u32) -> u32 {
+        let opens = matches!(scenario.sends, Sends::Opens | Sends::OpensInFlood);
+        // With those that warm the caches.
+        if opens && self.kind() == Kind::Katran { wished.min(MOST_NEW * 8 / 9) } else { wished }
+    }
+
     pub const fn is_ours(&self) -> bool {
         matches!(self.what, What::Ours(_))
     }
@@ -70,6 +85,7 @@ impl Contender {
         match &self.what {
             What::Floor(kind, _) => *kind,
             What::Ours(_) => Kind::Ours,
+            What::Katran(_) => Kind::Katran,
         }
     }
 
@@ -80,56 +96,79 @@ impl Contender {
             }
             What::Floor(..) => true,
             What::Ours(ours) => ours.can(scenario),
+            What::Katran(_) => Katran::can(scenario),
         }
     }
 
     /// Whether frames grow, so that the driver must give back the room.
-    pub const fn undoes(&self) -> bool {
+    pub fn undoes(&self, scenario: &Scenario) -> bool {
         match &self.what {
-            What::Floor(kind, _) => matches!(kind, Kind::Ipip),
-            What::Ours(ours) => matches!(ours.mode, Mode::Tunnel),
+            What::Floor(kind, _) => *kind == Kind::Ipip,
+            What::Ours(ours) => ours.mode == Mode::Tunnel && scenario.sends != Sends::Stranger,
+            What::Katran(_) => scenario.sends != Sends::Stranger,
         }
     }
 
     pub fn prepare(&mut self, scenario: &Scenario) -> Result<()> {
-        match &self.what {
+        match &mut self.what {
             What::Floor(..) => Ok(()),
             What::Ours(ours) => ours.prepare(&mut self.driver, scenario),
+            What::Katran(katran) => katran.prepare(scenario),
         }
     }
 
     /// Its own counters, if it has any.
     pub fn verdicts(&self) -> Result<Vec<u64>> {
         match &self.what {
-            What::Floor(..) => Ok(Vec::new()),
+            What::Floor(..) | What::Katran(_) => Ok(Vec::new()),
             What::Ours(ours) => ours.verdicts(),
         }
     }
 
     /// What became of the packets, or an error if it is not what the scenario is about.
-    pub fn judge(&self, scenario: &Scenario, before: &[u64], ran: &Ran, packets: u32) -> Result<String> {
-        let What::Ours(ours) = &self.what else { return self.sent_all(ran, packets) };
-        let expected = ours.expected(scenario);
+    pub fn judge(
+        &self,
+        scenario: &Scenario,
+        before: &[u64],
+        ran: &Ran,
+        plan: &Plan,
+        packets: u32,
+    ) -> Result<String> {
+        match &self.what {
+            What::Floor(..) => self.all_did(XDP_TX, ran, packets),
+            What::Katran(_) if scenario.sends == Sends::Stranger => self.all_did(XDP_PASS, ran, packets),
+            What::Katran(katran) => {
+                let last = plan.state.wrapping_add(packets.into()) & plan.mask;
+                if plan.in_order != 0 && !katran.has(scenario, last) {
+                    bail!("{}, {}: the last connection was not stored", self.name, scenario.name());
+                }
+                self.all_did(XDP_TX, ran, packets)
+            }
+            What::Ours(ours) => self.all_ended(ours.expected(scenario), scenario, before, packets),
+        }
+    }
+
+    fn all_ended(&self, expected: Verdict, scenario: &Scenario, before: &[u64], packets: u32) -> Result<String> {
         let now = self.verdicts()?;
         let counted = now.iter().zip(before).zip(Verdict::ALL);
         let grown: Vec<(&str, u64)> = counted
             .filter(|((now, before), _)| now > before)
             .map(|((now, before), verdict)| (verdict.name(), now - before))
             .collect();
-        if grown != [(expected.name(), u64::from(packets))] {
-            bail!(
-                "{}, {}: verdicts {grown:?}, expected {packets} × {}",
-                self.name, scenario.name(), expected.name()
-            );
+        let wanted = (expected.name(), u64::from(packets));
+        if grown != [wanted] {
+            bail!("{}, {}: verdicts {grown:?}, expected {wanted:?}", self.name, scenario.name());
         }
         Ok(format!("{} × {packets}", expected.name()))
     }
 
-    fn sent_all(&self, ran: &Ran, packets: u32) -> Result<String> {
-        const XDP_TX: usize = 3;
-        if ran.actions[XDP_TX] != u64::from(packets) {
-            bail!("{}: actions {:?}, expected {packets} sent back", self.name, ran.actions);
+    fn all_did(&self, action: usize, ran: &Ran, packets: u32) -> Result<String> {
+        if ran.actions[action] != u64::from(packets) {
+            bail!("{}: actions {:?}, expected {packets} × {action}", self.name, ran.actions);
         }
-        Ok(format!("sent × {packets}"))
+        Ok(format!("{} × {packets}", if action == XDP_TX { "sent" } else { "passed" }))
     }
 }
+
+const XDP_PASS: usize = 2;
+const XDP_TX: usize = 3;

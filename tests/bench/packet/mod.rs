@@ -2,12 +2,14 @@
 
 mod contender;
 mod driver;
+mod katran;
 mod ours;
 #[path = "../../../lb-ebpf/bench/plan.rs"]
 mod plan;
 mod scenario;
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use xlvs_tests::family::Family;
@@ -16,6 +18,7 @@ use crate::report::{Cell, Report, Section};
 use crate::series::Series;
 use contender::{Contender, Kind};
 use driver::Driver;
+use katran::Katran;
 use ours::{Extra, Loaded, Mode, Ours};
 use plan::Plan;
 use scenario::{Scenario, Sends};
@@ -83,8 +86,14 @@ fn contenders(wish: &Wish<'_>) -> Result<Vec<Contender>> {
         all.push(Contender::ours(Ours::new(loaded.clone(), Mode::Dr, extra))?);
     }
     for peer in wish.peers {
-        let (name, _) = peer.split_once('=').with_context(|| format!("--peer {peer}: it is NAME=PATH"))?;
-        bail!("--peer {name}: this bench knows no such peer");
+        match peer.split_once('=') {
+            Some(("katran", path)) => {
+                let interface = loaded.borrow().interface();
+                let (katran, driver) = Katran::load(Path::new(path), interface)?;
+                all.push(Contender::katran(katran, driver));
+            }
+            _ => bail!("--peer {peer}: it is NAME=PATH, and the name is katran"),
+        }
     }
     Ok(all)
 }
@@ -137,20 +146,21 @@ fn measure(scenario: &Scenario, contenders: &mut [Contender], wish: &Wish<'_>) -
         let mut idle: Option<Idle> = None;
         for (contender, row) in taking_part.iter_mut().zip(&mut rows) {
             contender.prepare(scenario)?;
-            let undoes = if contender.undoes() { 1 } else { 0 };
-            let plan = Plan { always_undoes: undoes, ..plan };
-            // What warms the caches continues where what is measured begins; new flows stay new.
-            let warm = wish.packets / 8;
+            let undoes = contender.undoes(scenario);
+            let plan = Plan { always_undoes: u64::from(undoes), ..plan };
+            let packets = contender.packets(scenario, wish.packets);
+            // What warms the caches ends where what is measured begins; new flows stay new.
+            let warm = packets / 8;
             contender.driver.run(&Plan { state: plan.state.wrapping_sub(u64::from(warm)), ..plan }, warm)?;
             let before = contender.verdicts()?;
-            let ran = contender.driver.run(&plan, wish.packets)?;
-            row.verdict = contender.judge(scenario, &before, &ran, wish.packets)?;
+            let ran = contender.driver.run(&plan, packets)?;
+            row.verdict = contender.judge(scenario, &before, &ran, &plan, packets)?;
             row.gross.push(ran.nanoseconds);
             if row.kind == Kind::Nothing {
-                idle = Some(Idle::measure(&mut contender.driver, &plan, wish.packets, ran.nanoseconds)?);
+                idle = Some(Idle::measure(&mut contender.driver, &plan, packets, ran.nanoseconds)?);
             }
             let idle = idle.as_ref().context("the program that does nothing comes first")?;
-            row.driver.push(if contender.undoes() { idle.undoing } else { idle.plain });
+            row.driver.push(if undoes { idle.undoing } else { idle.plain });
         }
     }
     for (contender, row) in taking_part.iter_mut().zip(&mut rows) {
@@ -206,14 +216,17 @@ impl Measured {
     }
 
     fn section(&self, scenario: &Scenario, noise: &Noise) -> Section {
-        let columns = vec!["program", "median", "minimum", "spread", "to swap", "to bucket", "verdict", "frames"];
+        let columns = vec![
+            "program", "median", "minimum", "spread", "less swap", "less bucket", "× Katran", "verdict", "frames",
+        ];
+        let katran = self.net(Kind::Katran).map_or(f64::NAN, |series| series.median());
         let base = |kind| self.net(kind).map_or(f64::NAN, |series| series.median());
         let (swap, bucket) = (base(Kind::Swap), base(Kind::Bucket));
         let rows = self.rows.iter().map(|row| {
             let net = row.gross.less(&row.driver);
             let net = if row.kind == Kind::Nothing { row.gross.clone() } else { net };
             let beyond = |floor: f64| match row.kind {
-                Kind::Ours | Kind::Ipip => Cell::Number(net.median() - floor, 1),
+                Kind::Ours | Kind::Ipip | Kind::Katran => Cell::Number(net.median() - floor, 1),
                 _ => Cell::Nothing,
             };
             vec![
@@ -223,6 +236,7 @@ impl Measured {
                 Cell::Number(net.spread(), 1),
                 beyond(swap),
                 beyond(bucket),
+                if row.kind == Kind::Ours { Cell::Number(net.median() / katran, 2) } else { Cell::Nothing },
                 Cell::Text(row.verdict.clone()),
                 Cell::Text(format!("{:016x}", row.hash)),
             ]

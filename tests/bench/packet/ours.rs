@@ -18,11 +18,11 @@ use xlvs_tests::datapath::world::{Limits, Server, Service, Side, World};
 use xlvs_tests::family::Family;
 
 use super::driver::{Buffers, Driver};
-use super::scenario::{SERVER, SERVER_PORT, SERVER6, Scenario, Sends, VIP, VIP6};
+use super::scenario::{CLIENT, CLIENT6, SERVER, SERVER_PORT, SERVER6, Scenario, Sends, VIP, VIP6};
 
 const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
 const DIRECTOR6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 1);
-const SERVERS: u8 = 50;
+pub const SERVERS: u8 = 50;
 
 /// Buckets of the connection table as a power of two: a million connections.
 pub const BUCKET_BITS: u32 = 17;
@@ -176,7 +176,7 @@ impl Ours {
         let service = match self.extra {
             Extra::None => service,
             Extra::Affinity => service.affine("web", OnDown::Rehash),
-            Extra::AllowList => service.allow(family.unspecified(), 1).allow(family.choose(SERVER, SERVER6), 32),
+            Extra::AllowList => service.allow(family.choose(CLIENT, CLIENT6), 16),
             Extra::ConnectionLimit => {
                 service.limit(Limits { connections: MANY, source_connections: MANY, ..Limits::default() })
             }
@@ -200,7 +200,7 @@ impl Ours {
 /// A second, more than the bench sends.
 const MANY: u32 = 1_000_000_000;
 
-fn address(family: Family, number: u8) -> IpAddr {
+pub fn address(family: Family, number: u8) -> IpAddr {
     let (v4, v6) = (u32::from(SERVER) + u32::from(number), u128::from(SERVER6) + u128::from(number));
     family.choose(Ipv4Addr::from(v4), Ipv6Addr::from(v6))
 }

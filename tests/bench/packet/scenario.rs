@@ -18,8 +18,8 @@ pub const SERVER_PORT: u16 = 8080;
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 200);
 const STRANGER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 0x200);
 /// The first of the clients: its last 16 bits are the flow's.
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 0);
-const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd77, 3, 0, 0, 0, 0, 0, 0);
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 0);
+pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd77, 3, 0, 0, 0, 0, 0, 0);
 
 /// Flows of which none is met twice in a run.
 const ENDLESS: u64 = (1 << 31) - 1;
@@ -138,6 +138,14 @@ impl Scenario {
     fn from_client(&self, to: IpAddr, tcp: Tcp) -> Vec<u8> {
         framed(self.family.choose(CLIENT, CLIENT6), to, tcp)
     }
+}
+
+/// The client of this flow.
+pub fn client(family: Family, flow: u64) -> IpAddr {
+    let (half, _) = plan::halves(flow);
+    let v4 = u32::from(CLIENT) | u32::from(half);
+    let v6 = u128::from(CLIENT6) | u128::from(half);
+    family.choose(Ipv4Addr::from(v4), Ipv6Addr::from(v6))
 }
 
 /// Flow 0 as the driver writes it, so that the checksums, computed here once, are right for all.
