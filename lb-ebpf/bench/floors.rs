@@ -37,11 +37,14 @@ pub fn floor_bucket(context: XdpContext) -> u32 {
     if !swap(context.ctx) {
         return xdp_action::XDP_ABORTED;
     }
-    let Some(flow) = load::<u64>(context.ctx, 28) else { return xdp_action::XDP_ABORTED };
+    // Where the driver writes both halves of the flow: in TCP's sequence number.
+    let Some(ether_type) = load::<u16>(context.ctx, 12) else { return xdp_action::XDP_ABORTED };
+    let flow = if ether_type == 0x0800_u16.to_be() { load::<u32>(context.ctx, 38) } else { load(context.ctx, 58) };
+    let Some(flow) = flow else { return xdp_action::XDP_ABORTED };
     let Some(mask) = BUCKET_MASK.get(0) else { return xdp_action::XDP_ABORTED };
-    let hash = flow.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let hash = u64::from(flow).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let Some(bucket) = BUCKETS.get(((hash >> 40) & mask) as u32) else { return xdp_action::XDP_ABORTED };
-    // It never is; the comparison makes the program wait for what it has loaded, as a real one does.
+    // It never is: the first bit of a hash that was made odd.
     if bucket[0] == hash | 1 { xdp_action::XDP_DROP } else { xdp_action::XDP_TX }
 }
 

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -21,7 +21,7 @@ fn become_bench(workspace: &Workspace, arguments: &[String]) -> Result<Infallibl
     let privilege = Privilege::find().map_err(|why| anyhow!("the bench {why}"))?;
     let object = build::object(workspace, None)?;
     let floors = build::bench_object(workspace)?;
-    let bench = program(workspace)?;
+    let bench = program(workspace, &object)?;
     let tools = programs::ensure(workspace)?;
     privilege.mount_bpffs()?;
     let variables = [
@@ -35,11 +35,13 @@ fn become_bench(workspace: &Workspace, arguments: &[String]) -> Result<Infallibl
     Err(error).with_context(|| format!("starting {}", step::shown(&command)))
 }
 
-fn program(workspace: &Workspace) -> Result<PathBuf> {
+fn program(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
     let name = "xlvs-bench";
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--release", "--locked", "-p", "xlvs-tests", "--bin", name, "--features", "bench"]);
     cargo.arg("--target-dir").arg(workspace.target());
+    // The same object as in the agent, or the two builds would keep undoing each other.
+    cargo.env("XLVS_EBPF_OBJECT", object);
     step::run_openly("building the bench", &mut cargo)?;
     Ok(workspace.target().join("release").join(name))
 }

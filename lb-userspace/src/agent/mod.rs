@@ -47,7 +47,7 @@ mod sources;
 mod standing;
 mod status;
 mod surroundings;
-mod sweep;
+pub mod sweep;
 mod tables;
 mod tunnels;
 mod up;
