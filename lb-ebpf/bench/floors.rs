@@ -39,7 +39,8 @@ pub fn floor_bucket(context: XdpContext) -> u32 {
     }
     // Where the driver writes both halves of the flow: in TCP's sequence number.
     let Some(ether_type) = load::<u16>(context.ctx, 12) else { return xdp_action::XDP_ABORTED };
-    let flow = if ether_type == 0x0800_u16.to_be() { load::<u32>(context.ctx, 38) } else { load(context.ctx, 58) };
+    let flow =
+        if ether_type == 0x0800_u16.to_be() { load::<u32>(context.ctx, 38) } else { load(context.ctx, 58) };
     let Some(flow) = flow else { return xdp_action::XDP_ABORTED };
     let Some(mask) = BUCKET_MASK.get(0) else { return xdp_action::XDP_ABORTED };
     let hash = u64::from(flow).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -3,7 +3,10 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(unsafe_code, reason = "program entry, licence and panic handler of a BPF object; frames are raw memory")]
+#![expect(
+    unsafe_code,
+    reason = "program entry, licence and panic handler of a BPF object; frames are raw memory"
+)]
 #![expect(clippy::needless_pass_by_value, reason = "the entry's signature is aya's")]
 
 mod floors;

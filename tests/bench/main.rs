@@ -5,6 +5,7 @@ mod packet;
 mod report;
 mod scan;
 mod series;
+mod stopwatch;
 mod tables;
 
 use std::process::ExitCode;

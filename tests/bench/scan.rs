@@ -4,7 +4,6 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use lb_common::clock::{COARSE_TICKS, Now};
@@ -21,6 +20,7 @@ use xlvs_tests::random::Random;
 
 use crate::report::{Cell, Report, Section};
 use crate::series::Series;
+use crate::stopwatch::Stopwatch;
 
 const CONNECTIONS: u64 = 10_000_000;
 const SERVERS: u16 = 100;
@@ -92,14 +92,14 @@ pub fn run(quick: bool) -> Result<Report> {
         row("a whole walk that clears all", "ms", ageing.median(), 1, of_goal(GOALS.1, 0)),
     ];
     let columns = vec!["what", "measured", "unit", "goal"];
-    let title = "One core, ordinary memory".to_owned();
+    let title = "One core, ordinary memory, of the thread's processor time".to_owned();
     Ok(Report { bench: "scan", sections: vec![Section { title, columns, rows }], remarks: Vec::new() })
 }
 
 /// How many found no place, and ns for each that asked, hashing included.
 fn fill(table: &Table, connections: u64) -> Result<(u64, f64)> {
     let flows = FlowTable { memory: table, geometry: table.geometry };
-    let begun = Instant::now();
+    let begun = Stopwatch::start()?;
     let mut homeless = 0;
     for number in 0..connections {
         let server = ServerId::new(1 + (number % u64::from(SERVERS)) as u16).context("ids begin with 1")?;
@@ -107,7 +107,7 @@ fn fill(table: &Table, connections: u64) -> Result<(u64, f64)> {
         let admission = flows.admit(flow(number), server, false, table.now, LIMITS, |_, _| false);
         homeless += u64::from(matches!(admission, Admission::Homeless));
     }
-    Ok((homeless, begun.elapsed().as_nanos() as f64 / connections as f64))
+    Ok((homeless, begun.nanoseconds()? / connections as f64))
 }
 
 /// Net of the hashing that names the flow.
@@ -115,19 +115,19 @@ fn look_up(table: &Table, connections: u64, homeless: u64) -> Result<f64> {
     const LOOK_UPS: u32 = 2_000_000;
     let flows = FlowTable { memory: table, geometry: table.geometry };
     let mut random = Random::from_seed(7);
-    let begun = Instant::now();
+    let begun = Stopwatch::start()?;
     for _ in 0..LOOK_UPS {
         black_box(flow(random.below(connections)));
     }
-    let hashing = begun.elapsed();
+    let hashing = begun.nanoseconds()?;
     let mut found = 0;
-    let begun = Instant::now();
+    let begun = Stopwatch::start()?;
     for _ in 0..LOOK_UPS {
         found += u64::from(flows.find(flow(random.below(connections))).is_some());
     }
-    let all = begun.elapsed();
+    let all = begun.nanoseconds()?;
     ensure!(found + homeless >= u64::from(LOOK_UPS) * 999 / 1000, "only {found} of {LOOK_UPS} were found");
-    Ok(all.saturating_sub(hashing).as_nanos() as f64 / f64::from(LOOK_UPS))
+    Ok((all - hashing) / f64::from(LOOK_UPS))
 }
 
 /// As if both sides had spoken on all.
@@ -145,9 +145,9 @@ fn walk(table: &Table, left: u64, rounds: usize) -> Result<Series> {
     let mut took = Series::default();
     let mut sweep = Sweep::new(usize::from(SERVERS) + 1);
     for _ in 0..rounds {
-        let begun = Instant::now();
+        let begun = Stopwatch::start()?;
         while !sweep.step(table, &limits, true, |_, _| false) {}
-        took.push(begun.elapsed().as_secs_f64() * 1000.0);
+        took.push(begun.milliseconds()?);
         let counted = sweep.census().total();
         ensure!(counted == left, "{counted} connections were counted, {left} are there");
     }

@@ -92,7 +92,8 @@ impl Contender {
     pub fn can(&self, scenario: &Scenario) -> bool {
         match &self.what {
             What::Floor(Kind::Ipip, _) => {
-                scenario.family == Family::V4 && !matches!(scenario.sends, Sends::Stranger | Sends::Replies(_))
+                scenario.family == Family::V4
+                    && !matches!(scenario.sends, Sends::Stranger | Sends::Replies(_))
             }
             What::Floor(..) => true,
             What::Ours(ours) => ours.can(scenario),
@@ -148,7 +149,13 @@ impl Contender {
         }
     }
 
-    fn all_ended(&self, expected: Verdict, scenario: &Scenario, before: &[u64], packets: u32) -> Result<String> {
+    fn all_ended(
+        &self,
+        expected: Verdict,
+        scenario: &Scenario,
+        before: &[u64],
+        packets: u32,
+    ) -> Result<String> {
         let now = self.verdicts()?;
         let counted = now.iter().zip(before).zip(Verdict::ALL);
         let grown: Vec<(&str, u64)> = counted

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use nix::time::{ClockId, clock_gettime};
 use xlvs_tests::datapath::program::xdp;
 
 use super::plan::Plan;
+use crate::stopwatch::Stopwatch;
 
 /// Names the object with the driver and the floors.
 const OBJECT_VARIABLE: &str = "XLVS_BENCH_OBJECT";
@@ -75,14 +75,14 @@ impl Driver {
             ..TestRunOptions::new()
         };
         let program = xdp(&mut self.ebpf, self.program)?;
-        let before = processor_time()?;
+        let begun = Stopwatch::start()?;
         program.test_run(options).context("BPF_PROG_TEST_RUN refuses the frame")?;
-        let took = processor_time()? - before;
+        let took = begun.nanoseconds()?;
         let actions = Plan::actions_in(&self.plan.get(&0, 0)?);
         if actions.iter().sum::<u64>() != u64::from(packets) {
             bail!("the driver counted {actions:?} of {packets} packets");
         }
-        Ok(Ran { nanoseconds: took as f64 / f64::from(packets), actions })
+        Ok(Ran { nanoseconds: took / f64::from(packets), actions })
     }
 
     /// The frames that the program makes of the first ones of a plan.
@@ -126,10 +126,4 @@ fn frame_of(plan: &Plan) -> Vec<u8> {
     let mut frame: Vec<u8> = plan.head.iter().flat_map(|word| word.to_ne_bytes()).collect();
     frame.resize(plan.length as usize, 0);
     frame
-}
-
-/// Of this thread: what others take of the processor does not count.
-fn processor_time() -> Result<i64> {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("cannot read the thread's clock")?;
-    Ok(time.tv_sec() * 1_000_000_000 + time.tv_nsec())
 }

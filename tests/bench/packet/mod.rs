@@ -42,7 +42,8 @@ pub fn run(wish: &Wish<'_>) -> Result<Report> {
         "Net of the driver, which is measured in each round as a program that does nothing; medians and minima of {} rounds of {} packets, in ns of the thread's processor time.",
         wish.rounds, wish.packets
     )];
-    let scenarios: Vec<Scenario> = scenarios().into_iter().filter(|one| wanted(wish, one, &contenders)).collect();
+    let scenarios: Vec<Scenario> =
+        scenarios().into_iter().filter(|one| wanted(wish, one, &contenders)).collect();
     for (number, scenario) in scenarios.iter().enumerate() {
         tell(&format!("{}/{} {}", number + 1, scenarios.len(), scenario.name()));
         let measured = measure(scenario, &mut contenders, wish)?;
@@ -185,7 +186,9 @@ impl Idle {
 
 /// FNV-1a over what the first frames became: two builds that differ in it do not do the same.
 fn hash(frames: &[(u32, Vec<u8>)]) -> u64 {
-    let bytes = frames.iter().flat_map(|(action, frame)| action.to_le_bytes().into_iter().chain(frame.iter().copied()));
+    let bytes = frames
+        .iter()
+        .flat_map(|(action, frame)| action.to_le_bytes().into_iter().chain(frame.iter().copied()));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
@@ -210,14 +213,23 @@ impl Measured {
 
     fn noise(&self) -> Noise {
         let gross = |kind| self.rows.iter().find(|row| row.kind == kind).map(|row| row.gross.clone());
-        let (first, again) = (gross(Kind::Bucket).unwrap_or_default(), gross(Kind::BucketAgain).unwrap_or_default());
+        let (first, again) =
+            (gross(Kind::Bucket).unwrap_or_default(), gross(Kind::BucketAgain).unwrap_or_default());
         let difference = again.less(&first);
         Noise { median: difference.median(), spread: difference.spread(), of: first.median() }
     }
 
     fn section(&self, scenario: &Scenario, noise: &Noise) -> Section {
         let columns = vec![
-            "program", "median", "minimum", "spread", "less swap", "less bucket", "× Katran", "verdict", "frames",
+            "program",
+            "median",
+            "minimum",
+            "spread",
+            "less swap",
+            "less bucket",
+            "× Katran",
+            "verdict",
+            "frames",
         ];
         let katran = self.net(Kind::Katran).map_or(f64::NAN, |series| series.median());
         let base = |kind| self.net(kind).map_or(f64::NAN, |series| series.median());

@@ -58,8 +58,7 @@ pub struct Ours {
 
 impl Loaded {
     pub fn load() -> Result<Rc<RefCell<Self>>> {
-        let room =
-            Room { geometry: Geometry::nearest(BUCKET_BITS), lease_buckets: 1 << 13, maglev: 65_537 };
+        let room = Room { geometry: Geometry::nearest(BUCKET_BITS), lease_buckets: 1 << 13, maglev: 65_537 };
         let program = Program::load_with(Purpose::Serve, room)?;
         Ok(Rc::new(RefCell::new(Self { program })))
     }
@@ -207,7 +206,7 @@ pub fn address(family: Family, number: u8) -> IpAddr {
 
 /// Names decide the places in Maglev's table: these are as good as any.
 const NAMES: [&str; SERVERS as usize] = [
-    "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8",
-    "b9", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9", "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7",
-    "d8", "d9", "e0", "e1", "e2", "e3", "e4", "e5", "e6", "e7", "e8", "e9",
+    "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b0", "b1", "b2", "b3", "b4", "b5", "b6",
+    "b7", "b8", "b9", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9", "d0", "d1", "d2", "d3",
+    "d4", "d5", "d6", "d7", "d8", "d9", "e0", "e1", "e2", "e3", "e4", "e5", "e6", "e7", "e8", "e9",
 ];

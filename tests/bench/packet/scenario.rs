@@ -88,7 +88,16 @@ impl Scenario {
     pub fn opening(&self, bits: u32) -> Plan {
         let Plan { head, length, .. } = self.of(self.syn(), 0, Some(()), 0);
         let shape = self.shape_of_clients();
-        Plan { head, length, shape, mask: mask(bits), in_order: 1, state: u64::MAX, always_undoes: 0, actions: [0; 8] }
+        Plan {
+            head,
+            length,
+            shape,
+            mask: mask(bits),
+            in_order: 1,
+            state: u64::MAX,
+            always_undoes: 0,
+            actions: [0; 8],
+        }
     }
 
     fn of(&self, frame: Vec<u8>, mask: u64, in_order: Option<()>, state: u64) -> Plan {
@@ -107,7 +116,16 @@ impl Scenario {
             _ => self.shape_of_clients(),
         };
         let in_order = u64::from(in_order.is_some());
-        Plan { head, length: frame.len() as u64, shape, mask, in_order, state, always_undoes: 0, actions: [0; 8] }
+        Plan {
+            head,
+            length: frame.len() as u64,
+            shape,
+            mask,
+            in_order,
+            state,
+            always_undoes: 0,
+            actions: [0; 8],
+        }
     }
 
     fn shape_of_clients(&self) -> u64 {

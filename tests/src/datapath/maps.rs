@@ -244,7 +244,10 @@ impl Arrays {
         let (v4, v6) = (of(true), of(false));
         let pool = &self.pool.all()[0];
         pool.found(world.pool.ports, &v4, &v6);
-        ensure!(pool.size() <= u64::from(self.room.lease_buckets) * BUCKET_SLOTS as u64, "the pool is too large");
+        ensure!(
+            pool.size() <= u64::from(self.room.lease_buckets) * BUCKET_SLOTS as u64,
+            "the pool is too large"
+        );
         for (number, addr) in pool.addresses().enumerate() {
             self.admit(addr, Role::FullNat);
             keyed.add_listener(EndpointKey::pool_marker(addr), number as u32)?;
@@ -311,8 +314,10 @@ impl Arrays {
         }
         let once = shares.iter().map(|share| Share { weight: share.weight.min(1), ..*share });
         let once: Vec<Share> = once.collect();
-        let turns =
-            turns(if service.scheduler == Scheduler::Rotation { shares } else { &once }, self.room.maglev as usize);
+        let turns = turns(
+            if service.scheduler == Scheduler::Rotation { shares } else { &once },
+            self.room.maglev as usize,
+        );
         entry.turns.store(self.write_ids(SERVICES * 2 + number as u32, &turns)?);
         if let Some(affinity) = service.affinity {
             let words = &self.affinities.all()[number];

@@ -90,7 +90,10 @@ impl Native {
             turns: RefCell::default(),
             random: RefCell::new(Random::from_seed(1)),
             buckets_seen: Cell::default(),
-            touched: Touched { buckets: Noted::below(Room::SMALL.geometry.buckets()), paths: Noted::below(Path::SETS) },
+            touched: Touched {
+                buckets: Noted::below(Room::SMALL.geometry.buckets()),
+                paths: Noted::below(Path::SETS),
+            },
             undisturbed: Vec::new(),
             resting: Vec::new(),
         };
