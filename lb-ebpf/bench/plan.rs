@@ -30,7 +30,7 @@ impl Plan {
     pub const WORDS: usize = size_of::<Self>() / 8;
 
     /// As the map has it.
-    pub fn to_words(&self) -> [u64; Self::WORDS] {
+    pub fn to_words(self) -> [u64; Self::WORDS] {
         let rest = [self.length, self.shape, self.mask, self.in_order, self.state, self.always_undoes];
         let parts = self.head.iter().chain(&rest).chain(&self.actions);
         let mut words = [0; Self::WORDS];

@@ -74,19 +74,19 @@ impl Scenario {
     pub fn plan(&self, round: u64) -> Plan {
         let seed = 0x2545_f491_4f6c_dd1d_u64.wrapping_mul(2 * round + 1);
         match self.sends {
-            Sends::Established(bits) => self.of(self.data(), mask(bits), None, seed),
-            Sends::Replies(bits) => self.of(self.answer(), mask(bits), None, seed),
+            Sends::Established(bits) => self.of(&self.data(), mask(bits), false, seed),
+            Sends::Replies(bits) => self.of(&self.answer(), mask(bits), false, seed),
             // Each round where none has been.
             Sends::Opens | Sends::OpensInFlood => {
-                self.of(self.syn(), ENDLESS, Some(()), (1 << 26) * (1 + round))
+                self.of(&self.syn(), ENDLESS, true, (1 << 26) * (1 + round))
             }
-            Sends::Stranger => self.of(self.stranger(), mask(16), None, seed),
+            Sends::Stranger => self.of(&self.stranger(), mask(16), false, seed),
         }
     }
 
     /// Opens this many connections, as a power of two, one after the other.
     pub fn opening(&self, bits: u32) -> Plan {
-        let Plan { head, length, .. } = self.of(self.syn(), 0, Some(()), 0);
+        let Plan { head, length, .. } = self.of(&self.syn(), 0, true, 0);
         let shape = self.shape_of_clients();
         Plan {
             head,
@@ -100,7 +100,7 @@ impl Scenario {
         }
     }
 
-    fn of(&self, frame: Vec<u8>, mask: u64, in_order: Option<()>, state: u64) -> Plan {
+    fn of(&self, frame: &[u8], mask: u64, in_order: bool, state: u64) -> Plan {
         let words = frame[..HEAD].chunks_exact(8).map(|eight| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(eight);
@@ -115,7 +115,7 @@ impl Scenario {
             (Sends::Replies(_), Family::V6) => plan::REPLY_V6,
             _ => self.shape_of_clients(),
         };
-        let in_order = u64::from(in_order.is_some());
+        let in_order = u64::from(in_order);
         Plan {
             head,
             length: frame.len() as u64,
@@ -134,17 +134,17 @@ impl Scenario {
 
     fn syn(&self) -> Vec<u8> {
         let tcp = Tcp::syn(PORT, 80, SEQUENCE).payload(PAYLOAD);
-        self.from_client(self.family.choose(VIP, VIP6), tcp)
+        self.of_client(self.family.choose(VIP, VIP6), tcp)
     }
 
     fn data(&self) -> Vec<u8> {
         let tcp = Tcp::ack(PORT, 80, SEQUENCE, 1).payload(PAYLOAD);
-        self.from_client(self.family.choose(VIP, VIP6), tcp)
+        self.of_client(self.family.choose(VIP, VIP6), tcp)
     }
 
     fn stranger(&self) -> Vec<u8> {
         let tcp = Tcp::ack(PORT, 80, SEQUENCE, 1).payload(PAYLOAD);
-        self.from_client(self.family.choose(STRANGER, STRANGER6), tcp)
+        self.of_client(self.family.choose(STRANGER, STRANGER6), tcp)
     }
 
     fn answer(&self) -> Vec<u8> {
@@ -153,7 +153,7 @@ impl Scenario {
         framed(server, client, tcp)
     }
 
-    fn from_client(&self, to: IpAddr, tcp: Tcp) -> Vec<u8> {
+    fn of_client(&self, to: IpAddr, tcp: Tcp) -> Vec<u8> {
         framed(self.family.choose(CLIENT, CLIENT6), to, tcp)
     }
 }
