@@ -14,6 +14,7 @@ use crate::workspace::Workspace;
 const TARGET: &str = "bpfel-unknown-none";
 const OBJECT: &str = "xlvs-ebpf";
 const VARIANT: &str = "xlvs-ebpf-variant";
+const BENCH: &str = "xlvs-ebpf-bench";
 
 /// What a build leaves.
 pub(crate) struct Built {
@@ -38,8 +39,17 @@ pub(crate) fn everything(workspace: &Workspace, route: Option<Route>) -> Result<
 /// Builds the eBPF object alone.
 pub(crate) fn object(workspace: &Workspace, route: Option<Route>) -> Result<PathBuf> {
     let toolchain = toolchain::ensure(workspace, route)?;
-    step::run_openly("building the eBPF program", &mut bpf_cargo(workspace, &toolchain, "build"))?;
+    step::run_openly("building the eBPF program", &mut bpf_cargo(workspace, &toolchain, "build", OBJECT))?;
     let object = target_dir(workspace).join(TARGET).join("release").join(OBJECT);
+    check_types(&object)?;
+    Ok(object)
+}
+
+/// Builds the programs that benches measure with and against.
+pub(crate) fn bench_object(workspace: &Workspace) -> Result<PathBuf> {
+    let toolchain = toolchain::ensure(workspace, None)?;
+    step::run_openly("building the bench's programs", &mut bpf_cargo(workspace, &toolchain, "build", BENCH))?;
+    let object = target_dir(workspace).join(TARGET).join("release").join(BENCH);
     check_types(&object)?;
     Ok(object)
 }
@@ -48,7 +58,7 @@ pub(crate) fn object(workspace: &Workspace, route: Option<Route>) -> Result<Path
 /// a moment.
 pub(crate) fn variant(workspace: &Workspace) -> Result<PathBuf> {
     let toolchain = toolchain::ensure(workspace, None)?;
-    let mut cargo = bpf_cargo(workspace, &toolchain, "build");
+    let mut cargo = bpf_cargo(workspace, &toolchain, "build", OBJECT);
     step::run_openly("building the eBPF program's variant", cargo.args(["--features", "variant"]))?;
     let built = target_dir(workspace).join(TARGET).join("release").join(OBJECT);
     check_types(&built)?;
@@ -63,7 +73,8 @@ pub(crate) fn lint_object(workspace: &Workspace) -> Result<()> {
     let Some(clippy) = &toolchain.clippy else {
         bail!("linting the eBPF program: its toolchain has no clippy; add it (rustup component add clippy)");
     };
-    let mut cargo = bpf_cargo(workspace, &toolchain, "check");
+    let mut cargo = bpf_cargo(workspace, &toolchain, "check", OBJECT);
+    cargo.args(["--bin", BENCH]);
     // What `cargo clippy -- -D warnings` sets; cargo-clippy itself would take the clippy of the host's compiler.
     cargo.env("RUSTC_WORKSPACE_WRAPPER", clippy);
     cargo.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
@@ -75,9 +86,9 @@ fn target_dir(workspace: &Workspace) -> PathBuf {
     workspace.target().join("ebpf")
 }
 
-fn bpf_cargo(workspace: &Workspace, toolchain: &Toolchain, verb: &str) -> Command {
+fn bpf_cargo(workspace: &Workspace, toolchain: &Toolchain, verb: &str, program: &str) -> Command {
     let mut cargo = workspace.cargo();
-    cargo.args([verb, "--release", "--locked", "-p", "lb-ebpf", "--bin", OBJECT, "--features", "kernel"]);
+    cargo.args([verb, "--release", "--locked", "-p", "lb-ebpf", "--bin", program, "--features", "kernel"]);
     cargo.args(["--target", TARGET, "--target-dir"]).arg(target_dir(workspace));
     if toolchain.build_std {
         cargo.args(["-Z", "build-std=core"]);

@@ -4,6 +4,7 @@
 //! installed, no apt source touched, no rustup default moved.
 
 mod apt;
+mod bench;
 mod build;
 mod deb822;
 mod demo;
@@ -50,6 +51,12 @@ enum Task {
         #[arg(long)]
         hold: bool,
     },
+    /// Measure the data path: packet, tables, scan; what is passed on is explained by `cargo xtask bench -- --help`
+    Bench {
+        /// What to measure, and how; `packet --quick`, for example
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run all tests: native ones, then those that need root
     Test {
         /// native, or a test target (kernel, netns, cli, …); may be repeated
@@ -91,6 +98,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Build { route } => build::everything(&workspace, route).map(|_| ()),
         Task::Demo { hold } => demo::run(&workspace, hold),
+        Task::Bench { arguments } => bench::run(&workspace, &arguments),
         Task::Test { only, arguments } => {
             test::run(&workspace, &test::Selection { only: &only, arguments: &arguments })
         }

@@ -49,7 +49,7 @@ mod sources;
 mod standing;
 mod status;
 mod surroundings;
-mod sweep;
+pub mod sweep;
 mod tables;
 mod tunnels;
 mod up;

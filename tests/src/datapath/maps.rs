@@ -29,14 +29,35 @@ use super::world::{self, Hop, Lost, Mode, Side, World};
 /// Room for the worlds of tests.
 pub const SERVICES: u32 = 24;
 pub const SERVERS: u32 = 64;
-pub const TABLE_WORDS: u32 = SERVICES * 3 * WORDS_PER_TABLE;
-/// Buckets of the ports of full NAT.
-pub const LEASE_BUCKETS: u32 = 64;
 /// Sets of the table of sources.
 pub const SOURCE_SETS: u32 = 64;
-const WORDS_PER_TABLE: u32 = TABLE_SIZE.div_ceil(IDS_PER_WORD);
-/// Prime, as Maglev wants it, and small, so that worlds are cheap.
-const TABLE_SIZE: u32 = 1021;
+
+/// How large the tables are that grow with connections and servers.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Of the connection table.
+    pub geometry: Geometry,
+    /// Buckets of the ports of full NAT.
+    pub lease_buckets: u32,
+    /// Places in the table of each service; prime, as Maglev wants it.
+    pub maglev: u32,
+}
+
+impl Room {
+    /// For tests: worlds are cheap.
+    pub const SMALL: Self =
+        Self { geometry: Geometry::nearest(MIN_BUCKET_BITS), lease_buckets: 64, maglev: 1021 };
+
+    /// Words of the tables of all services.
+    #[must_use]
+    pub const fn table_words(self) -> u32 {
+        SERVICES * 3 * self.words_per_table()
+    }
+
+    const fn words_per_table(self) -> u32 {
+        self.maglev.div_ceil(IDS_PER_WORD)
+    }
+}
 
 /// Ages after which entries are over: 30 s, 60 s, 15 min.
 pub const LIMITS: Limits = Limits { new: 28, closing: 56, established: 13 };
@@ -44,6 +65,7 @@ pub const LIMITS: Limits = Limits { new: 28, closing: 56, established: 13 };
 /// The arrays that are shared word by word.
 #[derive(Debug)]
 pub struct Arrays {
+    pub room: Room,
     pub settings: Region<Settings>,
     pub clock: Region<Clock>,
     pub gate: Region<Word>,
@@ -87,11 +109,6 @@ pub trait Keyed {
 #[must_use]
 pub fn test_key() -> HashKey {
     HashKey(std::array::from_fn(|i| mix(i as u64 + 0x786c_7673)))
-}
-
-#[must_use]
-pub fn geometry() -> Geometry {
-    Geometry::nearest(MIN_BUCKET_BITS)
 }
 
 impl Arrays {
@@ -203,7 +220,7 @@ impl Arrays {
 
     fn set_up(&self, world: &World, indices: [u32; 2], machine_ns: u64) {
         let settings = &self.settings.all()[0];
-        settings.found(&test_key(), geometry());
+        settings.found(&test_key(), self.room.geometry);
         settings.set_limits(LIMITS);
         let flag = |on: bool, bit: u64| if on { bit } else { 0 };
         settings.flags.store(
@@ -227,7 +244,10 @@ impl Arrays {
         let (v4, v6) = (of(true), of(false));
         let pool = &self.pool.all()[0];
         pool.found(world.pool.ports, &v4, &v6);
-        ensure!(pool.size() <= u64::from(LEASE_BUCKETS) * BUCKET_SLOTS as u64, "the pool is too large");
+        ensure!(
+            pool.size() <= u64::from(self.room.lease_buckets) * BUCKET_SLOTS as u64,
+            "the pool is too large"
+        );
         for (number, addr) in pool.addresses().enumerate() {
             self.admit(addr, Role::FullNat);
             keyed.add_listener(EndpointKey::pool_marker(addr), number as u32)?;
@@ -294,8 +314,10 @@ impl Arrays {
         }
         let once = shares.iter().map(|share| Share { weight: share.weight.min(1), ..*share });
         let once: Vec<Share> = once.collect();
-        let turns =
-            turns(if service.scheduler == Scheduler::Rotation { shares } else { &once }, TABLE_SIZE as usize);
+        let turns = turns(
+            if service.scheduler == Scheduler::Rotation { shares } else { &once },
+            self.room.maglev as usize,
+        );
         entry.turns.store(self.write_ids(SERVICES * 2 + number as u32, &turns)?);
         if let Some(affinity) = service.affinity {
             let words = &self.affinities.all()[number];
@@ -326,7 +348,7 @@ impl Arrays {
         if shares.iter().all(|share| share.weight == 0) {
             return Ok(0);
         }
-        self.write_ids(number, &table(shares, TABLE_SIZE))
+        self.write_ids(number, &table(shares, self.room.maglev))
     }
 
     /// The extent of these ids, as a word; 0 if there are none.
@@ -334,7 +356,7 @@ impl Arrays {
         if all.is_empty() {
             return Ok(0);
         }
-        let offset = number * WORDS_PER_TABLE;
+        let offset = number * self.room.words_per_table();
         for (word, ids) in all.chunks(IDS_PER_WORD as usize).enumerate() {
             let four = std::array::from_fn(|i| ids.get(i).copied().unwrap_or(0));
             self.tables.all()[offset as usize + word].store(word_of_ids(four));

@@ -23,7 +23,7 @@ use lb_ebpf::{Exit, process};
 use forgetting::{Noted, Touched};
 use keyed::HashMaps;
 
-use super::maps::{Arrays, Keyed as _, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
+use super::maps::{Arrays, Keyed as _, Room, SERVERS, SERVICES, SOURCE_SETS};
 use super::region::Region;
 use super::world::{Hop, Side, World};
 use super::{Engine, FIRST_TICK};
@@ -90,7 +90,10 @@ impl Native {
             turns: RefCell::default(),
             random: RefCell::new(Random::from_seed(1)),
             buckets_seen: Cell::default(),
-            touched: Touched { buckets: Noted::below(geometry().buckets()), paths: Noted::below(Path::SETS) },
+            touched: Touched {
+                buckets: Noted::below(Room::SMALL.geometry.buckets()),
+                paths: Noted::below(Path::SETS),
+            },
             undisturbed: Vec::new(),
             resting: Vec::new(),
         };
@@ -107,7 +110,7 @@ impl Native {
 
     #[must_use]
     pub fn flows(&self) -> FlowTable<'_, Self> {
-        FlowTable { memory: self, geometry: geometry() }
+        FlowTable { memory: self, geometry: Room::SMALL.geometry }
     }
 
     /// Every stored connection.
@@ -167,28 +170,30 @@ impl Native {
 }
 
 fn arrays() -> io::Result<Arrays> {
+    let room = Room::SMALL;
     Ok(Arrays {
+        room,
         settings: Region::private(1)?,
         clock: Region::private(1)?,
         gate: Region::private(gate::WORDS)?,
-        flows: Region::private(geometry().buckets())?,
-        addresses: Region::private(geometry().slots())?,
+        flows: Region::private(room.geometry.buckets())?,
+        addresses: Region::private(room.geometry.slots())?,
         services: Region::private(SERVICES)?,
         servers: Region::private(SERVERS)?,
         tunnels: Region::private(SERVERS)?,
-        tables: Region::private(TABLE_WORDS)?,
+        tables: Region::private(room.table_words())?,
         paths: Region::private(Path::SETS)?,
         fragments: Region::private(fragments::SETS)?,
         interfaces: Region::private(PortNumber::LIMIT)?,
         limits: Region::private(SERVICES)?,
         sources: Region::private(SOURCE_SETS)?,
         pool: Region::private(1)?,
-        leases: Region::private(LEASE_BUCKETS)?,
-        tenants: Region::private(LEASE_BUCKETS * BUCKET_SLOTS as u32)?,
+        leases: Region::private(room.lease_buckets)?,
+        tenants: Region::private(room.lease_buckets * BUCKET_SLOTS as u32)?,
         loads: Region::private(SERVERS)?,
         affinities: Region::private(SERVICES)?,
-        seats: Region::private(geometry().buckets())?,
-        sitters: Region::private(geometry().slots())?,
+        seats: Region::private(room.geometry.buckets())?,
+        sitters: Region::private(room.geometry.slots())?,
     })
 }
 

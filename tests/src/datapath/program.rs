@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::Ebpf;
 use aya::maps::xdp::DevMap;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
-use aya::programs::{TestRun as _, TestRunOptions};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use lb_common::capture::Filter;
 use lb_common::clock::TICK_NS;
 use lb_common::entry::{Counters, Path, Pulse, Refusals, Tally};
@@ -27,7 +27,7 @@ use keyed::HashMaps;
 pub use object::{OBJECT_VARIABLE, load, object, open, xdp};
 use object::{array, open_to, surround, take};
 
-use super::maps::{Arrays, Keyed as _, LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
+use super::maps::{Arrays, Keyed as _, Room, SERVERS, SERVICES, SOURCE_SETS};
 use super::region::Region;
 use super::world::{Side, World};
 use super::{Engine, FIRST_TICK, named, refused};
@@ -73,6 +73,11 @@ impl Program {
 
     /// The same, for any purpose.
     pub fn load_to(purpose: Purpose) -> Result<Self> {
+        Self::load_with(purpose, Room::SMALL)
+    }
+
+    /// The same, with tables of any size.
+    pub fn load_with(purpose: Purpose, room: Room) -> Result<Self> {
         let namespace = Namespace::create(Group::next(), "program")?;
         namespace.speak_ipv6()?;
         let mut lines = String::new();
@@ -92,7 +97,7 @@ impl Program {
         let indices = [index(Side::Front)?, index(Side::Back)?];
         namespace.join()?;
 
-        let mut ebpf = open_to(purpose)?;
+        let mut ebpf = open_to(purpose, room)?;
         load(&mut ebpf)?;
         if purpose == Purpose::Capture {
             surround(&mut ebpf)?;
@@ -102,7 +107,7 @@ impl Program {
             devices.set(PortNumber::of_interface(index).index(), index, None, 0)?;
         }
         let mut program = Self {
-            arrays: arrays(&mut ebpf)?,
+            arrays: arrays(&mut ebpf, room)?,
             keyed: HashMaps {
                 listeners: take(&mut ebpf, "LISTENERS")?,
                 backends: take(&mut ebpf, "BACKENDS")?,
@@ -136,6 +141,17 @@ impl Program {
     pub fn verdicts(&self) -> Result<Vec<u64>> {
         let numbers = 0..Verdict::ALL.len() as u32;
         numbers.map(|i| Ok(self.verdicts.get(&i, 0)?.iter().map(|tally| tally.packets).sum())).collect()
+    }
+
+    /// What the kernel calls first.
+    pub fn first(&mut self) -> Result<&mut Xdp> {
+        xdp(&mut self.ebpf, self.purpose.first())
+    }
+
+    /// Its interface on this side.
+    #[must_use]
+    pub const fn interface(&self, side: Side) -> u32 {
+        self.indices[side as usize]
     }
 
     /// What a capturing copy has written since the last call.
@@ -275,29 +291,30 @@ impl Engine for Program {
     }
 }
 
-fn arrays(ebpf: &mut Ebpf) -> Result<Arrays> {
+fn arrays(ebpf: &mut Ebpf, room: Room) -> Result<Arrays> {
     Ok(Arrays {
+        room,
         settings: array(ebpf, "SETTINGS", 1)?,
         clock: array(ebpf, "CLOCK", 1)?,
         gate: array(ebpf, "GATE", gate::WORDS)?,
-        flows: array(ebpf, "FLOWS", geometry().buckets())?,
-        addresses: array(ebpf, "ADDRESSES", geometry().slots())?,
+        flows: array(ebpf, "FLOWS", room.geometry.buckets())?,
+        addresses: array(ebpf, "ADDRESSES", room.geometry.slots())?,
         services: array(ebpf, "SERVICES", SERVICES)?,
         servers: array(ebpf, "SERVERS", SERVERS)?,
         tunnels: array(ebpf, "TUNNELS", SERVERS)?,
-        tables: array(ebpf, "TABLES", TABLE_WORDS)?,
+        tables: array(ebpf, "TABLES", room.table_words())?,
         paths: array(ebpf, "PATHS", Path::SETS)?,
         fragments: array(ebpf, "FRAGMENTS", fragments::SETS)?,
         interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
         limits: array(ebpf, "LIMITS", SERVICES)?,
         sources: array(ebpf, "SOURCES", SOURCE_SETS)?,
         pool: array(ebpf, "POOL", 1)?,
-        leases: array(ebpf, "LEASES", LEASE_BUCKETS)?,
-        tenants: array(ebpf, "TENANTS", LEASE_BUCKETS * 8)?,
+        leases: array(ebpf, "LEASES", room.lease_buckets)?,
+        tenants: array(ebpf, "TENANTS", room.lease_buckets * 8)?,
         loads: array(ebpf, "LOADS", SERVERS)?,
         affinities: array(ebpf, "AFFINITIES", SERVICES)?,
-        seats: array(ebpf, "SEATS", geometry().buckets())?,
-        sitters: array(ebpf, "SITTERS", geometry().slots())?,
+        seats: array(ebpf, "SEATS", room.geometry.buckets())?,
+        sitters: array(ebpf, "SITTERS", room.geometry.slots())?,
     })
 }
 

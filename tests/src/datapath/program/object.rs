@@ -11,7 +11,7 @@ use aya::{Ebpf, EbpfLoader};
 use lb_common::purpose::{ENTRY_INDEX, Purpose, SEEN, SEEN_INDEX, WATCH};
 use lb_common::stage::{ENTRY, Stage};
 
-use crate::datapath::maps::{LEASE_BUCKETS, SERVERS, SERVICES, SOURCE_SETS, TABLE_WORDS, geometry};
+use crate::datapath::maps::{Room, SERVERS, SERVICES, SOURCE_SETS};
 use crate::datapath::region::{Region, Value};
 
 /// Names the object under test.
@@ -27,13 +27,13 @@ pub fn object() -> Result<Vec<u8>> {
 
 /// The object, its maps made and its programs not yet loaded. Maps whose size the agent sets are small.
 pub fn open() -> Result<Ebpf> {
-    open_to(Purpose::Serve)
+    open_to(Purpose::Serve, Room::SMALL)
 }
 
-pub(super) fn open_to(purpose: Purpose) -> Result<Ebpf> {
+pub(super) fn open_to(purpose: Purpose, room: Room) -> Result<Ebpf> {
     let sizes = [
-        ("FLOWS", geometry().buckets()),
-        ("ADDRESSES", geometry().slots()),
+        ("FLOWS", room.geometry.buckets()),
+        ("ADDRESSES", room.geometry.slots()),
         ("SERVERS", SERVERS),
         ("SERVER_COUNTERS", SERVERS),
         ("TUNNELS", SERVERS),
@@ -41,18 +41,18 @@ pub(super) fn open_to(purpose: Purpose) -> Result<Ebpf> {
         ("MEMBERS", SERVERS * SERVERS),
         ("TURNS", SERVICES),
         ("AFFINITIES", SERVICES),
-        ("SEATS", geometry().buckets()),
-        ("SITTERS", geometry().slots()),
+        ("SEATS", room.geometry.buckets()),
+        ("SITTERS", room.geometry.slots()),
         ("BACKENDS", SERVERS),
         ("QUIC_SERVERS", SERVERS),
         ("SERVICES", SERVICES),
         ("REFUSALS", SERVICES),
         ("LIMITS", SERVICES),
         ("SOURCES", SOURCE_SETS),
-        ("LEASES", LEASE_BUCKETS),
-        ("TENANTS", LEASE_BUCKETS * 8),
+        ("LEASES", room.lease_buckets),
+        ("TENANTS", room.lease_buckets * 8),
         ("LISTENERS", SERVICES * 2),
-        ("TABLES", TABLE_WORDS),
+        ("TABLES", room.table_words()),
     ];
     let constant = purpose as u8;
     let mut loader = EbpfLoader::new();

@@ -1,0 +1,88 @@
+//! The bench behind `cargo xtask bench`: what the data path costs, beside floors and, where they are given, peers, in one
+//! interleaved run. See docs/benchmarks.md.
+
+mod packet;
+mod report;
+mod scan;
+mod series;
+mod stopwatch;
+mod tables;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use xlvs_tests::cleanup;
+
+use report::Report;
+
+/// Measures xlvs on this machine.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value = "table", global = true)]
+    output: Output,
+    /// A tenth of the work: for a look, not for the record
+    #[arg(long, global = true)]
+    quick: bool,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Nanoseconds a packet, by BPF_PROG_TEST_RUN: floors, xlvs in all modes, and peers
+    Packet(Packet),
+    /// How long Maglev tables take to build
+    Tables,
+    /// Ten million connections: how many find no place, and how long a walk over all takes
+    Scan,
+}
+
+#[derive(Args)]
+struct Packet {
+    /// Rounds over all contenders [default: 11; quick: 5]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Only scenarios and contenders whose names have this in them; may be repeated
+    #[arg(long)]
+    only: Vec<String>,
+    /// A peer's object, as in katran=/somewhere/balancer.o; may be repeated
+    #[arg(long, value_name = "NAME=PATH")]
+    peer: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    cleanup::on_signals();
+    match run(&arguments) {
+        Ok(report) => {
+            println!("{}", if arguments.output == Output::Json { report.json() } else { report.table() });
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Report> {
+    match &arguments.bench {
+        Bench::Packet(packet) => packet::run(&packet::Wish {
+            rounds: packet.rounds.unwrap_or(if arguments.quick { 5 } else { 11 }),
+            packets: if arguments.quick { 50_000 } else { 300_000 },
+            only: &packet.only,
+            peers: &packet.peer,
+        }),
+        Bench::Tables => tables::run(arguments.quick),
+        Bench::Scan => scan::run(arguments.quick),
+    }
+}
