@@ -92,12 +92,13 @@ pub(crate) fn cargo_test(workspace: &Workspace, targets: &[Target], object: Opti
     cargo
 }
 
-/// The features that the targets which need root ask for.
+/// The features that the targets which need root ask for, and the benches', which are compiled and tested with the rest.
 pub(crate) fn features(targets: &[Target]) -> Vec<String> {
     let privileged = targets.iter().filter(|target| target.privileged);
     let mut features: Vec<String> =
         privileged.map(|target| format!("--features={}/{PRIVILEGED}", target.package)).collect();
     features.dedup();
+    features.push("--features=xlvs-tests/bench".to_owned());
     features
 }
 
