@@ -41,6 +41,7 @@ mod ports;
 mod preflight;
 mod privileges;
 mod quic;
+mod reconcile;
 mod services;
 mod sizes;
 mod sources;
