@@ -116,7 +116,7 @@ fn reloads_in_a_row_break_nobody_and_leave_nothing_behind() {
     let mut crowd = Crowd::open(&site, WEB, CONNECTIONS);
     (0..ROUND).for_each(|_| walk.go(&site));
     let before = Held::by(&site, &run);
-    let (began, reloads) = (Instant::now(), short_or_long(120, 10_000) / ROUND * ROUND);
+    let (began, reloads) = (Instant::now(), short_or_long(40, 10_000) / ROUND * ROUND);
     for _ in 0..reloads {
         walk.go(&site);
         if walk.nth.is_multiple_of(1000) {
