@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_table_is_aligned_and_markdown() {
         let rows = vec![
-            vec![Cell::Text("floor".to_owned()), Cell::Number(3.14, 1)],
+            vec![Cell::Text("floor".to_owned()), Cell::Number(3.12, 1)],
             vec![Cell::Text("xlvs DR".to_owned()), Cell::Nothing],
         ];
         let section = Section { title: "one flow".to_owned(), columns: vec!["who", "ns"], rows };

@@ -116,11 +116,12 @@ impl Agent {
                 _ = tick.tick() => self.tick(),
                 event = news.recv() => {
                     let Some(event) = event else { anyhow::bail!("the health checks ended by themselves") };
-                    self.hear(event);
+                    let mut touched = BTreeSet::new();
+                    touched.extend(self.hear(event));
                     while let Ok(event) = news.try_recv() {
-                        self.hear(event);
+                        touched.extend(self.hear(event));
                     }
-                    self.reconcile();
+                    self.reconcile_services(&touched);
                 }
                 changed = self.view.changed() => {
                     if changed.is_err() {
@@ -190,7 +191,7 @@ impl Agent {
             self.free_what_left();
         }
         self.hear_silences();
-        if self.is_due() {
+        if self.is_due() || self.trouble.is_some() {
             self.reconcile();
         }
     }
@@ -225,7 +226,8 @@ impl Agent {
         clock.beat(ns, unix_seconds(SystemTime::now()));
     }
 
-    pub(super) fn hear(&mut self, event: health::Event<AddressName>) {
+    /// Takes in what a check tells, and names the service to whose servers it makes a difference.
+    pub(super) fn hear(&mut self, event: health::Event<AddressName>) -> Option<String> {
         let health = heard::memo(event.health);
         let standing = self.standings.entry(event.key.clone()).or_default();
         let before = *standing;
@@ -248,6 +250,7 @@ impl Agent {
             }
         }
         let at = unix_seconds(event.at) as u32;
+        let touched = service.clone();
         heard.hear(event, changed);
         let advised = heard.advised();
         let another = (Advised { heard: true, ..standing.advised }) != (Advised { heard: true, ..advised });
@@ -255,6 +258,7 @@ impl Agent {
         if changed || another {
             standing.changed_from(&before, at);
         }
+        (*standing != before).then_some(touched)
     }
 
     pub(super) fn look_at_network(&mut self) {
@@ -276,37 +280,6 @@ impl Agent {
     fn named(&self, links: &BTreeMap<u32, Link>) -> BTreeSet<u32> {
         let is_named = |link: &&Link| self.interfaces.iter().any(|interface| interface.name == link.name);
         links.values().filter(is_named).map(|link| link.index).collect()
-    }
-
-    /// Brings the maps to what is desired now.
-    pub(super) fn reconcile(&mut self) {
-        self.judge_quorums();
-        let wanted = self.wanted();
-        let view = self.view.borrow().clone();
-        let outcome = self.installation.reconcile(&wanted, &view, Instant::now());
-        self.look_ahead(&wanted);
-        let outcome = outcome.map(|counted_elsewhere| self.tell_loads(counted_elsewhere));
-        self.note(outcome);
-    }
-
-    /// Whoever is counted elsewhere now has the last walk's count there until the next.
-    fn tell_loads(&self, counted_elsewhere: bool) {
-        if counted_elsewhere {
-            let maps = &self.installation.maps;
-            Begun::read(maps).publish(maps, &self.census_now());
-        }
-    }
-
-    fn note(&mut self, outcome: Result<()>) {
-        self.trouble = outcome.err().map(|error| {
-            tracing::error!("the maps could not be brought up to date, trying again: {error:#}");
-            format!("{error:#}")
-        });
-    }
-
-    /// What the maps ought to say.
-    pub(super) fn wanted(&self) -> Vec<DesiredService> {
-        desired::services(&self.model, &self.standings, &self.circumstances())
     }
 
     /// # Errors

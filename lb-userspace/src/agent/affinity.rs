@@ -109,7 +109,7 @@ fn write(entry: &Affinity, affinity: &DesiredAffinity, bucket_bits: u32, longest
 
 /// What each lane of a group calls a server that another lane of the group, or one that it had, calls otherwise.
 fn members(wanted: &[DesiredService], numbered: &[Numbered], ledger: &Ledger) -> HashMap<u64, u32> {
-    let directory = ledger.directory();
+    let earlier = ledger.earlier();
     // A server of a group is its name, and has addresses of one or both families.
     let mut called: HashMap<(u64, &str), BTreeSet<ServerId>> = HashMap::new();
     let each = || {
@@ -122,7 +122,7 @@ fn members(wanted: &[DesiredService], numbered: &[Numbered], ledger: &Ledger) ->
         for (server, id) in lane.servers.iter().zip(&numbers.servers) {
             let ids = called.entry((group, &server.name)).or_default();
             ids.insert(*id);
-            ids.extend(directory.earlier(server));
+            ids.extend(earlier.of(server));
         }
     }
     let mut members = HashMap::new();

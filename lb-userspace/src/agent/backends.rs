@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 use lb_common::entry::{EndpointKey, ServerState, Sharers};
+use lb_common::net::{Addr, Protocol};
 use lb_common::slot::ServerId;
 
 use super::install::Installation;
@@ -45,8 +46,9 @@ impl Installation {
             for (place, id) in list.ids.iter_mut().zip(ids) {
                 *place = id.get();
             }
-            if self.maps.backends.get(endpoint) != Some(list) {
+            if self.sharers.get(endpoint) != Some(&list) {
                 self.maps.backends.insert(endpoint, list).context("entering a real server's address")?;
+                self.sharers.insert(*endpoint, list);
             }
         }
         let shared: BTreeSet<ServerId> =
@@ -60,8 +62,8 @@ impl Installation {
                 entry.state.store(ServerState { flags, ..state }.to_word());
             }
         }
-        for key in self.maps.backends.keys().iter().filter(|key| !wanted.contains_key(key)) {
-            let _ = self.maps.backends.remove(key);
+        for (key, _) in self.sharers.extract_if(|key, _| !wanted.contains_key(key)) {
+            let _ = self.maps.backends.remove(&key);
         }
         Ok(())
     }
@@ -71,26 +73,25 @@ impl Installation {
 /// list alone, so the pairs that lead to every port of the server stand in it too.
 fn sharers(ledger: &Ledger) -> HashMap<EndpointKey, Vec<ServerId>> {
     let mut by_endpoint: HashMap<EndpointKey, Vec<ServerId>> = HashMap::new();
-    let mut to_every_port = Vec::new();
+    let mut to_every_port: HashMap<Addr, Vec<(Protocol, ServerId)>> = HashMap::new();
     for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.identity.mode == Mode::Nat) {
         let PairIdentity { address, port, protocol, .. } = pair.identity;
         by_endpoint.entry(EndpointKey::new(address, port, protocol)).or_default().push(id);
         if port.is_any() {
-            to_every_port.push((address, protocol, id));
+            to_every_port.entry(address).or_default().push((protocol, id));
         }
     }
     for (key, ids) in by_endpoint.iter_mut().filter(|(key, _)| !key.port.is_any()) {
-        let its = |(address, protocol, _): &&(_, _, ServerId)| {
-            *key == EndpointKey::new(*address, key.port, *protocol)
-        };
-        ids.extend(to_every_port.iter().filter(its).map(|(.., id)| *id));
+        let its = to_every_port.get(&key.addr).into_iter().flatten();
+        let is_its = |protocol| *key == EndpointKey::new(key.addr, key.port, protocol);
+        ids.extend(its.filter(|(protocol, _)| is_its(*protocol)).map(|(_, id)| *id));
     }
     by_endpoint
 }
 
 #[cfg(test)]
 mod tests {
-    use lb_common::net::{Addr, Port, Protocol};
+    use lb_common::net::Port;
 
     use super::*;
     use crate::agent::desired::{DesiredServer, DesiredService, ServiceIdentity};

@@ -19,6 +19,20 @@ impl Agent {
         self.note_quorums(now);
     }
 
+    /// Likewise of these services alone.
+    pub(super) fn judge_quorums_of(&mut self, names: &BTreeSet<String>) {
+        let mut now = self.without_quorum.clone();
+        for service in self.model.services.iter().filter(|service| names.contains(service.name.as_str())) {
+            let name = service.name.as_str();
+            if eligible::lacks_quorum(service, &self.standings, &self.without_quorum) {
+                now.insert(name.to_owned());
+            } else {
+                now.remove(name);
+            }
+        }
+        self.note_quorums(now);
+    }
+
     pub(super) fn note_quorums(&mut self, without: BTreeSet<String>) {
         for service in without.difference(&self.without_quorum) {
             tracing::warn!(%service, "the quorum is lost");

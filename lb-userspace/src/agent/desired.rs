@@ -4,10 +4,9 @@
 //! or all those that keep the port that was hit. It has a number, a table and pairs for each; people see them as one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{Admin, Farewell, Memo, OnDown, QuicFormat, Scheduler, ServerState, Terms};
+use lb_common::entry::{OnDown, QuicFormat, Scheduler, Terms};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
@@ -15,11 +14,14 @@ use lb_common::slot::Limits;
 
 use super::eligible::{self, Candidate, Circumstances};
 use super::parting;
-use super::standing::{AddressName, PairName, Standing, Standings};
+use super::standing::{AddressName, PairName, Standings};
 use crate::config::{
     self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnMemberDown, OnNoServer,
-    Parting, QuicId, Tier,
 };
+
+mod server;
+
+pub use server::DesiredServer;
 
 /// A lane of a service as it ought to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,117 +71,20 @@ pub struct ServiceIdentity {
     pub mode: Mode,
 }
 
-/// A server as it ought to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DesiredServer {
-    pub name: String,
-    pub name_hash: u64,
-    pub address: Addr,
-    pub port: Port,
-    /// In force: the override's or the file's.
-    pub weight: u16,
-    /// 0: any number.
-    pub max_connections: u32,
-    /// Of new connections, among those of its service; 0: none.
-    pub share: u32,
-    /// How fast its share grows after its return.
-    pub slow_start: Duration,
-    pub tier: Tier,
-    /// What becomes of its connections if it leaves the configuration.
-    pub removal: Parting,
-    /// What becomes of them by what has happened to it; `None`: nothing has.
-    pub parting: Option<Parting>,
-    /// The time for which all this is said, in Unix seconds.
-    pub now: u64,
-    /// What connection ids call it.
-    pub quic_id: Option<QuicId>,
-    pub standing: Standing,
-}
-
-impl DesiredServer {
-    /// Whether new connections may be given to it.
-    #[must_use]
-    pub fn takes_new(&self) -> bool {
-        self.share > 0
-    }
-
-    /// Whether it would get nothing new even if it were well: by an order, or because others come before it.
-    fn is_unwanted(&self) -> bool {
-        let ordered = self.standing.ordered() != Admin::Enabled || self.standing.share(self.weight) == 0;
-        let is_well = !self.standing.is_down() && !self.standing.is_unknown();
-        ordered || is_well && !self.takes_new()
-    }
-
-    /// Whether its share has yet to grow.
-    #[must_use]
-    pub fn is_growing(&self) -> bool {
-        eligible::step(self.standing.risen, self.slow_start, self.now) < eligible::WHOLE
-    }
-
-    /// When its connections will be ended or let go, in Unix seconds; `None`: never, or they are already.
-    #[must_use]
-    pub fn deadline(&self) -> Option<u64> {
-        parting::deadline(self.parting?, self.standing.since).filter(|at| *at > self.now)
-    }
-
-    /// When the time alone will change something about it, in Unix seconds.
-    #[must_use]
-    pub fn next_change(&self) -> Option<u64> {
-        let grows = eligible::next_step(self.standing.risen, self.slow_start, self.now);
-        let grows = grows.filter(|_| self.takes_new());
-        grows.into_iter().chain(self.deadline()).min()
-    }
-
-    /// The flags of its entry, apart from what depends on other entries.
-    #[must_use]
-    pub fn flags(&self, service: &ServiceIdentity) -> u16 {
-        let mut flags = ServerState::IN_USE;
-        let mut set = |flag, on| flags |= if on { flag } else { 0 };
-        let down = self.standing.is_down();
-        // Where all get what nobody can take, nobody counts as down.
-        set(ServerState::DOWN, down && !self.takes_new());
-        set(ServerState::DRAINED, self.is_unwanted());
-        set(ServerState::NAT, service.mode == Mode::Nat);
-        set(ServerState::TUNNEL, service.mode == Mode::Tunnel);
-        set(ServerState::FULL_NAT, service.mode == Mode::FullNat);
-        set(ServerState::UDP, service.protocol == Protocol::Udp);
-        let parting = self.parting.filter(|_| !self.takes_new());
-        flags | parting.map_or(0, |parting| parting::flag(parting, self.standing.since, self.now))
-    }
-
-    /// One of weight 1 about which nothing is known.
-    #[cfg(test)]
-    pub fn plain(name: &str, name_hash: u64, address: Addr, port: Port) -> Self {
-        Self {
-            name: name.into(),
-            name_hash,
-            address,
-            port,
-            weight: 1,
-            max_connections: 0,
-            share: 0,
-            slow_start: Duration::ZERO,
-            tier: Tier::Primary,
-            removal: Parting::default(),
-            parting: None,
-            now: 0,
-            quic_id: None,
-            standing: Standing::default(),
-        }
-    }
-
-    #[must_use]
-    pub fn memo(&self) -> Memo {
-        let Standing { admin, health, weight, since, .. } = self.standing;
-        Memo { admin, health, weight, since, farewell: Farewell::None }
-    }
-}
-
 /// The lanes that this configuration wants, those of a service in a row, given what is known about its servers.
 #[must_use]
 pub fn services(model: &Model, standings: &Standings, circumstances: &Circumstances) -> Vec<DesiredService> {
-    let lanes = |service| move |lane| desired(model, service, lane, standings, circumstances);
-    model.services.iter().flat_map(|service| service.listening.lanes().map(lanes(service))).collect()
+    model.services.iter().flat_map(|service| lanes(model, service, standings, circumstances)).collect()
+}
+
+/// The lanes of one service.
+pub fn lanes<'a>(
+    model: &'a Model,
+    service: &'a config::Service,
+    standings: &'a Standings,
+    circumstances: &'a Circumstances,
+) -> impl Iterator<Item = DesiredService> + 'a {
+    service.listening.lanes().map(move |lane| desired(model, service, lane, standings, circumstances))
 }
 
 fn desired(
@@ -192,7 +97,7 @@ fn desired(
     let (mut servers, candidates): (Vec<DesiredServer>, Vec<Candidate<'_>>) = service
         .servers
         .iter()
-        .filter_map(|server| of_lane(service, server, &lane, standings, circumstances))
+        .filter_map(|server| of_lane(model, service, server, &lane, standings, circumstances))
         .unzip();
     let shares = eligible::shares(service, model.cluster.domain.as_ref(), &candidates, circumstances);
     for (server, share) in servers.iter_mut().zip(shares) {
@@ -226,6 +131,7 @@ fn desired(
 
 /// A server as a lane has it, if it has an address there.
 fn of_lane<'m>(
+    model: &Model,
     service: &'m config::Service,
     server: &'m config::Server,
     lane: &Lane,
@@ -246,7 +152,12 @@ fn of_lane<'m>(
         // "The port that was hit" is one port unless the lane has several.
         port: server.port.or(lane.port).map_or(Port::ANY, |port| Port::from_host(port.get())),
         weight,
-        max_connections: server.max_connections.map_or(0, std::num::NonZeroU32::get),
+        // Without a flow table nobody counts connections.
+        max_connections: if model.datapath.flow_table_size == 0 {
+            0
+        } else {
+            standing.most(server.max_connections)
+        },
         share: 0,
         slow_start: service.slow_start,
         tier: server.tier,
@@ -326,10 +237,11 @@ pub fn coarse(time: std::time::Duration) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use lb_common::entry::HealthMemo;
+    use lb_common::entry::{Admin, HealthMemo, ServerState};
 
     use super::*;
     use crate::agent::heard::Heard;
+    use crate::agent::standing::{Advised, Standing};
     use crate::health;
 
     const TEXT: &str = r#"
@@ -380,6 +292,29 @@ mod tests {
         ] {
             assert!(!with(standing).takes_new(), "{standing:?}");
         }
+    }
+
+    #[test]
+    fn of_the_files_limit_and_the_servers_own_the_lesser_holds() {
+        let most = |file: &str, says: u32| {
+            let text = TEXT.replace("weight = 3", file);
+            let model = config::load_str("t.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+            let pair = PairName { service: "web".into(), server: "rs1".into() };
+            let name = AddressName { pair, family: config::Family::V4 };
+            let advised = Advised { heard: true, most: says, ..Advised::default() };
+            let standings = Standings::from([(name, Standing { advised, ..Standing::default() })]);
+            let lane = services(&model, &standings, &Circumstances::default()).remove(0);
+            assert_eq!(
+                lane.scheduling().has(lb_common::entry::Scheduling::COUNTED),
+                lane.servers[0].max_connections > 0
+            );
+            lane.servers[0].max_connections
+        };
+        assert_eq!(most("", 0), 0);
+        assert_eq!(most("", 30), 30);
+        assert_eq!(most("max_connections = 20", 30), 20);
+        assert_eq!(most("max_connections = 40", 30), 30);
+        assert_eq!(most("max_connections = 40", 0), 40);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lb_common::entry::Admin;
 
-use super::standing::{AddressName, Configured, Standing, Standings, configured};
+use super::standing::{AddressName, PairName, Standing, Standings};
 use crate::config::{Below, DomainName, Model, OnNoServer, Quorum, Service, Tier};
 
 /// A whole share, so that a growing one has steps. All shares of a service have this factor, and another like it by which
@@ -98,38 +98,36 @@ pub fn next_step(risen: u32, slow_start: Duration, now: u64) -> Option<u64> {
 /// The services that have no quorum now, given those that had none.
 #[must_use]
 pub fn without_quorum(model: &Model, standings: &Standings, before: &BTreeSet<String>) -> BTreeSet<String> {
-    let lost = |service: &&Service| {
-        let name = service.name.as_str();
-        service.quorum.is_some_and(|quorum| {
-            let (up, of) = weights(model, standings, name);
-            let needed =
-                if before.contains(name) { quorum.percent + quorum.hysteresis } else { quorum.percent };
-            up * 100 < of * u64::from(needed)
-        })
-    };
+    let lost = |service: &&Service| lacks_quorum(service, standings, before);
     model.services.iter().filter(lost).map(|service| service.name.as_str().to_owned()).collect()
+}
+
+/// Whether this service has no quorum now, given those that had none.
+#[must_use]
+pub fn lacks_quorum(service: &Service, standings: &Standings, before: &BTreeSet<String>) -> bool {
+    service.quorum.is_some_and(|quorum| {
+        let (up, of) = weights(service, standings);
+        let lacked = before.contains(service.name.as_str());
+        let needed = if lacked { quorum.percent + quorum.hysteresis } else { quorum.percent };
+        up * 100 < of * u64::from(needed)
+    })
 }
 
 /// The configured weight of a service's primary servers: of those that are usable, and of all.
 #[must_use]
-pub fn weights(model: &Model, standings: &Standings, service: &str) -> (u64, u64) {
-    let mut seen: Vec<(&str, bool, u64)> = Vec::new();
-    for Configured { name, service: its, server, .. } in configured(model) {
-        if its.name.as_str() != service || server.tier != Tier::Primary {
-            continue;
-        }
-        let usable = is_usable(standings, &name, server.weight.get());
+pub fn weights(service: &Service, standings: &Standings) -> (u64, u64) {
+    let primaries = service.servers.iter().filter(|server| server.tier == Tier::Primary);
+    primaries.fold((0, 0), |(up, of), server| {
         let weight = u64::from(server.weight.get());
-        match seen.last_mut().filter(|(last, ..)| *last == server.name.as_str()) {
-            // One that is well at one of its addresses only is not well.
-            Some((_, all, _)) => *all &= usable,
-            None => seen.push((server.name.as_str(), usable, weight)),
-        }
-    }
-    let sum = |usable_only: bool| {
-        seen.iter().filter(|(_, usable, _)| *usable || !usable_only).map(|(.., weight)| weight).sum()
-    };
-    (sum(true), sum(false))
+        let pair = PairName::of(service, server);
+        let mut names = server
+            .addresses
+            .iter()
+            .map(|address| AddressName { pair: pair.clone(), family: address.family() });
+        // One that is well at one of its addresses only is not well.
+        let usable = names.all(|name| is_usable(standings, &name, server.weight.get()));
+        (up + if usable { weight } else { 0 }, of + weight)
+    })
 }
 
 fn is_usable(standings: &Standings, name: &AddressName, configured: u16) -> bool {
@@ -150,7 +148,7 @@ mod tests {
     use lb_common::entry::HealthMemo;
 
     use super::*;
-    use crate::agent::standing::PairName;
+    use crate::agent::standing::configured;
     use crate::config::{self, Family};
 
     fn up() -> Standing {

@@ -64,7 +64,13 @@ impl Heard {
     #[must_use]
     pub fn advised(&self) -> Advised {
         let Some(Said { advice, .. }) = &self.said else { return Advised::default() };
-        Advised { heard: true, share: advice.share, order: advice.order, down: advice.fault.is_some() }
+        Advised {
+            heard: true,
+            share: advice.share,
+            order: advice.order,
+            down: advice.fault.is_some(),
+            most: advice.max_connections.unwrap_or(0),
+        }
     }
 }
 

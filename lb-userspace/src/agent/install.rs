@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Result, anyhow, bail};
-use lb_common::entry::{QuicFormat, ServerState, Service, Settings};
+use lb_common::entry::{EndpointKey, QuicFormat, ServerState, Service, Settings, Sharers};
 use lb_common::maglev::Share;
 use lb_common::pick::Extent;
 use lb_common::slot::{Limits, ServerId};
 
 use super::actor::unix_seconds;
 use super::arena::Arena;
-use super::desired::{DesiredServer, DesiredService};
+use super::desired::{DesiredServer, DesiredService, ServiceIdentity};
 use super::ledger::{Ledger, Numbered, listener_word};
 use super::lists::Lists;
 use super::tables::MISS_DELAY;
@@ -40,6 +40,10 @@ pub struct Installation {
     pub(super) tunnels: Tunnels,
     /// What becomes of the connections of each pair if it is removed.
     pub(super) removals: HashMap<ServerId, Parting>,
+    /// Who may answer from where, as the map has it: asking the kernel for each costs more than all the rest of a reload.
+    pub(super) sharers: HashMap<EndpointKey, Sharers>,
+    /// The numbers of all lanes that are wanted; of none while something has yet to be done.
+    pub(super) in_force: HashMap<ServiceIdentity, Numbered>,
 }
 
 /// A wanted configuration for which there is room, not yet in force.
@@ -69,6 +73,7 @@ impl Installation {
             .map(|(number, _)| (number, now + MISS_DELAY))
             .collect();
         let locals = maps.locals.keys().into_iter().map(IpAddr::from).collect();
+        let sharers = maps.backends.entries().into_iter().collect();
         let (lists, tunnels) = (Lists::found(now), Tunnels::new());
         Self {
             maps,
@@ -81,6 +86,8 @@ impl Installation {
             lists,
             tunnels,
             removals: HashMap::new(),
+            sharers,
+            in_force: HashMap::new(),
         }
     }
 
@@ -115,6 +122,7 @@ impl Installation {
     /// What the kernel says; what was done by then stays done and is repeated by the next call.
     pub fn apply(&mut self, plan: Plan, wanted: &[DesiredService], now: Instant) -> Result<bool> {
         let Plan { ledger, numbered } = plan;
+        self.in_force.clear();
         self.write_lists(wanted)?;
         let before = std::mem::replace(&mut self.ledger, ledger);
         for (service, numbers) in wanted.iter().zip(&numbered) {
@@ -139,9 +147,10 @@ impl Installation {
         self.write_scheduling(wanted, &numbered);
         self.write_listeners(wanted, &numbered)?;
         self.mark_leaving(unix_seconds(SystemTime::now()));
-        let wanted: HashSet<u16> = numbered.iter().map(|numbers| numbers.service).collect();
-        let gone = before.services().map(|(number, _)| number).filter(|number| !wanted.contains(number));
+        let kept: HashSet<u16> = numbered.iter().map(|numbers| numbers.service).collect();
+        let gone = before.services().map(|(number, _)| number).filter(|number| !kept.contains(number));
         self.close_services(&gone.collect::<Vec<_>>(), now)?;
+        self.in_force = wanted.iter().map(|lane| lane.identity).zip(numbered).collect();
         Ok(counted_elsewhere)
     }
 
@@ -194,7 +203,13 @@ impl Installation {
         );
     }
 
-    fn write_server(&self, service: &DesiredService, number: u16, server: &DesiredServer, id: ServerId) {
+    pub(super) fn write_server(
+        &self,
+        service: &DesiredService,
+        number: u16,
+        server: &DesiredServer,
+        id: ServerId,
+    ) {
         let Some(entry) = self.maps.servers.get(id.index()) else { return };
         let held = ServerState::from_word(entry.state.load());
         if !held.has(ServerState::IN_USE) {

@@ -160,14 +160,18 @@ impl Ledger {
         Directory {
             services: self.services().map(|(number, identity)| (*identity, number)).collect(),
             pairs: self.pairs().map(|(id, pair)| (pair.identity, id)).collect(),
-            leaving: self.pairs().filter(|(_, pair)| pair.leaving).fold(
-                HashMap::new(),
-                |mut leaving: HashMap<_, Vec<_>>, (id, pair)| {
-                    leaving.entry((pair.identity.name_hash, pair.identity.address)).or_default().push(id);
-                    leaving
-                },
-            ),
+            earlier: self.earlier(),
         }
+    }
+
+    /// What is leaving, by whose it was.
+    #[must_use]
+    pub fn earlier(&self) -> Earlier {
+        let mut earlier = Earlier::default();
+        for (id, pair) in self.pairs().filter(|(_, pair)| pair.leaving) {
+            earlier.0.entry((pair.identity.name_hash, pair.identity.address)).or_default().push(id);
+        }
+        earlier
     }
 
     /// Gives a pair's number back. The caller has found it in no table and no entry.
@@ -197,14 +201,26 @@ impl Ledger {
 pub struct Directory {
     services: HashMap<ServiceIdentity, u16>,
     pairs: HashMap<PairIdentity, ServerId>,
-    leaving: HashMap<(u64, Addr), Vec<ServerId>>,
+    earlier: Earlier,
+}
+
+/// Pairs that are leaving, by their servers' names and addresses.
+#[derive(Debug, Clone, Default)]
+pub struct Earlier(HashMap<(u64, Addr), Vec<ServerId>>);
+
+impl Earlier {
+    /// What is left of this server in lanes that its service no longer has: their connections are still on it.
+    #[must_use]
+    pub fn of(&self, server: &DesiredServer) -> &[ServerId] {
+        self.0.get(&(server.name_hash, server.address)).map_or(&[], Vec::as_slice)
+    }
 }
 
 impl Directory {
-    /// What is left of this server in lanes that its service no longer has: their connections are still on it.
+    /// [`Earlier::of`].
     #[must_use]
     pub fn earlier(&self, server: &DesiredServer) -> &[ServerId] {
-        self.leaving.get(&(server.name_hash, server.address)).map_or(&[], Vec::as_slice)
+        self.earlier.of(server)
     }
 
     /// The id of this server in this lane, once it has one.

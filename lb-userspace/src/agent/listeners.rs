@@ -64,8 +64,7 @@ impl Installation {
     }
 
     pub(super) fn write_listeners(&mut self, wanted: &[DesiredService], numbered: &[Numbered]) -> Result<()> {
-        let has_servers = |number| self.built.get(&number).is_some_and(|shares| !shares.is_empty());
-        let mut keys = entries(wanted, numbered, has_servers);
+        let mut keys = entries(wanted, numbered, |number| self.has_servers(number));
         let pool = self.maps.pool.only().addresses().zip(0..);
         keys.extend(pool.map(|(addr, number)| (EndpointKey::pool_marker(addr), number)));
         let held: HashMap<EndpointKey, u32> = self.maps.listeners.entries().into_iter().collect();

@@ -104,7 +104,7 @@ impl Installation {
     /// What each server takes and by what weight it is judged, and who counts for whom. Whether anybody counts elsewhere now.
     pub(super) fn write_loads(&self, wanted: &[DesiredService], numbered: &[Numbered]) -> bool {
         let (services, servers) = homes(wanted, numbered);
-        let directory = self.ledger.directory();
+        let earlier = self.ledger.earlier();
         let mut moved = false;
         let mut count_at = |load: &Load, home: u64| {
             moved |= load.home.load() != home;
@@ -115,7 +115,7 @@ impl Installation {
             for (server, id) in lane.servers.iter().zip(&numbers.servers) {
                 let home = servers.get(&server.name_hash).copied().unwrap_or(*id);
                 // Those of its earlier lanes are still on it.
-                for id in std::iter::once(id).chain(directory.earlier(server)) {
+                for id in std::iter::once(id).chain(earlier.of(server)) {
                     let Some(load) = self.maps.loads.get(id.index()) else { continue };
                     count_at(load, home.index().into());
                     load.most.store(server.max_connections.into());

@@ -42,6 +42,7 @@ mod ports;
 mod preflight;
 mod privileges;
 mod quic;
+mod reconcile;
 mod services;
 mod silence;
 mod sizes;

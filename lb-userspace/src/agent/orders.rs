@@ -1,6 +1,6 @@
 //! What the operator orders by hand: drain, disable, enable, weight. Kept in the pins, so it survives reload and restart.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use lb_common::entry;
@@ -22,9 +22,10 @@ impl Agent {
     pub(super) fn order(&mut self, request: &OverrideRequest) -> Result<OverrideReport, Failure> {
         let names = self.meant(request)?;
         let changed: Vec<bool> = names.iter().map(|name| self.put_on(name, request.order)).collect();
-        self.reconcile();
+        let services: BTreeSet<String> = names.iter().map(|name| name.service.clone()).collect();
+        self.reconcile_services(&services);
         self.check_targets();
-        let (wanted, census) = (self.wanted(), self.census_now());
+        let (wanted, census) = (self.wanted_of(&services), self.census_now());
         let directory = self.installation.ledger.directory();
         let servers = names.iter().zip(changed).filter_map(|(name, changed)| {
             let lanes = wanted.iter().filter(|lane| lane.name == name.service);

@@ -46,10 +46,10 @@ impl Agent {
     pub(super) fn services_status(&self, census: &Census) -> Vec<ServiceStatus> {
         let (wanted, directory, others) =
             (self.wanted(), self.installation.ledger.directory(), self.others(census));
-        wanted
-            .chunk_by(|one, next| one.name == next.name)
-            .filter_map(|lanes| {
-                let configured = self.model.service(&lanes.first()?.name)?;
+        // Both are in the order of the file.
+        let services = wanted.chunk_by(|one, next| one.name == next.name).zip(&self.model.services);
+        services
+            .filter_map(|(lanes, configured)| {
                 let rows = self.rows(lanes, &directory, census);
                 let name_hash = lanes.first()?.identity.name_hash;
                 let others = others.get(&name_hash).copied().unwrap_or_default();
@@ -150,7 +150,7 @@ impl Agent {
     fn quorum_status(&self, service: &config::Service) -> Option<api::Quorum> {
         let quorum = service.quorum?;
         let name = service.name.as_str();
-        let (weight_up, weight_configured) = eligible::weights(&self.model, &self.standings, name);
+        let (weight_up, weight_configured) = eligible::weights(service, &self.standings);
         let held = !self.without_quorum.contains(name);
         Some(api::Quorum { weight_up, weight_configured, percent: quorum.percent, held })
     }
@@ -176,7 +176,7 @@ impl Agent {
             weight_configured: u32::from(server.weight.get()),
             weight_override: standing.weight.map(u32::from),
             server_id: desired.quic_id.as_ref().map(ToString::to_string),
-            max_connections: server.max_connections.map(std::num::NonZeroU32::get),
+            max_connections: (desired.max_connections > 0).then_some(desired.max_connections),
             backup: desired.tier != config::Tier::Primary,
             share: *share,
             connections_end_at: desired.deadline().map(|at| time_of(UNIX_EPOCH + Duration::from_secs(at))),

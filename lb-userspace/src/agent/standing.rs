@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use lb_common::entry::{Admin, HealthMemo, Memo};
 use lb_common::identity::name_hash;
@@ -54,6 +55,8 @@ pub struct Advised {
     pub share: Share,
     pub order: Order,
     pub down: bool,
+    /// The most connections it takes at once; 0: it does not say.
+    pub most: u32,
 }
 
 /// The standings of a configuration.
@@ -113,6 +116,14 @@ impl Standing {
             None => (configured, self.advised.share),
         };
         u32::from(weight) * u32::from(share.eighths())
+    }
+}
+
+impl Standing {
+    /// The most connections it takes at once, given the file's limit: whichever is less. 0: any number.
+    #[must_use]
+    pub fn most(&self, configured: Option<NonZeroU32>) -> u32 {
+        configured.into_iter().chain(NonZeroU32::new(self.advised.most)).min().map_or(0, NonZeroU32::get)
     }
 }
 

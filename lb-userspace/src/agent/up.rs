@@ -247,7 +247,7 @@ impl Agent {
         let deadline = tokio::time::Instant::now() + SETTLING;
         while self.not_ready().iter().any(|reason| reason.starts_with("no health result")) {
             match tokio::time::timeout_at(deadline, news.recv()).await {
-                Ok(Some(event)) => self.hear(event),
+                Ok(Some(event)) => drop(self.hear(event)),
                 Ok(None) | Err(_) => return,
             }
         }

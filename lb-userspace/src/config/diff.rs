@@ -134,6 +134,8 @@ pub fn diff(old: &Model, new: &Model) -> Vec<Change> {
     let before: HashMap<_, _> = old.services.iter().map(|service| (&service.name, service)).collect();
     for service in &new.services {
         match before.get(&service.name) {
+            // To put thousands of services into words costs more than to compare them.
+            Some(before) if *before == service => {}
             Some(before) => compare_services(before, service, &mut changes),
             None => changes.push(Change::ServiceAdded {
                 service: service.name.to_string(),

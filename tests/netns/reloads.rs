@@ -1,0 +1,153 @@
+//! One reload after the other with live connections: each different, and confirmed to be in force before the next.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::crowd::Crowd;
+use crate::length::short_or_long;
+use crate::pinned::dump;
+use crate::run::Run;
+use crate::site::{Site, WEB, service};
+
+const CONNECTIONS: usize = 200;
+/// After so many, every name and port has been in force once: numbers that the first ones needed are taken.
+const ROUND: usize = 40;
+/// What an allocator may keep for itself; ten thousand reloads that leave a single page each would be forty times as much.
+const SLACK_KIB: u64 = 1024;
+
+/// The configuration before the first reload, and after each: a server comes or goes, the service or a server is renamed, the
+/// port of another service changes, each in turn; and a weight is always another one.
+struct Walk {
+    nth: usize,
+    name: &'static str,
+    alone: bool,
+    renamed: bool,
+    port: u16,
+}
+
+impl Walk {
+    fn new() -> Self {
+        Self { nth: 0, name: "web", alone: false, renamed: false, port: 8000 }
+    }
+
+    fn step(&mut self) {
+        match self.nth % 4 {
+            0 => self.alone = !self.alone,
+            1 => self.name = if self.name == "web" { "shop" } else { "web" },
+            2 => self.renamed = !self.renamed,
+            _ => self.port = 8000 + (self.port + 1) % 10,
+        }
+        self.nth += 1;
+    }
+
+    fn weight(&self) -> u32 {
+        1 + self.nth as u32 % 9
+    }
+
+    fn text(&self, site: &Site) -> String {
+        let servers: &[(usize, u32)] =
+            &[(0, self.weight()), (1, 2), (2, 3), (3, 1)][..if self.alone { 3 } else { 4 }];
+        let mut web = site.web(servers);
+        self.name.clone_into(&mut web.name);
+        if self.renamed {
+            "other".clone_into(&mut web.servers[1].name);
+        }
+        let mut api = site.web_of(&[0, 1]);
+        "api".clone_into(&mut api.name);
+        api.ports = self.port.to_string();
+        format!("{web}{api}")
+    }
+
+    /// Reloads to the next configuration and fails unless the agent says of each thing that it is as it was asked for.
+    fn go(&mut self, site: &Site) {
+        self.step();
+        site.reload(self.text(site));
+        let status = site.installation.status().unwrap();
+        let web = service(&status, self.name);
+        let servers: Vec<(&str, u64)> = (web["servers"].as_array().unwrap().iter())
+            .map(|server| (server["name"].as_str().unwrap(), server["weight"].as_u64().unwrap()))
+            .collect();
+        let second = if self.renamed { "other" } else { "rs2" };
+        let all = [("rs1", u64::from(self.weight())), (second, 2), ("rs3", 3), ("rs4", 1)];
+        assert_eq!(servers, all[..if self.alone { 3 } else { 4 }], "reload {}", self.nth);
+        assert_eq!(service(&status, "api")["listeners"][0]["port"], self.port, "reload {}", self.nth);
+        assert_eq!(status["config"]["generation"], self.nth + 1);
+    }
+}
+
+/// What may not grow.
+#[derive(Debug)]
+struct Held {
+    memory_kib: u64,
+    descriptors: usize,
+    pins: usize,
+    /// Entries of maps with keys, and words that are not zero of those that services and servers lie in.
+    entries: usize,
+}
+
+impl Held {
+    fn by(site: &Site, run: &Run<'_>) -> Self {
+        let process = format!("/proc/{}", run.agent().pid());
+        let status = fs::read_to_string(format!("{process}/status")).unwrap();
+        let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        let dump = dump(&site.installation);
+        let maps = ["LISTENERS", "BACKENDS", "LOCALS", "MEMBERS", "LISTS", "SERVICES", "SERVERS"];
+        Self {
+            memory_kib: memory.trim().trim_end_matches(" kB").parse().unwrap(),
+            descriptors: fs::read_dir(format!("{process}/fd")).unwrap().count(),
+            pins: count(site.installation.pins()),
+            entries: maps.iter().map(|map| dump[*map].len()).sum(),
+        }
+    }
+}
+
+fn count(folder: &std::path::Path) -> usize {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+}
+
+#[test]
+fn reloads_in_a_row_break_nobody_and_leave_nothing_behind() {
+    let site = Site::nat(4);
+    let servers = site.serve_all();
+    let mut walk = Walk::new();
+    site.configure(walk.text(&site));
+    let run = Run::start(&site);
+    let mut crowd = Crowd::open(&site, WEB, CONNECTIONS);
+    (0..ROUND).for_each(|_| walk.go(&site));
+    let before = Held::by(&site, &run);
+    let (began, reloads) = (Instant::now(), short_or_long(40, 10_000) / ROUND * ROUND);
+    for _ in 0..reloads {
+        walk.go(&site);
+        if walk.nth.is_multiple_of(1000) {
+            crowd.unbroken(&format!("{} reloads", walk.nth));
+        }
+    }
+    let took = began.elapsed();
+    let after = Held::by(&site, &run);
+    println!("{reloads} reloads in {took:.1?}: {before:?}, then {after:?}");
+    crowd.hear_the_servers(&servers);
+    crowd.unbroken("all reloads");
+    assert!(after.memory_kib <= before.memory_kib + SLACK_KIB, "{before:?}, {after:?}");
+    assert_eq!(after.descriptors, before.descriptors);
+    assert_eq!(after.pins, before.pins);
+    assert!(after.entries <= before.entries, "{before:?}, {after:?}");
+}
+
+#[test]
+fn without_a_flow_table_the_same_reloads_break_connections() {
+    let site = Site::nat(4);
+    let _servers = site.serve_all();
+    let mut walk = Walk::new();
+    let off = |text: String| format!("[datapath]\nflow_table_size = 0\n{text}");
+    site.configure(off(walk.text(&site)));
+    let _run = Run::start(&site);
+    let crowd = Crowd::open(&site, WEB, CONNECTIONS);
+    for _ in 0..3 {
+        walk.step();
+        site.reload(off(walk.text(&site)));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let [busy, idle] = crowd.broken("no flow table");
+    assert!(busy + idle > CONNECTIONS / 10, "{busy} and {idle} of {CONNECTIONS} broke");
+}
