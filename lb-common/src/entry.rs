@@ -21,6 +21,7 @@ mod scheduling;
 mod server;
 mod service;
 mod settings;
+mod then;
 mod tunnel;
 
 pub use about::About;
@@ -31,16 +32,17 @@ pub use counters::{Counters, Tally};
 pub use endpoint::{EndpointKey, Sharers};
 pub use interface::Interface;
 pub use limits::ServiceLimits;
-pub use memo::{Admin, Farewell, HealthMemo, Memo};
+pub use memo::{Admin, HealthMemo, Memo};
 pub use path::Path;
 pub use pool::Pool;
 pub use pulse::Pulse;
 pub use quic::{QuicFormat, QuicKey};
 pub use refusals::{Refusal, Refusals};
-pub use scheduling::{Affinity, Load, OnDown, Scheduler, Scheduling, Terms, member_key};
+pub use scheduling::{Affinity, Load, Scheduler, Scheduling, Terms, member_key};
 pub use server::{Server, ServerState};
 pub use service::Service;
 pub use settings::Settings;
+pub use then::Then;
 pub use tunnel::{Encapsulation, Tunnel, TunnelWay};
 
 const _: () = {

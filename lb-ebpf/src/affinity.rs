@@ -5,7 +5,7 @@
 //! Asked where a connection opens, and nowhere else. Invariant: nobody loses a connection by it, whatever it says.
 
 use lb_common::{
-    entry::{Affinity, OnDown, ServerState, Terms},
+    entry::{Affinity, ServerState, Terms, Then},
     flow_table::{Entry, FlowTable, Seats},
     identity::FlowId,
     net::Tuple,
@@ -37,8 +37,8 @@ impl<'t, T: Tables> Director<'t, T> {
                 & (ServerState::IN_USE | ServerState::DOWN | ServerState::DRAINED | ServerState::REMOVED)
                 == ServerState::IN_USE | ServerState::DOWN;
             return match terms.on_down {
-                OnDown::Reset if waits => Choice::NOT_NOW,
-                OnDown::Keep if waits => self.follow(&seat, terms, id),
+                Then::Reset if waits => Choice::NOT_NOW,
+                Then::Keep if waits => self.follow(&seat, terms, id),
                 _ => {
                     self.tables.count(Event::AffinityLost);
                     Choice::OPEN

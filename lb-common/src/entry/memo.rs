@@ -1,5 +1,7 @@
 //! What the agent wants to find again about a server after a restart.
 
+use super::Then;
+
 /// What outlives the agent about a server: the operator's overrides and the last health.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Memo {
@@ -9,16 +11,8 @@ pub struct Memo {
     pub weight: Option<u16>,
     /// Unix seconds of the last change of state, 0 if never. Of one that is leaving: of its farewell.
     pub since: u32,
-    pub farewell: Farewell,
-}
-
-/// What becomes of the connections of a server that is no longer configured, when its time has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Farewell {
-    #[default]
-    None,
-    Reset,
-    Rehash,
+    /// What becomes of the connections of one that is leaving, when its time has come.
+    pub farewell: Then,
 }
 
 /// What the operator has asked for.
@@ -46,7 +40,7 @@ impl Memo {
     pub fn to_word(self) -> u64 {
         let weight = self.weight.map_or(Self::NO_WEIGHT, u64::from);
         let orders = (self.admin as u64) << 48 | (self.health as u64) << 52;
-        u64::from(self.since) | weight << 32 | orders | (self.farewell as u64) << 56
+        u64::from(self.since) | weight << 32 | orders | self.farewell.bits() << 56
     }
 
     #[must_use]
@@ -67,11 +61,7 @@ impl Memo {
             },
             weight: Some(word >> 32 & 0xffff).filter(|w| *w != Self::NO_WEIGHT).map(|w| w as u16),
             since: word as u32,
-            farewell: match word >> 56 {
-                1 => Farewell::Reset,
-                2 => Farewell::Rehash,
-                _ => Farewell::None,
-            },
+            farewell: Then::from_bits(word >> 56),
         }
     }
 }
@@ -92,7 +82,7 @@ mod tests {
                 health: [HealthMemo::Unknown, HealthMemo::Up, HealthMemo::Down][health as usize],
                 weight: weight.filter(|w| *w != 0xffff),
                 since,
-                farewell: [Farewell::None, Farewell::Reset, Farewell::Rehash][farewell as usize],
+                farewell: [Then::Keep, Then::Reset, Then::Rehash][farewell as usize],
             };
             prop_assert_eq!(Memo::from_word(memo.to_word()), memo);
         }

@@ -1,6 +1,6 @@
 //! How a service gives its new connections away, and how many its servers have.
 
-use super::{Service, SharedAddr};
+use super::{Service, SharedAddr, Then};
 use crate::{
     net::{Addr, Port, Protocol, Tuple},
     slot::{Class, Geometry, Limits, ServerId, Slot},
@@ -144,39 +144,20 @@ pub struct Terms {
     pub ticks: u8,
     /// Coarse ones.
     pub coarse: bool,
-    pub on_down: OnDown,
-}
-
-/// What becomes of a client whose server has failed its check.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum OnDown {
-    /// It gets another server, and stays there.
-    Rehash = 0,
-    /// It is refused until the server is back, or its time is over.
-    Reset = 1,
-    /// Its connections go to that server all the same.
-    Keep = 2,
+    /// When its server fails its check.
+    pub on_down: Then,
 }
 
 impl Terms {
     #[must_use]
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {
-        Self {
-            ticks: word as u8,
-            coarse: word & 0x100 != 0,
-            on_down: match word >> 16 & 0xff {
-                1 => OnDown::Reset,
-                2 => OnDown::Keep,
-                _ => OnDown::Rehash,
-            },
-        }
+        Self { ticks: word as u8, coarse: word & 0x100 != 0, on_down: Then::from_bits(word >> 16) }
     }
 
     #[must_use]
     pub const fn to_word(self) -> u64 {
-        self.ticks as u64 | (self.coarse as u64) << 8 | (self.on_down as u64) << 16
+        self.ticks as u64 | (self.coarse as u64) << 8 | self.on_down.bits() << 16
     }
 
     /// A seat is a slot of a flow table: of a class that counts its age in these ticks.
@@ -257,7 +238,7 @@ mod tests {
     proptest! {
         #[test]
         fn terms_are_their_word(ticks in 0u8..128, coarse: bool, on_down in 0usize..3) {
-            let on_down = [OnDown::Rehash, OnDown::Reset, OnDown::Keep][on_down];
+            let on_down = [Then::Rehash, Then::Reset, Then::Keep][on_down];
             let terms = Terms { ticks, coarse, on_down };
             prop_assert_eq!(Terms::from_word(terms.to_word()), terms);
         }

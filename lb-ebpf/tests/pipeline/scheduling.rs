@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use lb_common::clock::Now;
-use lb_common::entry::{OnDown, Scheduler};
+use lb_common::entry::{Scheduler, Then};
 use lb_common::slot::{Class, ServerId, Slot};
 use xlvs_tests::datapath::cases::people::{VIP, client_frame};
 use xlvs_tests::datapath::world::{Server, Service, Side, World};
@@ -33,7 +33,7 @@ fn all() -> [Service; 5] {
         web().scheduled(Scheduler::Rotation),
         web().scheduled(Scheduler::Source),
         web().scheduled(Scheduler::Random),
-        web().scheduled(Scheduler::Random).affine("web", OnDown::Rehash),
+        web().scheduled(Scheduler::Random).affine("web", Then::Rehash),
     ]
 }
 
@@ -100,7 +100,7 @@ fn a_rotation_gives_each_its_turn() {
 
 #[test]
 fn who_is_full_is_passed_over_and_affinity_outlasts_it() {
-    let service = web().affine("web", OnDown::Rehash);
+    let service = web().affine("web", Then::Rehash);
     let mut native = Native::with(&world(service).with(|world| world.named("rs1").most = 1)).unwrap();
     let syn = |client: u8, port| {
         let client = Ipv4Addr::new(10, 77, 3, client);
@@ -121,7 +121,7 @@ fn who_is_full_is_passed_over_and_affinity_outlasts_it() {
 
 #[test]
 fn strangers_do_not_share_a_seat() {
-    let mut native = Native::with(&world(web().affine("web", OnDown::Rehash))).unwrap();
+    let mut native = Native::with(&world(web().affine("web", Then::Rehash))).unwrap();
     let mut seen = std::collections::HashMap::new();
     for client in 0..20_000 {
         let (verdict, _, _) = native.push(Side::Front, &segment(client, TcpFlags::SYN));

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::entry::{OnDown, QuicFormat, Scheduler, Terms};
+use lb_common::entry::{QuicFormat, Scheduler, Terms};
 use lb_common::identity::name_hash;
 use lb_common::maglev;
 use lb_common::net::{Addr, Port, Protocol};
@@ -15,9 +15,7 @@ use lb_common::slot::Limits;
 use super::eligible::{self, Candidate, Circumstances};
 use super::parting;
 use super::standing::{AddressName, PairName, Standings};
-use crate::config::{
-    self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnMemberDown, OnNoServer,
-};
+use crate::config::{self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer};
 
 mod server;
 
@@ -199,11 +197,7 @@ fn desired_affinity(service_hash: u64, affinity: &config::Affinity) -> DesiredAf
         terms: Terms {
             ticks: if is_coarse { coarse(affinity.timeout) } else { fine as u8 },
             coarse: is_coarse,
-            on_down: match affinity.on_server_down {
-                OnMemberDown::Rehash => OnDown::Rehash,
-                OnMemberDown::Reset => OnDown::Reset,
-                OnMemberDown::Keep => OnDown::Keep,
-            },
+            on_down: affinity.on_server_down.into(),
         },
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Result;
-use lb_common::entry::{Counters, Farewell, Memo, Refusals, ServerState};
+use lb_common::entry::{Counters, Memo, Refusals, ServerState, Then};
 use lb_common::pick::Extent;
 use lb_common::slot::ServerId;
 
@@ -87,14 +87,14 @@ impl Installation {
                     let policy = self.removals.get(&id).copied().unwrap_or_default();
                     let memo = Memo {
                         since: (now + policy.after.as_secs()) as u32,
-                        farewell: parting::farewell(policy.then),
+                        farewell: policy.then.into(),
                         ..Memo::from_word(entry.memo.load())
                     };
                     entry.memo.store(memo.to_word());
                 }
                 let Memo { since, farewell, .. } = Memo::from_word(entry.memo.load());
                 let kept = state.flags & !ServerState::LETS_GO | ServerState::REMOVED;
-                kept | parting::flag_of_farewell(farewell, since, now)
+                kept | parting::flag_at(farewell, u64::from(since), now)
             } else {
                 state.flags & !ServerState::REMOVED
             };
@@ -110,7 +110,7 @@ impl Installation {
         let leaving = self.ledger.pairs().filter(|(_, pair)| pair.leaving);
         let memos = leaving
             .filter_map(|(id, _)| Some(Memo::from_word(self.maps.servers.get(id.index())?.memo.load())));
-        let to_come = memos.filter(|memo| memo.farewell != Farewell::None).map(|memo| u64::from(memo.since));
+        let to_come = memos.filter(|memo| memo.farewell != Then::Keep).map(|memo| u64::from(memo.since));
         to_come.filter(|at| *at > now).min()
     }
 

@@ -1,7 +1,7 @@
 //! What becomes of a server's connections when it is no longer meant for any, and when: the service's policy for what has
 //! happened. Pure.
 
-use lb_common::entry::{Admin, Farewell, ServerState};
+use lb_common::entry::{self, Admin, ServerState};
 
 use super::standing::Standing;
 use crate::config::{Parting, Partings, Then};
@@ -26,29 +26,15 @@ pub fn deadline(parting: Parting, since: u32) -> Option<u64> {
 /// The flag of what becomes of them now.
 #[must_use]
 pub fn flag(parting: Parting, since: u32, now: u64) -> u16 {
-    match (parting.then, deadline(parting, since)) {
-        (Then::Reset, Some(at)) if at <= now => ServerState::RESETS,
-        (Then::Rehash, Some(at)) if at <= now => ServerState::REHASHES,
-        _ => 0,
-    }
+    deadline(parting, since).map_or(0, |at| flag_at(parting.then.into(), at, now))
 }
 
-/// How the maps remember it for a server that leaves the configuration.
+/// The flag of what becomes of them at that time, in Unix seconds.
 #[must_use]
-pub fn farewell(then: Then) -> Farewell {
+pub fn flag_at(then: entry::Then, at: u64, now: u64) -> u16 {
     match then {
-        Then::Keep => Farewell::None,
-        Then::Reset => Farewell::Reset,
-        Then::Rehash => Farewell::Rehash,
-    }
-}
-
-/// The flag of a server that has left, whose farewell is at `at` (Unix seconds).
-#[must_use]
-pub fn flag_of_farewell(farewell: Farewell, at: u32, now: u64) -> u16 {
-    match farewell {
-        Farewell::Reset if u64::from(at) <= now => ServerState::RESETS,
-        Farewell::Rehash if u64::from(at) <= now => ServerState::REHASHES,
+        entry::Then::Reset if at <= now => ServerState::RESETS,
+        entry::Then::Rehash if at <= now => ServerState::REHASHES,
         _ => 0,
     }
 }
@@ -89,9 +75,9 @@ mod tests {
 
     #[test]
     fn who_has_left_says_farewell_when_its_time_has_come() {
-        assert_eq!(flag_of_farewell(farewell(Then::Reset), 70, 69), 0);
-        assert_eq!(flag_of_farewell(farewell(Then::Reset), 70, 70), ServerState::RESETS);
-        assert_eq!(flag_of_farewell(farewell(Then::Rehash), 70, 71), ServerState::REHASHES);
-        assert_eq!(flag_of_farewell(farewell(Then::Keep), 0, 71), 0);
+        assert_eq!(flag_at(entry::Then::Reset, 70, 69), 0);
+        assert_eq!(flag_at(entry::Then::Reset, 70, 70), ServerState::RESETS);
+        assert_eq!(flag_at(entry::Then::Rehash, 70, 71), ServerState::REHASHES);
+        assert_eq!(flag_at(entry::Then::Keep, 0, 71), 0);
     }
 }

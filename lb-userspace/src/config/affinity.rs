@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::choice;
 use super::duration;
 use super::name::GroupName;
+use super::parting::Then;
 use super::source::{Placed, Reported};
 use super::table::{Entry, Layered};
 use super::vocabulary::AFFINITY;
@@ -25,18 +26,7 @@ pub struct Affinity {
     /// How long after a source's last new connection, 1 s to 2 h.
     pub timeout: Duration,
     /// What becomes of sources whose server fails its check.
-    pub on_server_down: OnMemberDown,
-}
-
-/// What becomes of a source whose server fails its check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnMemberDown {
-    /// It gets another one, and stays there.
-    Rehash,
-    /// It is refused, until its server is back or its time is over.
-    Reset,
-    /// Its connections go to that server all the same.
-    Keep,
+    pub on_server_down: Then,
 }
 
 /// The only thing that affinity goes by.
@@ -56,7 +46,7 @@ pub(super) fn read<'a>(table: &Layered<'a>) -> Result<Option<Placed<'a, Affinity
     let prefix_v6 = table.read_or("prefix_v6", 128, |entry| entry.integer(1, 128, "prefix_v6 = 64"));
     let timeout = |entry: &Entry<'_>| duration::read(entry, SHORTEST..=LONGEST);
     let timeout = table.read_or("timeout", Duration::from_secs(300), timeout);
-    let on_server_down = table.read_or("on_server_down", OnMemberDown::Rehash, choice::read);
+    let on_server_down = table.read_or("on_server_down", Then::Rehash, choice::read);
     let By::Source = by?;
     let value = Affinity {
         group: group?,

@@ -5,8 +5,7 @@ use std::fmt;
 
 use super::affinity::By;
 use super::model::{
-    Below, LogLevel, Mode, OnMemberDown, OnNoServer, OnStop, Protocol, Scheduler, Then, Via, VipOwner,
-    XdpMode,
+    Below, LogLevel, Mode, OnNoServer, OnStop, Protocol, Scheduler, Then, Via, VipOwner, XdpMode,
 };
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
@@ -108,11 +107,6 @@ impl Choice for By {
     const OFFERED: &'static [(&'static str, Self)] = &[("source", Self::Source)];
     const FOREIGN: &'static [(&'static str, &'static str, &'static str)] =
         &[("HAProxy calls", "src", "source"), ("others call", "client_ip", "source")];
-}
-
-impl Choice for OnMemberDown {
-    const OFFERED: &'static [(&'static str, Self)] =
-        &[("rehash", Self::Rehash), ("reset", Self::Reset), ("keep", Self::Keep)];
 }
 
 impl Choice for Protocol {
@@ -245,16 +239,5 @@ macro_rules! displayed_by_its_word {
     };
 }
 displayed_by_its_word!(
-    Mode,
-    Scheduler,
-    Protocol,
-    OnNoServer,
-    OnMemberDown,
-    Then,
-    Below,
-    XdpMode,
-    VipOwner,
-    OnStop,
-    LogLevel,
-    Via
+    Mode, Scheduler, Protocol, OnNoServer, Then, Below, XdpMode, VipOwner, OnStop, LogLevel, Via
 );

@@ -343,7 +343,7 @@ impl Server {
 
 pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
-pub use super::affinity::{Affinity, OnMemberDown};
+pub use super::affinity::Affinity;
 pub use super::agent_check::AgentCheck;
 pub use super::cluster::Cluster;
 pub use super::fullnat::{FullNat, Ports};

@@ -4,22 +4,36 @@
 use std::fmt;
 use std::time::Duration;
 
+use lb_common::entry;
+
 use super::choice;
 use super::duration::{self, show};
 use super::source::Reported;
 use super::table::{Entry, Layered};
 use super::vocabulary::PARTING;
 
-/// What becomes of them in the end.
+/// What becomes of them in the end; or of clients that come back, by `affinity.on_server_down`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Then {
-    /// They stay until they end by themselves.
+    /// They stay until they end by themselves. Clients go there all the same.
     #[default]
     Keep,
-    /// Whoever speaks on one gets a RST from the VIP, and connects anew. Datagrams go to another server.
+    /// Whoever speaks on one gets a RST from the VIP, and connects anew. Datagrams go to another server. Clients are
+    /// refused until theirs is back, or their time is over.
     Reset,
-    /// The next packet of each goes to another server: which takes a datagram, and refuses a segment.
+    /// The next packet of each goes to another server: which takes a datagram, and refuses a segment. Clients get
+    /// another one, and stay there.
     Rehash,
+}
+
+impl From<Then> for entry::Then {
+    fn from(then: Then) -> Self {
+        match then {
+            Then::Keep => Self::Keep,
+            Then::Reset => Self::Reset,
+            Then::Rehash => Self::Rehash,
+        }
+    }
 }
 
 /// The policy for one cause.

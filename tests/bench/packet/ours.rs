@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use lb_common::clock::Now;
-use lb_common::entry::OnDown;
+use lb_common::entry::Then;
 use lb_common::purpose::Purpose;
 use lb_common::slot::{Class, Geometry, Slot};
 use lb_common::verdict::Verdict;
@@ -174,7 +174,7 @@ impl Ours {
         };
         let service = match self.extra {
             Extra::None => service,
-            Extra::Affinity => service.affine("web", OnDown::Rehash),
+            Extra::Affinity => service.affine("web", Then::Rehash),
             Extra::AllowList => service.allow(family.choose(CLIENT, CLIENT6), 16),
             Extra::ConnectionLimit => {
                 service.limit(Limits { connections: MANY, source_connections: MANY, ..Limits::default() })

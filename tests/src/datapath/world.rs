@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::entry::{OnDown, QuicFormat, Scheduler};
+use lb_common::entry::{QuicFormat, Scheduler, Then};
 use lb_common::wire::Tags;
 
 use crate::packet::Mac;
@@ -90,7 +90,7 @@ pub struct Affinity {
     pub prefixes: [u32; 2],
     /// Fine ticks, at most 127.
     pub ticks: u8,
-    pub on_down: OnDown,
+    pub on_down: Then,
 }
 
 /// What becomes of connections whose server is down.
@@ -140,7 +140,7 @@ impl Service {
 
     /// Each client comes back to its server for a minute; so it does to other services of this group.
     #[must_use]
-    pub fn affine(self, group: &'static str, on_down: OnDown) -> Self {
+    pub fn affine(self, group: &'static str, on_down: Then) -> Self {
         Self { affinity: Some(Affinity { group, prefixes: [32, 128], ticks: 56, on_down }), ..self }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_common::entry::{Admin, Farewell, Memo, ServerState};
+use lb_common::entry::{Admin, Memo, ServerState, Then};
 use lb_common::net::{Addr, Port, Protocol};
 
 use super::ServiceIdentity;
@@ -112,6 +112,6 @@ impl DesiredServer {
     #[must_use]
     pub fn memo(&self) -> Memo {
         let Standing { admin, health, weight, since, .. } = self.standing;
-        Memo { admin, health, weight, since, farewell: Farewell::None }
+        Memo { admin, health, weight, since, farewell: Then::Keep }
     }
 }

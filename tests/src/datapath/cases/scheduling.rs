@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::entry::{OnDown, Scheduler};
+use lb_common::entry::{Scheduler, Then};
 
 use super::Case;
 use super::people::*;
@@ -161,7 +161,7 @@ fn affine(way: Way) -> Vec<Case> {
                 "a client comes back to its server in DR over IPv6",
             ],
         ),
-        world(OnDown::Rehash),
+        world(Then::Rehash),
     );
     let stays = way
         .reaches(stays, ONE, 80, 1)
@@ -196,7 +196,7 @@ fn affine(way: Way) -> Vec<Case> {
                 "a client leaves a drained server for good, in DR over IPv6",
             ],
         ),
-        world(OnDown::Keep),
+        world(Then::Keep),
     );
     let drained = way.reaches(drained, ONE, 80, 1).change(|world| {
         turned(world);
@@ -220,7 +220,7 @@ fn affine(way: Way) -> Vec<Case> {
             "a client leaves a dead server for good, in DR",
             "a client leaves a dead server for good, in DR over IPv6",
         ],
-        OnDown::Rehash,
+        Then::Rehash,
     );
     let rehash = way.reaches(rehash, TWO, 80, 2).counting(&[("affinity_lost", 1)]);
     let rehash = way.reaches(rehash.change(up), THREE, 80, 2);
@@ -231,7 +231,7 @@ fn affine(way: Way) -> Vec<Case> {
             "a client is refused until its server is back, in DR",
             "a client is refused until its server is back, in DR over IPv6",
         ],
-        OnDown::Reset,
+        Then::Reset,
     );
     let reset = way.refused(reset, TWO, 80).counting(&[("affinity_lost", 0), ("affinity_noted", 0)]);
     let reset = way.reaches(reset.change(up), THREE, 80, 1);
@@ -242,13 +242,13 @@ fn affine(way: Way) -> Vec<Case> {
             "a client is sent to its dead server all the same, in DR",
             "a client is sent to its dead server all the same, in DR over IPv6",
         ],
-        OnDown::Keep,
+        Then::Keep,
     );
     let keep = way.reaches(keep, TWO, 80, 1).counting(&[("affinity_followed", 1)]);
 
     let groups = |name: [&'static str; 4], other| {
-        let world = way.world(way.service("web", 80).affine("shop", OnDown::Rehash)).and(
-            way.service("tls", 443).affine(other, OnDown::Rehash),
+        let world = way.world(way.service("web", 80).affine("shop", Then::Rehash)).and(
+            way.service("tls", 443).affine(other, Then::Rehash),
             [way.server("tls1", 1, 443).weight(0), way.server("tls2", 2, 443)],
         );
         way.reaches(Case::new(named(way, name), world), ONE, 80, 1)

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use lb_common::entry::{OnDown, Scheduler};
+use lb_common::entry::{Scheduler, Then};
 
 use super::people::{Addresses, DIRECTOR, LEAST, MIXED, QUIC, QUIC_CONFIG, SOURCE, TUNNEL, VIPS, v4, v6};
 use crate::datapath::world::{Hop, Server, Service, Side, Tunnel, World, mac_of};
@@ -80,7 +80,7 @@ fn world_of(address: Addresses, other: Addresses) -> World {
         Service::tcp("source", vip(0), SOURCE)
             .direct()
             .scheduled(Scheduler::Source)
-            .affine("source", OnDown::Rehash),
+            .affine("source", Then::Rehash),
         [Server::at("source6", rs(6), SOURCE), Server::at("source7", rs(7), SOURCE)],
     )
     .with(|world| {
