@@ -13,7 +13,10 @@ use xlvs_tests::traffic::Runner;
 use crate::run::Run;
 use crate::site::Site;
 
-const PORTS: std::ops::Range<u16> = 41_001..41_007;
+/// Connections from these ports are explained: some at least, and more until both servers have one, which the secret key of
+/// the hash decides.
+const PORTS: std::ops::Range<u16> = 41_001..41_041;
+const AT_LEAST: usize = 6;
 
 fn explain(site: &Site, args: &[&str]) -> Value {
     site.installation.json(&[&["explain"], args].concat()).unwrap()
@@ -81,6 +84,9 @@ fn said_and_done(site: &Site, forwarded: &str) {
     let mut held = Vec::new();
     let mut used = std::collections::BTreeSet::new();
     for port in PORTS {
+        if held.len() >= AT_LEAST && used.len() == 2 {
+            break;
+        }
         let before = explain_tcp(site, client(port), vip);
         assert_eq!(
             (&before["decision"], &before["verdict"]),
@@ -112,7 +118,7 @@ fn said_and_done(site: &Site, forwarded: &str) {
             );
         }
     }
-    assert_eq!(used.len(), 2, "six connections are explained to both servers");
+    assert_eq!(used.len(), 2, "{} connections are explained to both servers", held.len());
     not_forwarded(site, &run, &runner, client(PORTS.end));
 }
 

@@ -302,8 +302,18 @@ fn servers_say_themselves_how_they_are_in_haproxys_words() {
             assert_eq!(share(), 0, "{words:?}");
         }
     }
+    // A limit stands until the agent names another, and counts: who is over it is passed over.
+    sleep(Duration::from_millis(1100));
+    let limited = share();
+    assert!(
+        (1..150).contains(&limited),
+        "30 at once, however many the walk has not counted yet: {limited} of 400"
+    );
+    says("ready up 100% maxconn:0\n");
+    wait_for(&run, "rs1", |server| server["agent"]["max_connections"] == 0);
+    assert!(share() > 100, "no limit");
+
     // An operator's order and an agent's: whichever allows less.
-    says("ready up 100%\n");
     site.installation.ok(&["drain", "web", "rs1"]).unwrap();
     sleep(Duration::from_millis(500));
     assert_eq!(share(), 0, "the agent does not undo an operator's order");

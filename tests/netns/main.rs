@@ -34,6 +34,7 @@ mod pinned;
 mod quic;
 mod refusals;
 mod refused_reload;
+mod reload_rows;
 mod reloads;
 mod rolling;
 mod run;
