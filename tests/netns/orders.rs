@@ -105,6 +105,26 @@ fn a_weight_set_by_hand_outranks_the_file_until_it_is_dropped() {
     assert!((60..140).contains(&fresh.by_server["rs1"]), "half: {fresh}");
     assert_eq!(server(&run.status(), "rs1")["weight_override"], Value::Null);
 
+    // All of it at once, which the file then has to itself again.
+    for ordered in
+        [["weight", "web", "rs1", "9"].as_slice(), &["disable", "web", "rs1"], &["drain", "web", "rs2"]]
+    {
+        order(&site, ordered);
+    }
+    let listed = site.installation.json(&["overrides"]).unwrap();
+    let names = |report: &Value| {
+        let servers = report["servers"].as_array().unwrap().iter();
+        servers.map(|server| server["server"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&listed), ["rs1", "rs2"], "{listed}");
+    order(&site, &["overrides", "clear", "--server", "rs2"]);
+    assert_eq!(names(&site.installation.json(&["overrides"]).unwrap()), ["rs1"]);
+    assert_eq!(newcomers(&site).by_server.get("rs1"), None);
+    order(&site, &["overrides", "clear", "--all"]);
+    let fresh = newcomers(&site);
+    assert!((60..140).contains(&fresh.by_server["rs1"]), "half: {fresh}");
+    assert_eq!(names(&site.installation.json(&["overrides"]).unwrap()), Vec::<String>::new());
+
     for wrong in [["drain", "web", "rs7"], ["drain", "wob", "rs1"]] {
         let said = site.installation.run(&wrong).unwrap();
         assert_eq!(said.code, 1, "{said:?}");

@@ -205,9 +205,10 @@ impl Agent {
         loads::walk(&mut self.sweep, &mut self.begun, maps, &limits, installation.counts(), is_denied)
     }
 
-    /// Ends the connections of those who are denied: at once where that is cheap; in a large table the walk comes by.
+    /// Ends the connections of those who are denied by lists that are new: at once where that is cheap; in a large table the
+    /// walk comes by.
     fn cut_denied(&mut self) {
-        if !is_small(&self.installation.maps) {
+        if !std::mem::take(&mut self.installation.lists.are_to_cut) || !is_small(&self.installation.maps) {
             return;
         }
         // The round that is under way has passed some of the table already.

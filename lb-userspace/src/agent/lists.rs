@@ -31,6 +31,8 @@ pub(super) struct Lists {
     tidy_at: Option<Instant>,
     /// By lane, whom it admits, where that is not everybody.
     pub(super) in_force: HashMap<u16, Arc<Access>>,
+    /// Whether somebody may have a connection who is denied since the lists last changed.
+    pub(super) are_to_cut: bool,
 }
 
 impl Lists {
@@ -78,12 +80,13 @@ impl Installation {
         Ok(())
     }
 
-    /// Notes which lists are in force, once the services name them. Says whether any is that was not.
+    /// Notes which lists are in force, once the services name them.
     pub(super) fn note_lists(&mut self, wanted: &[DesiredService], numbered: &[Numbered], now: Instant) {
         let restricted = wanted.iter().zip(numbered).filter(|(lane, _)| lane.access.number() != 0);
         let in_force = restricted.map(|(lane, numbers)| (numbers.service, lane.access.clone())).collect();
         if self.lists.in_force != in_force {
             self.lists.in_force = in_force;
+            self.lists.are_to_cut = true;
             self.lists.tidy_at = Some(now + GRACE);
         }
     }

@@ -1,4 +1,4 @@
-//! What the operator orders by hand: drain, disable, enable, weight. Kept in the pins, so it survives reload and restart.
+//! What the operator orders by hand: drain, disable, enable, weight, and none of it any more. Kept in the pins, so it survives reload and restart.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
@@ -20,8 +20,9 @@ impl Agent {
     /// # Errors
     /// If nobody is meant by the names.
     pub(super) fn order(&mut self, request: &OverrideRequest) -> Result<OverrideReport, Failure> {
-        let names = self.meant(request)?;
-        let changed: Vec<bool> = names.iter().map(|name| self.put_on(name, request.order)).collect();
+        let named = self.meant(request)?.into_iter().map(|name| (self.put_on(&name, request.order), name));
+        let (changed, names): (Vec<bool>, Vec<PairName>) =
+            named.filter(|(changed, _)| *changed || request.order != Order::Clear).unzip();
         let services: BTreeSet<String> = names.iter().map(|name| name.service.clone()).collect();
         self.reconcile_services(&services);
         self.check_targets();
@@ -70,6 +71,7 @@ impl Agent {
                 Order::Disable => standing.admin = entry::Admin::Disabled,
                 Order::Weight(WeightOrder::Set(weight)) => standing.weight = Some(weight),
                 Order::Weight(WeightOrder::Config) => standing.weight = None,
+                Order::Clear => (standing.admin, standing.weight) = (entry::Admin::Enabled, None),
             }
             if *standing != before {
                 standing.changed_from(&before, unix_seconds(SystemTime::now()) as u32);
@@ -105,17 +107,18 @@ impl Agent {
             let there: Vec<&str> = self.model.services.iter().map(|service| service.name.as_str()).collect();
             return Err(not_found(format!("no service {service}; there are: {}", there.join(", "))));
         }
-        let names: Vec<PairName> = self
-            .model
-            .services
-            .iter()
-            .filter(|service| request.service.as_ref().is_none_or(|name| service.name.as_str() == name))
-            .filter_map(|service| Some(PairName::of(service, service.server(&request.server)?)))
+        let services = self.model.services.iter();
+        let services = services
+            .filter(|service| request.service.as_ref().is_none_or(|name| service.name.as_str() == name));
+        let pairs = services.flat_map(|service| service.servers.iter().map(move |server| (service, server)));
+        let names: Vec<PairName> = pairs
+            .filter(|(_, server)| request.server.as_ref().is_none_or(|name| server.name.as_str() == name))
+            .map(|(service, server)| PairName::of(service, server))
             .collect();
-        if names.is_empty() {
+        if let (true, Some(server)) = (names.is_empty(), &request.server) {
             let place =
                 request.service.as_ref().map_or("any service".to_owned(), |name| format!("service {name}"));
-            return Err(not_found(format!("{place} has no server {}; see 'xlvs servers'", request.server)));
+            return Err(not_found(format!("{place} has no server {server}; see 'xlvs servers'")));
         }
         Ok(names)
     }
@@ -127,5 +130,6 @@ fn action(order: Order) -> OverrideAction {
         Order::Enable => OverrideAction::Enable,
         Order::Disable => OverrideAction::Disable,
         Order::Weight(_) => OverrideAction::Weight,
+        Order::Clear => OverrideAction::Clear,
     }
 }

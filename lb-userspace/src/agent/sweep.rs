@@ -162,15 +162,14 @@ impl Sweep {
             self.counting = Census::of_pairs(self.counted.live.len());
         }
         let end = ground.buckets().min(self.next + if in_haste { LONG_STRETCH } else { STRETCH });
-        for (site, cell) in ground.places(self.next..end) {
+        ground.places(self.next..end).for_each(|(site, cell)| {
             let word = cell.load();
-            let Some(slot) = Slot::from_word(word) else { continue };
+            let Some(slot) = Slot::from_word(word) else { return };
             let is_over = slot.expired(now, limits.of(ground, slot)) || is_denied(site, slot);
-            if is_over && cell.replace(word, 0) {
-                continue;
+            if !(is_over && cell.replace(word, 0)) {
+                self.counting.add(site, slot, now);
             }
-            self.counting.add(site, slot, now);
-        }
+        });
         self.next = end;
         let complete = end == ground.buckets();
         if complete {
@@ -206,12 +205,12 @@ impl SweepLimits {
 pub fn count_now(ground: &impl Ground, pairs: usize, limits: &SweepLimits) -> Census {
     let now = ground.now();
     let mut census = Census::of_pairs(pairs);
-    for (site, cell) in ground.places(0..ground.buckets()) {
+    ground.places(0..ground.buckets()).for_each(|(site, cell)| {
         if let Some(slot) = Slot::from_word(cell.load())
             && !slot.expired(now, limits.of(ground, slot))
         {
             census.add(site, slot, now);
         }
-    }
+    });
     census
 }

@@ -1,6 +1,6 @@
-//! `xlvs drain`, `enable`, `disable`, `weight`: what an operator's order came to.
+//! `xlvs drain`, `enable`, `disable`, `weight`: what an operator's order came to; `overrides`: all that are in force.
 
-use super::{Admin, OverrideAction, Schema, ServerState};
+use super::{Admin, OverrideAction, Schema, ServerState, ServerStatus, StatusReport};
 use serde::{Deserialize, Serialize};
 
 /// What an override verb prints.
@@ -10,7 +10,8 @@ pub struct OverrideReport {
     pub schema: Schema,
     /// What was asked.
     pub action: OverrideAction,
-    /// The servers it applied to: one, or one per service when the service was `-`.
+    /// The servers it applied to: one, or one per service when the service was `-`; with `clear`, those that were not as in the
+    /// file; with `list`, those that are not.
     pub servers: Vec<OverriddenServer>,
 }
 
@@ -35,4 +36,42 @@ pub struct OverriddenServer {
     pub weight_override: Option<u32>,
     /// Connections it still holds.
     pub connections_remaining: u64,
+}
+
+impl OverrideReport {
+    /// What operators have ordered that is still in force. A server with an address of each family is one.
+    #[must_use]
+    pub fn in_force(status: &StatusReport) -> Self {
+        let mut servers: Vec<OverriddenServer> = Vec::new();
+        for service in &status.services {
+            for it in service.servers.iter().filter(|server| server.is_overridden()) {
+                let known =
+                    |known: &&mut OverriddenServer| known.service == service.name && known.server == it.name;
+                if let Some(known) = servers.iter_mut().find(known) {
+                    known.connections_remaining += it.connections_active;
+                    continue;
+                }
+                servers.push(OverriddenServer {
+                    service: service.name.clone(),
+                    server: it.name.clone(),
+                    changed: false,
+                    admin: it.admin.clone(),
+                    state: it.state.clone(),
+                    weight: it.weight,
+                    weight_configured: it.weight_configured,
+                    weight_override: it.weight_override,
+                    connections_remaining: it.connections_active,
+                });
+            }
+        }
+        Self { schema: Schema, action: OverrideAction::List, servers }
+    }
+}
+
+impl ServerStatus {
+    /// Whether an operator's order is in force for it.
+    #[must_use]
+    pub fn is_overridden(&self) -> bool {
+        self.admin != Admin::Enabled || self.weight_override.is_some()
+    }
 }

@@ -254,6 +254,10 @@ words! {
         Disable = "disable",
         /// Another weight than the file's, or the file's again.
         Weight = "weight",
+        /// As the file has it in every respect.
+        Clear = "clear",
+        /// None: what is in force was asked for.
+        List = "list",
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the command line offers. The doc comments are its help text: a line a verb, then the details.
 
 use super::verb_args::{
-    Affinity, Capture, Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord, Stats,
-    Status, Up, Weight,
+    Affinity, Capture, Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord,
+    Overrides, Stats, Status, Up, Weight,
 };
 use crate::output::Format;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -161,6 +161,11 @@ pub enum Verb {
     /// Outlives reloads and restarts, until it is ordered otherwise. Stored connections stay where they are.
     Weight(Weight),
 
+    /// What is ordered by hand and still in force; 'clear' undoes it
+    ///
+    /// Drains, disabled servers and weights that are not the file's. Cleared, a server is as the file has it.
+    Overrides(Overrides),
+
     /// Print completions for a shell
     Completions(Completions),
 
@@ -188,6 +193,7 @@ impl Verb {
             | Self::Enable(OrderFor { output, .. })
             | Self::Disable(OrderFor { output, .. })
             | Self::Weight(Weight { output, .. })
+            | Self::Overrides(Overrides { output, .. })
             | Self::Reload(output)
             | Self::Services(output)
             | Self::Servers(output)

@@ -53,6 +53,7 @@ pub fn run(cli: Cli, machine: &dyn Machine) -> Exit {
         Verb::Enable(order) => order::enable(order, &session),
         Verb::Disable(order) => order::disable(order, &session),
         Verb::Weight(weight) => order::weight(weight, &session),
+        Verb::Overrides(overrides) => order::overrides(overrides, &session),
         Verb::Completions(completions) => documents::completions(&completions),
         Verb::Man(man) => documents::manual(&man),
     };

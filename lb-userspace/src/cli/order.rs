@@ -1,9 +1,10 @@
-//! `xlvs drain`, `enable`, `disable` and `weight`: orders for a server, and waiting until they have come true.
+//! `xlvs drain`, `enable`, `disable` and `weight`: orders for a server, and waiting until they have come true; `overrides`: those
+//! that are in force.
 
 use super::exit::Exit;
 use super::session::Session;
 use super::streams;
-use super::verb_args::{OrderFor, Target, Weight};
+use super::verb_args::{OrderFor, Overrides, OverridesAction, Target, Weight};
 use crate::api::{
     Failure, FailureKind, OverriddenServer, OverrideReport, ServerState, ServerStatus, StatusReport,
 };
@@ -35,10 +36,24 @@ pub(super) fn weight(verb: Weight, session: &Session<'_>) -> Result<Exit, Failur
     session.print(&report)
 }
 
+pub(super) fn overrides(verb: Overrides, session: &Session<'_>) -> Result<Exit, Failure> {
+    let report = match verb.action {
+        Some(OverridesAction::Clear) => {
+            let (service, server) = (verb.service, verb.server);
+            ordered(OverrideRequest { service, server, order: Order::Clear }, session)?
+        }
+        None => OverrideReport::in_force(&session.ask_status()?),
+    };
+    session.print(&report)
+}
+
 fn order(target: Target, order: Order, session: &Session<'_>) -> Result<OverrideReport, Failure> {
     let service = target.service.name().map(str::to_owned);
-    let request = Request::Override(OverrideRequest { service, server: target.server, order });
-    session.order(&request, |report| match report {
+    ordered(OverrideRequest { service, server: Some(target.server), order }, session)
+}
+
+fn ordered(request: OverrideRequest, session: &Session<'_>) -> Result<OverrideReport, Failure> {
+    session.order(&Request::Override(request), |report| match report {
         Report::Override(report) => Some(report),
         _ => None,
     })

@@ -276,6 +276,38 @@ pub struct Weight {
     pub output: Output,
 }
 
+/// `xlvs overrides`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whose").multiple(true).requires("action"))]
+pub struct Overrides {
+    /// Undo those that match; at least one of the options that say whose, or --all, must be given
+    #[arg(value_enum, value_name = "clear", requires = "whose")]
+    pub action: Option<OverridesAction>,
+
+    /// Undo what was ordered for servers of this service
+    #[arg(long, value_name = "SERVICE", group = "whose")]
+    pub service: Option<String>,
+
+    /// Undo what was ordered for servers of this name
+    #[arg(long, value_name = "SERVER", group = "whose")]
+    pub server: Option<String>,
+
+    /// Undo every one
+    #[arg(long, group = "whose")]
+    pub all: bool,
+
+    /// Form of the report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What is to be done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OverridesAction {
+    /// Undo them.
+    Clear,
+}
+
 /// `xlvs completions`.
 #[derive(Debug, Args)]
 pub struct Completions {

@@ -134,8 +134,9 @@ pub struct EndQuery {
 pub struct OverrideRequest {
     /// The service; absent: every service that has a server of that name.
     pub service: Option<String>,
-    /// The server's name.
-    pub server: String,
+    /// The server's name; absent: every server.
+    #[serde(default)]
+    pub server: Option<String>,
     /// The order.
     pub order: Order,
 }
@@ -152,6 +153,8 @@ pub enum Order {
     Disable,
     /// Another weight.
     Weight(WeightOrder),
+    /// Undo everything that was ordered.
+    Clear,
 }
 
 /// The weight ordered.
@@ -234,7 +237,7 @@ mod tests {
         assert_eq!(wire(&Request::Reload { path: None }), r#"{"verb":"reload","path":null}"#);
         let request = Request::Override(OverrideRequest {
             service: Some("web".into()),
-            server: "rs1".into(),
+            server: Some("rs1".into()),
             order: Order::Weight(WeightOrder::Set(3)),
         });
         assert_eq!(

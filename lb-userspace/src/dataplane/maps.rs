@@ -235,17 +235,13 @@ impl Maps {
         self.flows.all().len() + self.leases.all().len()
     }
 
-    /// Every place in these of all buckets, those of the connection table first.
+    /// Every place in these of all buckets, those of the connection table first. Meant for `for_each`, which is two plain loops.
     pub fn places(&self, buckets: std::ops::Range<usize>) -> impl Iterator<Item = (Site, &Word)> {
         let (flows, leases) = (self.flows.all(), self.leases.all());
-        buckets.flat_map(move |number| {
-            let (bucket, at, site): (_, _, fn(Place) -> Site) = match number.checked_sub(flows.len()) {
-                None => (&flows[number], number, Site::Flow),
-                Some(beyond) => (&leases[beyond], beyond, Site::Lease),
-            };
-            let place = move |index| Place { bucket: at as u32, index };
-            (0..).zip(bucket).map(move |(index, cell)| (site(place(index)), cell))
-        })
+        let first = buckets.start.min(flows.len())..buckets.end.min(flows.len());
+        let beyond = buckets.start - first.start..buckets.end - first.end;
+        let flows = within(flows, first).map(|(place, cell)| (Site::Flow(place), cell));
+        flows.chain(within(leases, beyond).map(|(place, cell)| (Site::Lease(place), cell)))
     }
 
     /// Whose connection stands here, if it was noted: the tuple must hash to the slot, which may have changed hands since.
@@ -266,6 +262,16 @@ impl Maps {
             }
         }
     }
+}
+
+/// The places of these buckets of a table.
+fn within(
+    table: &[[Word; BUCKET_SLOTS]],
+    buckets: std::ops::Range<usize>,
+) -> impl Iterator<Item = (Place, &Word)> {
+    (buckets.start as u32..).zip(&table[buckets]).flat_map(|(bucket, cells)| {
+        (0..).zip(cells).map(move |(index, cell)| (Place { bucket, index }, cell))
+    })
 }
 
 impl Devices {

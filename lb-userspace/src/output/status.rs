@@ -2,10 +2,11 @@
 
 use super::Render;
 use super::headline::headline;
+use super::operator::overrides;
 use super::services::services_table;
 use super::table::facts;
 use super::units::{age, count, or_unknown};
-use crate::api::{FullNatStatus, InterfaceStatus, StatusReport};
+use crate::api::{FullNatStatus, InterfaceStatus, OverrideReport, StatusReport};
 use std::collections::BTreeMap;
 
 impl Render for StatusReport {
@@ -26,6 +27,10 @@ impl Render for StatusReport {
         ];
         if let Some(pool) = &self.fullnat {
             rows.insert(5, ("full NAT", full_nat(pool)));
+        }
+        let by_hand = OverrideReport::in_force(self);
+        if !by_hand.servers.is_empty() {
+            rows.insert(2, ("by hand", overrides(&by_hand)));
         }
         text += &facts(rows);
         if !self.services.is_empty() {

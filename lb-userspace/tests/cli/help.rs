@@ -3,7 +3,7 @@
 use crate::golden::assert_golden;
 use crate::xlvs::xlvs;
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "up",
     "down",
     "check",
@@ -21,6 +21,7 @@ const VERBS: [&str; 19] = [
     "enable",
     "disable",
     "weight",
+    "overrides",
     "completions",
     "man",
 ];
@@ -79,6 +80,8 @@ fn a_wrong_command_line_exits_two_and_says_what_is_wrong() {
         (&["status", "superfluous"], "superfluous"),
         (&["connections", "--limit", "many"], "many"),
         (&["affinity", "clear"], "--all"),
+        (&["overrides", "clear"], "--all"),
+        (&["overrides", "--all"], "clear"),
         (&["stats", "--interval", "5"], "could mean 5s or 5ms"),
         (&["drain", "web"], "<SERVER>"),
         (&["drain", "web", "rs1", "--wait", "30"], "could mean 30s or 30ms"),

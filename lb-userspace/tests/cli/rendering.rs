@@ -80,6 +80,17 @@ fn drain() {
 }
 
 #[test]
+fn overrides() {
+    check("overrides", &OverrideReport::in_force(&sample::status()));
+    check("overrides-clear", &sample::overridden(OverrideAction::Clear, ServerState::Up, 7));
+    let none = OverrideReport {
+        servers: Vec::new(),
+        ..sample::overridden(OverrideAction::Clear, ServerState::Up, 7)
+    };
+    assert_eq!(none.table(), "nothing is set by hand\n");
+}
+
+#[test]
 fn weight() {
     check("weight", &sample::overridden(OverrideAction::Weight, ServerState::Up, 7));
 }

@@ -40,19 +40,20 @@ fn agent() -> Agent {
                 generation: 8,
                 changes: sample::changes(),
             }),
-            Request::Override(order) if order.server == "rs4" => {
+            Request::Override(order) if order.server.as_deref() == Some("rs4") => {
                 leaving = 4;
                 let (action, state) = match order.order {
                     Order::Drain => (OverrideAction::Drain, ServerState::Draining),
                     Order::Enable => (OverrideAction::Enable, ServerState::Unknown),
                     Order::Disable => (OverrideAction::Disable, ServerState::Disabled),
                     Order::Weight(_) => (OverrideAction::Weight, ServerState::Up),
+                    Order::Clear => (OverrideAction::Clear, ServerState::Up),
                 };
                 Report::Override(sample::overridden(action, state, 7))
             }
             Request::Down => Report::Down { pid: 4711 },
             Request::Override(order) => {
-                let what = format!("no service has a server {}", order.server);
+                let what = format!("no service has a server {}", order.server.as_deref().unwrap_or("-"));
                 return Some(Response::Error(Failure::new(FailureKind::NotFound, what)));
             }
         };
@@ -78,6 +79,7 @@ fn reading_verbs_print_what_the_agent_reports() {
         ("reload", &["reload"]),
         ("drain", &["drain", "web", "rs4"]),
         ("weight", &["weight", "web", "rs4", "5"]),
+        ("overrides-clear", &["overrides", "clear", "--server", "rs4"]),
     ] {
         let table = done(xlvs_at(&agent.socket(), args));
         assert_golden(&format!("{golden}.txt"), &table);
@@ -92,6 +94,7 @@ fn views_of_the_status_are_taken_from_it() {
         ("status", &["status"][..]),
         ("services", &["services"]),
         ("servers", &["servers"]),
+        ("overrides", &["overrides"]),
         ("stats", &["stats", "--interval", "1ms"]),
     ] {
         // A fresh agent each time: its answers change from one status to the next.
@@ -111,11 +114,12 @@ fn arguments_reach_the_agent() {
     ask(&["explain", "--frame", "02:00:00:00:00:01", "--iface", "eth1"]);
     ask(&["drain", "-", "rs4"]);
     ask(&["weight", "web", "rs4", "config"]);
+    ask(&["overrides", "clear", "--server", "rs4"]);
     ask(&["reload"]);
     ask(&["reload", "-c", "/etc/other.toml"]);
     let order = |service: Option<&str>, order| {
         let service = service.map(str::to_owned);
-        Request::Override(OverrideRequest { service, server: "rs4".to_owned(), order })
+        Request::Override(OverrideRequest { service, server: Some("rs4".to_owned()), order })
     };
     let expected = [
         Request::Connections(ConnectionFilter {
@@ -143,6 +147,7 @@ fn arguments_reach_the_agent() {
         }),
         order(None, Order::Drain),
         order(Some("web"), Order::Weight(WeightOrder::Config)),
+        order(None, Order::Clear),
         Request::Reload { path: None },
         Request::Reload { path: Some("/etc/other.toml".into()) },
     ];
