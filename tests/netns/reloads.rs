@@ -7,7 +7,7 @@ use crate::crowd::Crowd;
 use crate::length::short_or_long;
 use crate::pinned::dump;
 use crate::run::Run;
-use crate::site::{Site, WEB, service};
+use crate::site::{Site, WEB, server, service};
 
 const CONNECTIONS: usize = 200;
 /// After so many, every name and port has been in force once: numbers that the first ones needed are taken.
@@ -150,4 +150,40 @@ fn without_a_flow_table_the_same_reloads_break_connections() {
     std::thread::sleep(Duration::from_secs(1));
     let [busy, idle] = crowd.broken("no flow table");
     assert!(busy + idle > CONNECTIONS / 10, "{busy} and {idle} of {CONNECTIONS} broke");
+}
+
+/// A file that watches over itself: what is written comes into force, what is wrong changes nothing, and nobody notices.
+#[test]
+fn a_file_that_is_watched_is_reloaded_once_it_stands_still() {
+    let site = Site::nat(2);
+    let _servers = site.serve_all();
+    let watched = |weight: u32| format!("{}", site.web(&[(0, weight), (1, 1)]));
+    let agent = "reload = \"watch\"\n";
+    site.configure(format!("{agent}{}", watched(1)));
+    let run = Run::start(&site);
+    let crowd = Crowd::open(&site, WEB, CONNECTIONS);
+    site.configure(format!("{agent}{}", watched(5)));
+    let until = |what: &str, is_so: &dyn Fn(&serde_json::Value) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let status = run.status();
+            if is_so(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{what}: {status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let status = until("another weight", &|status| server(status, "rs1")["weight"] == 5);
+    assert_eq!(status["config"]["generation"], 2);
+    site.configure(format!("{agent}{}\nnonsense", watched(7)));
+    let status = until("nonsense", &|status| status["config"]["last_reload"]["ok"] == false);
+    assert_eq!(server(&status, "rs1")["weight"], 5);
+    // Not asked for again until it is written again; and asked for by hand, it is not read twice.
+    site.configure(format!("{agent}{}", watched(2)));
+    site.installation.ok(&["reload"]).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    let status = run.status();
+    assert_eq!((&status["config"]["generation"], &server(&status, "rs1")["weight"]), (&3.into(), &2.into()));
+    crowd.survived("it was watched");
 }

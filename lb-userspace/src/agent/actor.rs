@@ -25,6 +25,7 @@ use super::silence::Silences;
 use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
+use super::watch::Watch;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
@@ -64,6 +65,7 @@ pub struct Agent {
     pub(super) warnings: Vec<String>,
     pub(super) trouble: Option<String>,
     pub(super) last_reload: Option<LastReload>,
+    pub(super) watch: Watch,
     pub(super) standings: Standings,
     /// The services that have no quorum.
     pub(super) without_quorum: BTreeSet<String>,
@@ -113,7 +115,12 @@ impl Agent {
         loop {
             self.follow_quorums().await;
             tokio::select! {
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => {
+                    self.tick();
+                    if self.model.agent.reload == config::Reload::Watch && self.watch.has_settled_anew(&self.config_path) {
+                        self.reload_unasked().await;
+                    }
+                }
                 event = news.recv() => {
                     let Some(event) = event else { anyhow::bail!("the health checks ended by themselves") };
                     let mut touched = BTreeSet::new();
@@ -137,13 +144,7 @@ impl Agent {
                 }
                 _ = terminate.recv() => return Ok(End::Stopped),
                 _ = interrupt.recv() => return Ok(End::Stopped),
-                _ = hang_up.recv() => {
-                    let outcome = self.reload(None).await;
-                    match outcome {
-                        Ok(report) => tracing::info!(generation = report.generation, "reloaded: {} changes", report.changes.len()),
-                        Err(failure) => tracing::error!("reload refused, nothing changed: {failure}"),
-                    }
-                }
+                _ = hang_up.recv() => self.reload_unasked().await,
             }
         }
     }
@@ -283,11 +284,25 @@ impl Agent {
         links.values().filter(is_named).map(|link| link.index).collect()
     }
 
+    /// Reloads where nobody waits for the outcome.
+    async fn reload_unasked(&mut self) {
+        match self.reload(None).await {
+            Ok(report) => {
+                tracing::info!(generation = report.generation, "reloaded: {} changes", report.changes.len());
+            }
+            Err(failure) => tracing::error!("reload refused, nothing changed: {failure}"),
+        }
+    }
+
     /// # Errors
     /// Every problem of the file, or what there is no room for; nothing has changed then.
     pub(super) async fn reload(&mut self, path: Option<PathBuf>) -> Result<ReloadReport, Failure> {
         let path = path.unwrap_or_else(|| self.config_path.clone());
+        let read = Watch::of(&path);
         let outcome = self.put_in_force(&path).await;
+        if path == self.config_path {
+            self.watch = read;
+        }
         let error = outcome.as_ref().err().map(ToString::to_string);
         self.last_reload = Some(LastReload { at: time_of(SystemTime::now()), ok: error.is_none(), error });
         outcome

@@ -55,6 +55,7 @@ mod tables;
 mod tunnels;
 mod up;
 mod vips;
+mod watch;
 
 pub use down::down;
 pub use from_file::FromFile;

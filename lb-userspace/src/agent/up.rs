@@ -23,6 +23,7 @@ use super::silence::Silences;
 use super::standing::{self, AddressName};
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
+use super::watch::Watch;
 use super::{copies, detach, down, key, netns, pool, preflight, privileges, sizes};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, Family, LogLevel, Model, OnStop};
@@ -66,7 +67,8 @@ pub fn up(options: UpOptions) -> Result<(), Failure> {
 async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
     let socket = ControlSocket::bind(&model.agent.socket)
         .map_err(|refusal| Failure::new(FailureKind::Refused, refusal.to_string()))?;
-    let (mut agent, mut news, new_pins) = start(&options, model).await?;
+    let read = Watch::of(&options.config);
+    let (mut agent, mut news, new_pins) = start(&options, model, read).await?;
     agent.check_targets();
     agent.settle(&mut news).await;
     if let Err(failure) = bring_into_force(&mut agent).await {
@@ -108,6 +110,7 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
 async fn start(
     options: &UpOptions,
     model: Model,
+    read: Watch,
 ) -> Result<(Agent, mpsc::UnboundedReceiver<health::Event<AddressName>>, NewPins), Failure> {
     let trouble = |what: &str| {
         let what = what.to_owned();
@@ -201,6 +204,7 @@ async fn start(
         warnings,
         trouble: None,
         last_reload: None,
+        watch: read,
         standings,
         without_quorum: BTreeSet::new(),
         due: None,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::choice;
-use super::model::{Agent, LogLevel, OnStop, VipOwner, XdpMode};
+use super::model::{Agent, LogLevel, OnStop, Reload, VipOwner, XdpMode};
 use super::name::{InterfaceName, NodeName};
 use super::source::Reported;
 use super::table::{Entry, Layered, quoted};
@@ -24,6 +24,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Agent, Reported> {
     let pin_dir = table.read_or("pin_dir", PIN_DIR.into(), absolute_path);
     let state_dir = table.read_or("state_dir", STATE_DIR.into(), absolute_path);
     let on_stop = table.read_or("on_stop", OnStop::Keep, choice::read);
+    let reload = table.read_or("reload", Reload::Command, choice::read);
     let node = table.read("node", NodeName::read);
     let log = table.read_or("log", LogLevel::Info, choice::read);
     Ok(Agent {
@@ -34,6 +35,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Agent, Reported> {
         pin_dir: pin_dir?,
         state_dir: state_dir?,
         on_stop: on_stop?,
+        reload: reload?,
         node: node?,
         log: log?,
     })

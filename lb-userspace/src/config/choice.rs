@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::affinity::By;
 use super::model::{
-    Below, LogLevel, Mode, OnNoServer, OnStop, Protocol, Scheduler, Then, Via, VipOwner, XdpMode,
+    Below, LogLevel, Mode, OnNoServer, OnStop, Protocol, Reload, Scheduler, Then, Via, VipOwner, XdpMode,
 };
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
@@ -158,6 +158,10 @@ impl Choice for OnStop {
     const OFFERED: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("detach", Self::Detach)];
 }
 
+impl Choice for Reload {
+    const OFFERED: &'static [(&'static str, Self)] = &[("command", Self::Command), ("watch", Self::Watch)];
+}
+
 impl Choice for LogLevel {
     const OFFERED: &'static [(&'static str, Self)] = &[
         ("error", Self::Error),
@@ -239,5 +243,5 @@ macro_rules! displayed_by_its_word {
     };
 }
 displayed_by_its_word!(
-    Mode, Scheduler, Protocol, OnNoServer, Then, Below, XdpMode, VipOwner, OnStop, LogLevel, Via
+    Mode, Scheduler, Protocol, OnNoServer, Then, Below, XdpMode, VipOwner, OnStop, Reload, LogLevel, Via
 );

@@ -43,18 +43,18 @@ fn explain(error: &io::Error) -> (String, &'static str) {
     }
 }
 
-/// Reads every file that the patterns of `include` match, each once, in the order of the patterns and
-/// then of the names. Patterns are relative to the including file.
+/// Reads every file that `include` names.
 pub(super) fn follow(including: &Path, entry: &Entry<'_>) -> Vec<Source> {
+    named(including, entry).iter().map(|path| read_file(path)).collect()
+}
+
+/// Every file that the patterns of `include` match, each once, in the order of the patterns and then of the names. Patterns are
+/// relative to the including file.
+pub(super) fn named(including: &Path, entry: &Entry<'_>) -> Vec<PathBuf> {
     let mut known: BTreeSet<PathBuf> = including.canonicalize().into_iter().collect();
-    let mut sources = Vec::new();
     let patterns = entry.items(EXAMPLE).unwrap_or_default();
-    for path in patterns.iter().filter_map(|pattern| matches(including, pattern).ok()).flatten() {
-        if known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
-            sources.push(read_file(&path));
-        }
-    }
-    sources
+    let paths = patterns.iter().filter_map(|pattern| matches(including, pattern).ok()).flatten();
+    paths.filter(|path| known.insert(path.canonicalize().unwrap_or_else(|_| path.clone()))).collect()
 }
 
 fn matches(including: &Path, item: &Entry<'_>) -> Result<Vec<PathBuf>, Reported> {

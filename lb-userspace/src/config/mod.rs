@@ -6,7 +6,7 @@
 //! and what is wrong between sections is found by `consistency`. A reader that fails has always reported
 //! why, which its error type `source::Reported` proves; so all of them can go on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod access;
 mod address;
@@ -63,6 +63,17 @@ use vocabulary::{AGENT, CLUSTER, DATAPATH, FULLNAT, INCLUDED, ROOT, SERVICE, Voc
 pub fn load(path: &Path) -> Result<Model, Problems> {
     let main = include::read_file(path);
     build(main, |entry| include::follow(path, entry))
+}
+
+/// The file and those that it includes now, whether or not they can be read and are right.
+#[must_use]
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let main = include::read_file(path);
+    let text = syntax::readable(&main);
+    let tree = syntax::tree(&text);
+    let root = Table::open(main.spot(0), &tree, &ROOT);
+    let included = root.get("include").map(|entry| include::named(path, &entry)).unwrap_or_default();
+    std::iter::once(path.to_owned()).chain(included).collect()
 }
 
 /// Reads a configuration from a text, which messages call `name`. It cannot include files.

@@ -41,6 +41,8 @@ pub struct Agent {
     pub state_dir: PathBuf,
     /// What a SIGTERM leaves behind.
     pub on_stop: OnStop,
+    /// When the file is read again.
+    pub reload: Reload,
     /// The name of this director; `None`: the host's name.
     pub node: Option<NodeName>,
     /// How much the agent logs.
@@ -74,6 +76,15 @@ pub enum OnStop {
     Keep,
     /// Nothing.
     Detach,
+}
+
+/// When the file is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// When asked: `xlvs reload` or SIGHUP.
+    Command,
+    /// Also when it, or what it includes, has changed.
+    Watch,
 }
 
 /// How much the agent logs.

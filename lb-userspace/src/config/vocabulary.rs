@@ -81,6 +81,7 @@ pub(super) const AGENT: Vocabulary = Vocabulary {
         "pin_dir",
         "state_dir",
         "on_stop",
+        "reload",
         "node",
         "log",
     ],
