@@ -26,9 +26,9 @@ pub(super) fn hints(file: &Path) -> io::Result<Hints> {
 }
 
 fn hints_in(text: &str) -> Hints {
-    let Ok(table) = text.parse::<toml::Table>() else { return Hints::default() };
+    let (table, _errors) = toml::de::DeTable::parse_recoverable(text);
     let path = |key: &str| {
-        let text = table.get("agent")?.get(key)?.as_str()?;
+        let text = table.get_ref().get("agent")?.get_ref().get(key)?.get_ref().as_str()?;
         (!text.is_empty()).then(|| PathBuf::from(text))
     };
     Hints { socket: path("socket"), pin_dir: path("pin_dir") }
@@ -68,6 +68,14 @@ mod tests {
             ["", "[agent]\n", "[agent]\nsocket = 7\n", "[agent]\nsocket = \"\"\n", "agent = 1\n", "[agent\n"]
         {
             assert_eq!(hints_in(text), Hints::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_elsewhere_in_the_file_does_not_hide_the_agent() {
+        for wrong in ["nonsense", "[service", "x = ", "[[service]]\nname = \"web"] {
+            let text = format!("[agent]\nsocket = \"/run/a\"\n{wrong}");
+            assert_eq!(hints_in(&text).socket.as_deref(), Some(Path::new("/run/a")), "{wrong}");
         }
     }
 
