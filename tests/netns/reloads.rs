@@ -107,6 +107,13 @@ impl Held {
     }
 }
 
+/// Whether the copies of the program are on their way, which have descriptors of their own.
+fn is_loading(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(Result::unwrap);
+    let mut names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.any(|name| name.trim() == "copies")
+}
+
 fn count(folder: &std::path::Path) -> usize {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
     entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
@@ -121,6 +128,14 @@ fn reloads_in_a_row_break_nobody_and_leave_nothing_behind() {
     let run = Run::start(&site);
     let mut crowd = Crowd::open(&site, WEB, CONNECTIONS);
     (0..ROUND).for_each(|_| walk.go(&site));
+    let began = Instant::now();
+    while is_loading(run.agent().pid()) {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "the copies of the program are still being loaded"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let before = Held::by(&site, &run);
     let (began, reloads) = (Instant::now(), short_or_long(40, 10_000) / ROUND * ROUND);
     for _ in 0..reloads {
