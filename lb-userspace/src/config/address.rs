@@ -127,6 +127,12 @@ fn read(entry: &Entry<'_>, example: &str) -> Result<IpAddr, Reported> {
             entry.problem(format!("{} is not an IP address", quoted(text)), remedy_for(text, example))
         );
     };
+    of_a_host(entry, address)?;
+    Ok(address)
+}
+
+/// Refuses what no host has to itself, or what means nothing beyond its link.
+pub(super) fn of_a_host(entry: &Entry<'_>, address: IpAddr) -> Result<(), Reported> {
     let unusable = match address {
         IpAddr::V4(v4) => unusable_v4(v4),
         IpAddr::V6(v6) => {
@@ -141,7 +147,7 @@ fn read(entry: &Entry<'_>, example: &str) -> Result<IpAddr, Reported> {
         Some(kind) => {
             Err(entry.problem(format!("{address} is {kind}"), "write the unicast address of a host"))
         }
-        None => Ok(address),
+        None => Ok(()),
     }
 }
 
@@ -176,7 +182,7 @@ fn unusable_v6(address: Ipv6Addr) -> Option<&'static str> {
 }
 
 /// What to do about a text that is nearly an address.
-fn remedy_for(text: &str, example: &str) -> String {
+pub(super) fn remedy_for(text: &str, example: &str) -> String {
     let is_address = |part: &str| part.parse::<IpAddr>().is_ok();
     if let Some((address, _)) = text.split_once('/').filter(|(address, _)| is_address(address)) {
         return format!("write it without the prefix length: \"{address}\"");

@@ -1,11 +1,12 @@
 //! `[agent]`: the process, its files and its NICs.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::choice;
 use super::model::{Agent, LogLevel, OnStop, Reload, VipOwner, XdpMode};
 use super::name::{InterfaceName, NodeName};
+use super::path;
 use super::source::Reported;
 use super::table::{Entry, Layered, quoted};
 
@@ -21,8 +22,8 @@ pub(super) fn read(table: Layered<'_>) -> Result<Agent, Reported> {
     let xdp_mode = table.read_or("xdp_mode", XdpMode::Auto, choice::read);
     let vip_owner = table.read_or("vip_owner", VipOwner::External, choice::read);
     let socket = table.read_or("socket", SOCKET.into(), socket);
-    let pin_dir = table.read_or("pin_dir", PIN_DIR.into(), absolute_path);
-    let state_dir = table.read_or("state_dir", STATE_DIR.into(), absolute_path);
+    let pin_dir = table.read_or("pin_dir", PIN_DIR.into(), |entry| path::absolute(entry, PIN_DIR));
+    let state_dir = table.read_or("state_dir", STATE_DIR.into(), |entry| path::absolute(entry, STATE_DIR));
     let on_stop = table.read_or("on_stop", OnStop::Keep, choice::read);
     let reload = table.read_or("reload", Reload::Command, choice::read);
     let node = table.read("node", NodeName::read);
@@ -56,26 +57,11 @@ fn interfaces(entry: &Entry<'_>) -> Result<Vec<InterfaceName>, Reported> {
 }
 
 fn socket(entry: &Entry<'_>) -> Result<PathBuf, Reported> {
-    let path = absolute_path(entry)?;
+    let path = path::absolute(entry, SOCKET)?;
     let length = path.as_os_str().len();
     if length > LONGEST_SOCKET_PATH {
         let what = format!("the path of a socket has at most {LONGEST_SOCKET_PATH} bytes, this one {length}");
         return Err(entry.problem(what, format!("write a shorter one, such as {}", quoted(SOCKET))));
     }
     Ok(path)
-}
-
-fn absolute_path(entry: &Entry<'_>) -> Result<PathBuf, Reported> {
-    let example = match entry.key {
-        "socket" => SOCKET,
-        "pin_dir" => PIN_DIR,
-        _ => STATE_DIR,
-    };
-    let remedy = format!("{} = {}", entry.key, quoted(example));
-    let text = entry.text(&remedy)?;
-    if !Path::new(text).is_absolute() || text.contains('\0') {
-        let what = format!("{} = {} is not an absolute path", entry.key, quoted(text));
-        return Err(entry.problem(what, format!("begin it with /, such as {remedy}")));
-    }
-    Ok(text.into())
 }

@@ -4,12 +4,15 @@
 use std::fmt;
 
 use super::affinity::By;
+use super::cluster::{Scope, Send};
 use super::model::{
-    Below, LogLevel, Mode, OnNoServer, OnStop, Protocol, Reload, Scheduler, Then, Via, VipOwner, XdpMode,
+    Below, LogLevel, Mode, OnNoServer, OnStop, Protocol, Reload, Replicate, Scheduler, Then, Via, VipOwner,
+    XdpMode,
 };
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
 use super::table::{Entry, quoted};
+use crate::replication::join::OnTimeout;
 
 /// The words for the values of a type.
 pub(super) trait Choice: Copy + PartialEq + 'static {
@@ -162,6 +165,26 @@ impl Choice for Reload {
     const OFFERED: &'static [(&'static str, Self)] = &[("command", Self::Command), ("watch", Self::Watch)];
 }
 
+impl Choice for Replicate {
+    const OFFERED: &'static [(&'static str, Self)] = &[("all", Self::All), ("none", Self::None)];
+    const LATER: &'static [&'static str] = &["diverged"];
+}
+
+impl Choice for Scope {
+    const OFFERED: &'static [(&'static str, Self)] = &[("all", Self::All)];
+    const LATER: &'static [&'static str] = &["backup"];
+}
+
+impl Choice for Send {
+    const OFFERED: &'static [(&'static str, Self)] = &[("async", Self::Async)];
+    const LATER: &'static [&'static str] = &["ack"];
+}
+
+impl Choice for OnTimeout {
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("stay_backup", Self::StayBackup), ("serve", Self::Serve)];
+}
+
 impl Choice for LogLevel {
     const OFFERED: &'static [(&'static str, Self)] = &[
         ("error", Self::Error),
@@ -243,5 +266,6 @@ macro_rules! displayed_by_its_word {
     };
 }
 displayed_by_its_word!(
-    Mode, Scheduler, Protocol, OnNoServer, Then, Below, XdpMode, VipOwner, OnStop, Reload, LogLevel, Via
+    Mode, Scheduler, Protocol, OnNoServer, Then, Below, XdpMode, VipOwner, OnStop, Reload, Replicate,
+    LogLevel, Via
 );

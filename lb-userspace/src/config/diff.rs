@@ -9,10 +9,12 @@ use std::fmt;
 use lb_common::entry::{QuicFormat, Rule};
 use serde::Serialize;
 
+use super::choice::Choice as _;
 use super::duration::show;
 use super::listener::joined;
 use super::model::{
-    Agent, Cluster, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Probe, Server, Service,
+    Agent, Cluster, Datapath, FullNat, Health, InterfaceName, MaglevTableSize, Model, Peer, Probe, Server,
+    Service,
 };
 
 /// One difference. Displayed as a line for people; serialised with the kind in `change`.
@@ -107,7 +109,7 @@ pub enum Effect {
 }
 
 /// The settings that are used once, when the agent starts and makes or adopts the maps.
-const FIXED_AT_START: [&str; 13] = [
+const FIXED_AT_START: [&str; 18] = [
     "xdp_mode",
     "socket",
     "pin_dir",
@@ -119,6 +121,11 @@ const FIXED_AT_START: [&str; 13] = [
     "source_slots",
     "affinity_slots",
     "node",
+    "listen",
+    "peers",
+    "credentials",
+    "join_timeout",
+    "on_timeout",
     "addresses",
     "ports",
 ];
@@ -259,8 +266,19 @@ fn fullnat_fields(fullnat: &FullNat) -> Fields {
 }
 
 fn cluster_fields(cluster: &Cluster) -> Fields {
-    let Cluster { domain } = cluster;
-    vec![("domain", or_none(domain.as_ref(), "-"))]
+    let Cluster { domain, mesh } = cluster;
+    let mesh = mesh.as_ref();
+    let peer = |Peer { name, address }: &Peer| format!("{name} {address}");
+    let peers = mesh.map(|mesh| mesh.peers.iter().map(peer).collect::<Vec<_>>().join(", "));
+    vec![
+        ("domain", or_none(domain.as_ref(), "-")),
+        ("node", or_none(mesh.map(|mesh| &mesh.node), "-")),
+        ("listen", or_none(mesh.map(|mesh| mesh.listen), "-")),
+        ("peers", or_none(peers, "-")),
+        ("credentials", or_none(mesh.map(|mesh| mesh.credentials.display()), "-")),
+        ("join_timeout", or_none(mesh.map(|mesh| show(mesh.patience.whole)), "-")),
+        ("on_timeout", or_none(mesh.map(|mesh| mesh.patience.on_timeout.word()), "-")),
+    ]
 }
 
 fn service_fields(service: &Service) -> Fields {
@@ -280,6 +298,7 @@ fn service_fields(service: &Service) -> Fields {
         quic_lb,
         health: _,
         agent_check,
+        replication,
         servers: _,
     } = service;
     let affinity = affinity.as_ref();
@@ -315,6 +334,8 @@ fn service_fields(service: &Service) -> Fields {
         ("agent_check.interval", or_none(agent_check.as_ref().map(|check| show(check.interval)), "-")),
         ("agent_check.timeout", or_none(agent_check.as_ref().map(|check| show(check.timeout)), "-")),
         ("agent_check.send", or_none(agent_check.as_ref().map(|check| format!("{:?}", check.send)), "-")),
+        ("replicate", replication.which.to_string()),
+        ("replicate_after", show(replication.after)),
     ]
 }
 

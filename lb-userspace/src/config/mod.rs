@@ -19,6 +19,7 @@ mod consistency;
 mod datapath;
 mod diff;
 pub mod duration;
+mod endpoint;
 mod fullnat;
 mod health;
 mod include;
@@ -28,11 +29,13 @@ mod listener;
 mod model;
 mod name;
 mod parting;
+mod path;
 mod port;
 mod prefix;
 mod probe;
 mod problem;
 mod quic;
+mod replicate;
 mod server;
 mod service;
 mod source;
@@ -51,6 +54,7 @@ pub use model::*;
 pub use problem::{Place, Problem, Problems};
 pub use status::StatusSet;
 
+use replicate::Said;
 use service::Defaults;
 use source::{Reported, Source};
 use table::{Entry, Layered, Table};
@@ -114,7 +118,8 @@ fn read(root: Table<'_>, included: Vec<Table<'_>>, any_is_broken: bool) -> Resul
     let agent = section(root, "agent", &AGENT).and_then(agent::read);
     let datapath = section(root, "datapath", &DATAPATH).and_then(datapath::read);
     let fullnat = section(root, "fullnat", &FULLNAT).map(fullnat::read);
-    let cluster = section(root, "cluster", &CLUSTER).and_then(cluster::read);
+    let named = agent.as_ref().map(|agent| agent.node.clone()).map_err(|reported| *reported);
+    let cluster = section(root, "cluster", &CLUSTER).map(|table| cluster::read(table, named));
     let defaults = root.get("defaults").map(|entry| Defaults::open(&entry)).transpose();
     let (defaults, right_defaults) = match defaults {
         Ok(defaults) => (defaults.unwrap_or_default(), Ok(())),
@@ -139,13 +144,17 @@ fn read(root: Table<'_>, included: Vec<Table<'_>>, any_is_broken: bool) -> Resul
     if let Ok(fullnat) = &fullnat {
         consistency::check(&drafts, fullnat, datapath.as_ref().ok());
     }
-    let services: Vec<_> = drafts.into_iter().map(service::Draft::finish).collect();
+    if let Ok(cluster) = &cluster {
+        consistency::check_cluster(&drafts, &cluster.endpoints);
+    }
+    let replication = cluster.as_ref().map_or(Said::default(), |it| it.replication.unwrap_or_default());
+    let services: Vec<_> = drafts.into_iter().map(|draft| draft.finish(replication)).collect();
     right_defaults.and(right_services)?;
     Ok(Model {
         agent: agent?,
         datapath: datapath?,
         fullnat: fullnat?.finish()?,
-        cluster: cluster?,
+        cluster: cluster?.finish()?,
         services: services.into_iter().collect::<Result<_, _>>()?,
     })
 }

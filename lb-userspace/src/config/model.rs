@@ -174,6 +174,8 @@ pub struct Service {
     pub health: Health,
     /// How they say themselves how they are, if they do.
     pub agent_check: Option<AgentCheck>,
+    /// Which of its connections other directors are told of.
+    pub replication: Replication,
     /// The real servers in the order of the file; never empty, names and targets unique. Each family of the VIPs has one,
     /// and none has an address of another; but in a tunnel any address serves either.
     pub servers: Vec<Server>,
@@ -356,7 +358,7 @@ pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
 pub use super::affinity::Affinity;
 pub use super::agent_check::AgentCheck;
-pub use super::cluster::Cluster;
+pub use super::cluster::{CREDENTIALS, Cluster, Mesh, Peer};
 pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};
@@ -367,6 +369,7 @@ pub use super::probe::{
     DnsProbe, ExecProbe, GrpcProbe, HttpProbe, Identity, Probe, RecordType, Tls, Trust, UdpProbe,
 };
 pub use super::quic::QuicId;
+pub use super::replicate::{Replicate, Replication};
 pub use super::server::Weight;
 pub use super::standby::{Below, Quorum, Tier};
 pub use super::tunnel::{Encapsulation, Tunnel};

@@ -19,6 +19,7 @@ use super::name::ServiceName;
 use super::parting::{self, Partings};
 use super::port;
 use super::quic;
+use super::replicate::{self, Said};
 use super::server;
 use super::source::{Placed, Reported, Spot};
 use super::standby::{self, Quorum};
@@ -55,6 +56,7 @@ pub(super) struct Draft<'a> {
     pub(super) quic_lb: Result<Option<Placed<'a, QuicFormat>>, Reported>,
     health: Result<Health, Reported>,
     agent_check: Result<Option<AgentCheck>, Reported>,
+    replication: Result<Said, Reported>,
     pub(super) servers: Vec<server::Draft<'a>>,
     has_servers: Result<(), Reported>,
 }
@@ -89,11 +91,12 @@ impl<'a> Defaults<'a> {
             Checked { port: None, protocols: None, mode: None },
         );
         let agent_check = table.read("agent_check", agent_check::read);
+        let replication = replicate::read(&table);
         let server = server::check_defaults(Layered::new(spot, None, self.server));
         vip.and(port.map(drop)).and(protocol.map(drop)).and(mode).and(scheduler).and(on_no_server)?;
         tunnel.map(drop).and(partings.map(drop)).and(quorum.map(drop)).and(slow_start)?;
         access.map(drop).and(limits.map(drop)).and(affinity.map(drop))?;
-        health.map(drop).and(agent_check.map(drop)).and(server)
+        health.map(drop).and(agent_check.map(drop)).and(replication.map(drop)).and(server)
     }
 }
 
@@ -138,6 +141,7 @@ pub(super) fn read<'a>(own: Table<'a>, defaults: Defaults<'a>) -> Draft<'a> {
         quic_lb: quic::read(&table),
         health: read_health(own, defaults, checked),
         agent_check: table.read("agent_check", agent_check::read),
+        replication: replicate::read(&table),
         servers,
         has_servers,
     }
@@ -166,8 +170,8 @@ impl<'a> Draft<'a> {
         listening.listeners().filter_map(placed).collect()
     }
 
-    /// The service, if nothing was wrong with it.
-    pub(super) fn finish(self) -> Result<Service, Reported> {
+    /// The service, if nothing was wrong with it; `cluster` is what it inherits of replication.
+    pub(super) fn finish(self, cluster: Said) -> Result<Service, Reported> {
         self.has_servers?;
         let listening = Listening {
             vips: listed::values(&self.vips?),
@@ -190,6 +194,7 @@ impl<'a> Draft<'a> {
             quic_lb: self.quic_lb?.map(|quic| quic.value),
             health: self.health?,
             agent_check: self.agent_check?,
+            replication: self.replication?.within(cluster),
             servers: self.servers.into_iter().map(server::Draft::finish).collect::<Result<_, _>>()?,
         })
     }

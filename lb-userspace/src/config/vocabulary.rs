@@ -22,6 +22,7 @@ impl Vocabulary {
             &TIMEOUTS,
             &FULLNAT,
             &CLUSTER,
+            &PEER,
             &SERVICE,
             &TUNNEL,
             &LIMITS,
@@ -136,24 +137,47 @@ pub(super) const FULLNAT: Vocabulary = Vocabulary {
 
 pub(super) const CLUSTER: Vocabulary = Vocabulary {
     table: "[cluster]",
-    keys: &["domain"],
-    later: &[
-        ("node", "write node in [agent], each director decides alone in this version"),
-        ("listen", ALONE),
-        ("peers", ALONE),
-        ("replicate", ALONE),
-        ("replicate_after", ALONE),
-        ("scope", ALONE),
-        ("send", ALONE),
+    keys: &[
+        "node",
+        "domain",
+        "listen",
+        "peers",
+        "peer",
+        "credentials",
+        "replicate",
+        "replicate_after",
+        "scope",
+        "send",
+        "join_timeout",
+        "on_timeout",
     ],
+    later: &[],
     foreign: &[
         ("zone", "write domain = \"a\""),
         ("site", "write domain = \"a\""),
         ("rack", "write domain = \"a\""),
+        ("members", "write [[cluster.peer]] with name and address"),
+        ("nodes", "write [[cluster.peer]] with name and address"),
+        ("bind", "write listen = \"192.0.2.2:7467\""),
+        ("port", "write listen = \"192.0.2.2:7467\""),
+        ("ca_file", "write credentials = \"/etc/xlvs/cluster\", the folder that `xlvs cluster` makes"),
+        ("cert_file", "write credentials = \"/etc/xlvs/cluster\", the folder that `xlvs cluster` makes"),
+        ("key_file", "write credentials = \"/etc/xlvs/cluster\", the folder that `xlvs cluster` makes"),
+        ("insecure", "remove it, directors speak with certificates alone: `xlvs cluster init` makes them"),
     ],
 };
 
-const ALONE: &str = "remove it, each director decides alone in this version";
+pub(super) const PEER: Vocabulary = Vocabulary {
+    table: "[[cluster.peer]]",
+    keys: &["name", "address"],
+    later: &[],
+    foreign: &[
+        ("node", "write name = \"lb2\""),
+        ("host", "write address = \"192.0.2.3:7467\""),
+        ("ip", "write address = \"192.0.2.3:7467\""),
+        ("port", "write address = \"192.0.2.3:7467\""),
+    ],
+};
 
 pub(super) const DEFAULTS: Vocabulary = Vocabulary {
     table: "[defaults]",
@@ -176,6 +200,8 @@ pub(super) const DEFAULTS: Vocabulary = Vocabulary {
         "affinity",
         "health",
         "agent_check",
+        "replicate",
+        "replicate_after",
         "server",
     ],
     later: SERVICE.later,
@@ -205,6 +231,8 @@ pub(super) const SERVICE: Vocabulary = Vocabulary {
         "quic_lb",
         "health",
         "agent_check",
+        "replicate",
+        "replicate_after",
         "server",
     ],
     later: &[],

@@ -32,7 +32,7 @@ pub enum OnTimeout {
 }
 
 /// Bounds of the way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Patience {
     /// For peers to be reached, after which those that are not count as absent.
     pub connect: Duration,

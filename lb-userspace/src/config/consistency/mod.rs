@@ -13,12 +13,15 @@ use super::source::{Placed, Reported, Spot};
 use super::table::quoted;
 
 mod affinity;
+mod cluster;
 mod families;
 mod fullnat;
 mod listeners;
 mod quic;
 mod room;
 mod stateless;
+
+pub(super) use cluster::check as check_cluster;
 
 /// Compares all services with each other and with the sizes of the data path.
 pub(super) fn check(services: &[Draft<'_>], pool: &super::fullnat::Draft<'_>, datapath: Option<&Datapath>) {

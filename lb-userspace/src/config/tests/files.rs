@@ -74,14 +74,16 @@ fn the_reference_states_the_defaults_in_force() {
             stated.scheduler,
             stated.on_no_server,
             &stated.listening.protocols,
-            stated.servers[0].weight
+            stated.servers[0].weight,
+            stated.replication
         ),
         (
             default.mode,
             default.scheduler,
             default.on_no_server,
             &default.listening.protocols,
-            default.servers[0].weight
+            default.servers[0].weight,
+            default.replication
         )
     );
     let Health::Checked(default) = &default.health else { panic!("{default:?}") };
@@ -105,5 +107,5 @@ fn the_reference_names_every_key() {
 }
 
 /// Keys that are headers of tables.
-const SECTIONS: [&str; 8] =
-    ["agent", "datapath", "fullnat", "cluster", "defaults", "service", "health", "server"];
+const SECTIONS: [&str; 9] =
+    ["agent", "datapath", "fullnat", "cluster", "peer", "defaults", "service", "health", "server"];

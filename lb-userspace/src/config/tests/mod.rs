@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Model, load_str};
 
+mod cluster;
 mod differences;
 mod files;
 mod includes;
