@@ -6,6 +6,8 @@
 
 #[path = "cli/agent.rs"]
 mod agent;
+#[path = "cli/cluster.rs"]
+mod cluster;
 #[path = "cli/from_file.rs"]
 mod from_file;
 #[path = "cli/golden.rs"]

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use lb_common::identity::KEY_WORDS;
 use xlvs_tests::accounting::attachment;
 use xlvs_tests::agent::Said;
 use xlvs_tests::stub;
@@ -137,4 +138,62 @@ fn interfaces_that_will_not_do() {
     site.director().ip("link add spare type veth peer name eraps").unwrap();
     refused(&mut up("spare"), &["spare is down", "ip link set spare up"]);
     untouched(&site, &["eth0", "eth1", "spare"]);
+}
+
+/// `[cluster]` with a peer, and its credentials in this folder of the installation.
+fn cluster(site: &Site, folder: &str) -> String {
+    let folder = site.installation.folder().join(folder);
+    format!(
+        "[cluster]\nnode = \"lb1\"\nlisten = \"{DIRECTOR_OUTSIDE}\"\ncredentials = {folder:?}\n\
+         peers = [{{ name = \"lb2\", address = \"10.77.1.253\" }}]\n{}",
+        site.web_of(&[0])
+    )
+}
+
+#[test]
+fn a_cluster_without_credentials_and_one_with_them() {
+    let site = Site::nat(1);
+    site.configure(cluster(&site, "cluster"));
+    refused(
+        &mut site.installation.up_command().unwrap(),
+        &["there is no folder", "xlvs cluster init --node lb1"],
+    );
+    site.installation.ok(&["cluster", "init", "--node", "lb1"]).unwrap();
+    refused(&mut site.installation.up_command().unwrap(), &["not offered yet", "remove the peers"]);
+    untouched(&site, &["eth0", "eth1"]);
+}
+
+#[test]
+fn a_cluster_that_would_not_find_the_pinned_connections() {
+    let site = Site::nat(1);
+    let _servers = site.serve_all();
+    site.configure(site.web_of(&[0]));
+    let mut run = Run::start(&site);
+    let path = |name: &str| site.installation.folder().join(name).display().to_string();
+    std::fs::write(path("other-key"), [7; 8 * KEY_WORDS]).unwrap();
+    let found = |folder: &str, key: &[&str]| {
+        let init = ["cluster", "init", "--node", "lb1", "--dir", &path(folder)];
+        site.installation.ok(&[&init, key].concat()).unwrap();
+    };
+    found("foreign", &["--hash-key", &path("other-key")]);
+    // With the key that the pins have been made with.
+    found("own", &[]);
+
+    let reload = |words: &str| {
+        let said = site.installation.run(&["reload"]).unwrap();
+        assert!(said.code == 1 && said.stderr.contains(words), "{said:?}");
+    };
+    site.configure(cluster(&site, "foreign"));
+    reload("another key");
+    site.configure(cluster(&site, "own"));
+    reload("not offered yet");
+    run.kill();
+    refused(&mut site.installation.up_command().unwrap(), &["not offered yet"]);
+    site.configure(cluster(&site, "foreign"));
+    refused(
+        &mut site.installation.up_command().unwrap(),
+        &["another key than the cluster's", "'xlvs down' first"],
+    );
+    site.configure(site.web_of(&[0]));
+    run.up();
 }

@@ -19,6 +19,7 @@ use super::heard::{self, Heard};
 use super::install::Installation;
 use super::lists::is_denied;
 use super::loads::{self, Begun};
+use super::membership;
 use super::ports;
 use super::preflight;
 use super::silence::Silences;
@@ -320,6 +321,7 @@ impl Agent {
             .map_err(|error| preflight::refused(format!("listing addresses: {error}")))?;
         preflight::lock_out(&model, &addresses, &links)?;
         preflight::means_of_checks(&model)?;
+        membership::key(&model)?;
         let changes = config::diff(&self.model, &model);
         let standings = standing::prepared(&model, &self.standings);
         let without_quorum = eligible::without_quorum(&model, &standings, &self.without_quorum);

@@ -54,9 +54,13 @@ impl FromFile {
     /// # Errors
     /// What there is no room for, as `xlvs up` would say it.
     pub fn new(model: &Model) -> Result<Self, Failure> {
-        let (known, without_key) = match key::load(&model.agent.state_dir) {
+        let place = key::place(model);
+        let (known, without_key) = match key::read(&place) {
             Ok(Some(key)) => (key, None),
-            Ok(None) => (some_key(0), Some(format!("there is none in {}", model.agent.state_dir.display()))),
+            Ok(None) => {
+                let folder = place.parent().unwrap_or(&place);
+                (some_key(0), Some(format!("there is none in {}", folder.display())))
+            }
             Err(error) => (some_key(0), Some(format!("{error:#}"))),
         };
         let sizes = sizes::of(model);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::attachment;
+use super::membership;
 use super::preflight::{self, Finding};
 use crate::api::Problem;
 use crate::config::Model;
@@ -46,6 +47,7 @@ async fn findings(model: &Model) -> Result<Vec<Finding>, NetError> {
     }
     findings.extend(preflight::lock_out(model, &addresses, &links).err());
     findings.extend(preflight::means_of_checks(model).err());
+    findings.extend(membership::findings(model));
     findings.extend(preflight::missing_vips(model, &addresses, &fit));
     Ok(findings)
 }

@@ -1,41 +1,77 @@
-//! The secret key of the flow hash: made once, kept in the state folder, so that it outlives pins and restarts.
+//! The secret key of the flow hash: made once, kept in the state folder, so that it outlives pins and restarts. Directors of a
+//! cluster have one together, which lies with their credentials.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use lb_common::identity::{HashKey, KEY_WORDS};
 
+use crate::config::Model;
+
+/// A director's own key, in its state folder.
 const FILE: &str = "flow-hash.key";
+/// The key of a cluster, beside the credentials.
+pub const OF_CLUSTER: &str = "hash-key";
+
+/// Where the key of a director with this configuration lies: the cluster's if it has peers, else its own.
+#[must_use]
+pub fn place(model: &Model) -> PathBuf {
+    match &model.cluster.mesh {
+        Some(mesh) => mesh.credentials.join(OF_CLUSTER),
+        None => own(&model.agent.state_dir),
+    }
+}
+
+/// Where a director without peers has its key.
+#[must_use]
+pub fn own(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
+}
 
 /// The key in this folder; a new one, stored there, if there is none.
 ///
 /// # Errors
 /// What the file system says; a file that is not a key.
 pub fn load_or_make(state_dir: &Path) -> Result<HashKey> {
-    if let Some(key) = load(state_dir)? {
+    let path = own(state_dir);
+    if let Some(key) = read(&path)? {
         return Ok(key);
     }
+    let key = make()?;
+    store(&path, &bytes(&key))?;
+    Ok(key)
+}
+
+/// A key that nobody knows.
+///
+/// # Errors
+/// When the kernel has no randomness.
+pub fn make() -> Result<HashKey> {
     let mut bytes = [0; KEY_WORDS * 8];
     getrandom::fill(&mut bytes)
         .map_err(|error| anyhow::anyhow!("asking the kernel for randomness: {error}"))?;
-    store(&state_dir.join(FILE), &bytes)?;
     parse(&bytes).context("a key of the right length parses")
 }
 
-/// The key in this folder; `None` if there is none yet.
+/// The key as its file holds it.
+#[must_use]
+pub fn bytes(key: &HashKey) -> Vec<u8> {
+    key.0.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// The key in this file; `None` if there is none.
 ///
 /// # Errors
 /// What the file system says; a file that is not a key.
-pub fn load(state_dir: &Path) -> Result<Option<HashKey>> {
-    let path = state_dir.join(FILE);
-    match fs::read(&path) {
+pub fn read(path: &Path) -> Result<Option<HashKey>> {
+    match fs::read(path) {
         Ok(bytes) => match parse(&bytes) {
             Some(key) => Ok(Some(key)),
             None => bail!(
-                "{} is not a key ({} bytes instead of {}); remove it to have a new one made",
+                "{} is not a key of the flow hash ({} bytes instead of {}); get it back, or remove it to have a new one made",
                 path.display(),
                 bytes.len(),
                 KEY_WORDS * 8

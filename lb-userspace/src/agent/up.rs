@@ -24,7 +24,7 @@ use super::standing::{self, AddressName};
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
 use super::watch::Watch;
-use super::{copies, detach, down, key, netns, pool, preflight, privileges, sizes};
+use super::{copies, detach, down, key, membership, netns, pool, preflight, privileges, sizes};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, Family, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
@@ -131,6 +131,7 @@ async fn start(
     attachment::keep_tags(&attachments, &links)?;
     preflight::lock_out(&model, &addresses, &links)?;
     preflight::means_of_checks(&model)?;
+    let of_cluster = membership::key(&model)?;
     let named: Vec<Link> = attachments.iter().map(|attachment| attachment.named.clone()).collect();
     let mut warnings = preflight::warnings(&model, &addresses, &named);
     for hint in attachment::hints(&attachments) {
@@ -151,7 +152,10 @@ async fn start(
         .check_abi(maps.about.only())
         .map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
     if !known {
-        let secret = key::load_or_make(&model.agent.state_dir).map_err(refused)?;
+        let secret = match of_cluster {
+            Some(secret) => secret,
+            None => key::load_or_make(&model.agent.state_dir).map_err(refused)?,
+        };
         found(&maps, &secret, sizes.geometry);
     }
     pool::found(maps.pool.only(), &model.fullnat);
@@ -186,7 +190,7 @@ async fn start(
     let first = named.first().map_or(0, |link| link.index);
     let pairs = installation.maps.servers.all().len();
     let agent = Agent {
-        node: model.agent.node.as_ref().map(|node| node.as_str().to_owned()).or_else(hostname),
+        node: model.node().map(|node| node.as_str().to_owned()).or_else(hostname),
         model,
         config_path: std::path::absolute(&options.config).unwrap_or_else(|_| options.config.clone()),
         started: SystemTime::now(),

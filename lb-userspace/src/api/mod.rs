@@ -9,6 +9,7 @@ mod affinity;
 mod capture;
 mod change;
 mod check;
+mod cluster;
 mod connections;
 mod drops;
 mod explain;
@@ -29,6 +30,7 @@ pub use affinity::{AffineSource, AffinityReport};
 pub use capture::{CaptureReport, CapturedBytes, CapturedFrame};
 pub use change::{Change, DiffReport, ReloadReport};
 pub use check::CheckReport;
+pub use cluster::ClusterReport;
 pub use connections::{Connection, ConnectionsReport};
 pub use drops::{Counted, DropsReport};
 pub use explain::{Candidate, ExplainReport, ExplainedFrame};
@@ -47,6 +49,6 @@ pub use status::{
 };
 pub use time::{Time, time_of};
 pub use words::{
-    Admin, AgentOrder, ChangeKind, ConnectionClass, Decision, Effect, FailureKind, ForwardMode, Health,
-    OverrideAction, Protocol, ServerState, XdpMode,
+    Admin, AgentOrder, ChangeKind, ClusterAction, ConnectionClass, Decision, Effect, FailureKind,
+    ForwardMode, Health, OverrideAction, Protocol, ServerState, XdpMode,
 };

@@ -262,6 +262,16 @@ words! {
 }
 
 words! {
+    /// What was done for a cluster.
+    ClusterAction {
+        /// It was founded.
+        Init = "init",
+        /// Another director was given its credentials.
+        AddNode = "add_node",
+    }
+}
+
+words! {
     /// Why a request was not done. The exit code follows from it: `no_agent` is 3, `timed_out` 4, `usage`
     /// 2, anything else 1.
     FailureKind {

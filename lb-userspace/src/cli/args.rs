@@ -1,5 +1,6 @@
 //! What the command line offers. The doc comments are its help text: a line a verb, then the details.
 
+use super::cluster::Cluster;
 use super::verb_args::{
     Affinity, Capture, Check, Completions, Connections, Explain, Man, OrderFor, Output, OutputWord,
     Overrides, Stats, Status, Up, Weight,
@@ -166,6 +167,11 @@ pub enum Verb {
     /// Drains, disabled servers and weights that are not the file's. Cleared, a server is as the file has it.
     Overrides(Overrides),
 
+    /// Credentials by which directors know each other
+    ///
+    /// Asks no agent.
+    Cluster(Cluster),
+
     /// Print completions for a shell
     Completions(Completions),
 
@@ -198,6 +204,7 @@ impl Verb {
             | Self::Services(output)
             | Self::Servers(output)
             | Self::Drops(output) => output,
+            Self::Cluster(cluster) => cluster.output(),
             Self::Up(_) | Self::Down | Self::Completions(_) | Self::Man(_) => return Format::Table,
         };
         match output.output {

@@ -1,11 +1,15 @@
 //! Which file, which socket, which pins: the order in which they are looked for.
 
+use crate::config::CREDENTIALS;
 use crate::control::DEFAULT_SOCKET;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// The configuration file if nothing names another.
 pub(super) const DEFAULT_CONFIG: &str = "/etc/xlvs/xlvs.toml";
+
+/// The state folder if the file does not name another.
+const DEFAULT_STATE_DIR: &str = "/var/lib/xlvs";
 
 /// The pins if the file does not name others.
 pub(super) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/xlvs";
@@ -15,6 +19,25 @@ pub(super) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/xlvs";
 pub(super) struct Hints {
     pub(super) socket: Option<PathBuf>,
     pub(super) pin_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    credentials: Option<PathBuf>,
+}
+
+/// Where a director keeps what outlives its pins.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) state_dir: PathBuf,
+    /// What it shows of itself to others.
+    pub(super) credentials: PathBuf,
+}
+
+impl Hints {
+    pub(super) fn places(self) -> Places {
+        Places {
+            state_dir: self.state_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
+            credentials: self.credentials.unwrap_or_else(|| PathBuf::from(CREDENTIALS)),
+        }
+    }
 }
 
 /// Reads the hints.
@@ -27,11 +50,16 @@ pub(super) fn hints(file: &Path) -> io::Result<Hints> {
 
 fn hints_in(text: &str) -> Hints {
     let (table, _errors) = toml::de::DeTable::parse_recoverable(text);
-    let path = |key: &str| {
-        let text = table.get_ref().get("agent")?.get_ref().get(key)?.get_ref().as_str()?;
+    let path = |section: &str, key: &str| {
+        let text = table.get_ref().get(section)?.get_ref().get(key)?.get_ref().as_str()?;
         (!text.is_empty()).then(|| PathBuf::from(text))
     };
-    Hints { socket: path("socket"), pin_dir: path("pin_dir") }
+    Hints {
+        socket: path("agent", "socket"),
+        pin_dir: path("agent", "pin_dir"),
+        state_dir: path("agent", "state_dir"),
+        credentials: path("cluster", "credentials"),
+    }
 }
 
 /// `--socket` or `XLVS_SOCKET`, the file's, the default.

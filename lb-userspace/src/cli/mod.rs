@@ -6,6 +6,7 @@ mod args;
 mod capture;
 mod capture_file;
 mod check;
+mod cluster;
 mod documents;
 mod exit;
 mod explain;
@@ -54,6 +55,7 @@ pub fn run(cli: Cli, machine: &dyn Machine) -> Exit {
         Verb::Disable(order) => order::disable(order, &session),
         Verb::Weight(weight) => order::weight(weight, &session),
         Verb::Overrides(overrides) => order::overrides(overrides, &session),
+        Verb::Cluster(cluster) => cluster::run(cluster, &session),
         Verb::Completions(completions) => documents::completions(&completions),
         Verb::Man(man) => documents::manual(&man),
     };

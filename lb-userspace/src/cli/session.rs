@@ -2,7 +2,7 @@
 
 use super::args::Common;
 use super::exit::Exit;
-use super::locate::{self, DEFAULT_CONFIG, DEFAULT_PIN_DIR, Hints};
+use super::locate::{self, DEFAULT_CONFIG, DEFAULT_PIN_DIR, Hints, Places};
 use super::machine::Machine;
 use super::verb_args::Up;
 use super::{no_agent, streams};
@@ -83,6 +83,21 @@ impl<'a> Session<'a> {
 
     fn pin_dir(&self) -> PathBuf {
         self.hints().pin_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PIN_DIR))
+    }
+
+    /// Where the director of the file keeps what it has; without a file, where it would by default.
+    pub(super) fn places(&self) -> Result<Places, Failure> {
+        match locate::hints(&self.config()) {
+            Ok(hints) => Ok(hints.places()),
+            Err(_) if self.named_config.is_none() => Ok(Hints::default().places()),
+            Err(error) => {
+                let what = format!(
+                    "{} does not say where its director keeps its key: {error}",
+                    self.config().display()
+                );
+                Err(Failure::new(FailureKind::Refused, what))
+            }
+        }
     }
 
     pub(super) fn down_options(&self) -> DownOptions {

@@ -1,7 +1,7 @@
 //! Arguments that are more than words: what they accept, and how they say no.
 
-use crate::config::Weight;
 use crate::config::duration::{self, DurationError};
+use crate::config::{NodeName, Weight};
 use crate::control::{EndQuery, WeightOrder};
 use std::convert::Infallible;
 use std::fmt;
@@ -35,6 +35,11 @@ impl fmt::Display for Patience {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&duration::show(self.0))
     }
+}
+
+/// The name of a director.
+pub fn node_name(text: &str) -> Result<NodeName, String> {
+    NodeName::parse(text)
 }
 
 /// The number of a frame in a file: they begin with 1.

@@ -341,6 +341,11 @@ impl Service {
 }
 
 impl Model {
+    /// What this director is called, if the file says so.
+    pub fn node(&self) -> Option<&NodeName> {
+        self.cluster.mesh.as_ref().map(|mesh| &mesh.node).or(self.agent.node.as_ref())
+    }
+
     /// The service of this name.
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name.as_str() == name)

@@ -19,8 +19,17 @@ macro_rules! name_type {
                 &self.0
             }
 
+            /// Checks a name from elsewhere, such as the command line.
+            ///
+            /// # Errors
+            /// What is wrong with it.
+            pub fn parse(text: &str) -> Result<Self, String> {
+                checked(text).map(Self).map_err(|(what, remedy)| format!("{what}; {remedy}"))
+            }
+
             pub(super) fn read(entry: &Entry<'_>) -> Result<Self, Reported> {
-                read_name(entry).map(Self)
+                let text = entry.text(&format!("{} = \"web-1\"", entry.key))?;
+                checked(text).map(Self).map_err(|(what, remedy)| entry.problem(what, remedy))
             }
         }
 
@@ -55,16 +64,19 @@ name_type! {
 
 const LONGEST_NAME: usize = 63;
 
-fn read_name(entry: &Entry<'_>) -> Result<Box<str>, Reported> {
-    let text = entry.text(&format!("{} = \"web-1\"", entry.key))?;
+/// The name, or what is wrong with it and what to do about that.
+fn checked(text: &str) -> Result<Box<str>, (String, String)> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if text == "-" {
-        Err(entry.problem("the name \"-\" stands for every service on the command line", "write another one"))
+        Err((
+            "the name \"-\" stands for every service on the command line".to_owned(),
+            "write another one".to_owned(),
+        ))
     } else if (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(allowed) {
         Ok(text.into())
     } else {
         let what = format!("{} cannot be a name", quoted(text));
-        Err(entry.problem(what, format!("write 1 to {LONGEST_NAME} of the characters A-Z a-z 0-9 . _ -")))
+        Err((what, format!("write 1 to {LONGEST_NAME} of the characters A-Z a-z 0-9 . _ -")))
     }
 }
 

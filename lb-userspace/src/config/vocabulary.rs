@@ -22,7 +22,6 @@ impl Vocabulary {
             &TIMEOUTS,
             &FULLNAT,
             &CLUSTER,
-            &PEER,
             &SERVICE,
             &TUNNEL,
             &LIMITS,
@@ -34,6 +33,7 @@ impl Vocabulary {
             &AGENT_CHECK,
             &SERVER,
             &DEFAULTS,
+            &PEER,
         ]
         .into_iter()
     }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow};
 use aya::Ebpf;
 use aya::maps::{Map, MapData, xdp::DevMap};
+use lb_common::ABI_VERSION;
 use lb_common::clock::Clock;
 use lb_common::entry::{
     About, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Server, ServerState, Service,
@@ -10,6 +11,7 @@ use lb_common::entry::{
 };
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Place};
 use lb_common::gate;
+use lb_common::identity::HashKey;
 use lb_common::net::{Addr, PortNumber, Tuple};
 use lb_common::pool;
 use lb_common::rate;
@@ -307,6 +309,15 @@ pub fn last_heartbeat(dir: &std::path::Path) -> Option<u64> {
 #[must_use]
 pub fn pinned_netns(dir: &std::path::Path) -> Option<u64> {
     Some(pinned::<About>(dir, "ABOUT")?.only().netns.load())
+}
+
+/// The key by which the connections pinned in this folder are found; `None` where none have been, and for pins of another ABI.
+#[must_use]
+pub fn pinned_key(dir: &std::path::Path) -> Option<HashKey> {
+    let about = pinned::<About>(dir, "ABOUT")?;
+    let is_ours = about.only().magic.load() == About::MAGIC && about.only().abi.load() == ABI_VERSION;
+    let settings = is_ours.then(|| pinned::<Settings>(dir, "SETTINGS"))??;
+    Some(settings.only().key())
 }
 
 /// What full NAT sends from by the pins in this folder.

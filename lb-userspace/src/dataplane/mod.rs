@@ -31,7 +31,7 @@ pub use driver_counters::driver_losses;
 pub use ethtool::offloads;
 pub use explainer::{Course, Explainer, FRAME_LENGTHS};
 pub use mapped::Mapped;
-pub use maps::{MapSizes, Maps, Site, last_heartbeat, pinned_netns, pinned_pool, pinned_vips};
+pub use maps::{MapSizes, Maps, Site, last_heartbeat, pinned_key, pinned_netns, pinned_pool, pinned_vips};
 pub use object::{Object, ObjectError};
 pub use pins::{Pins, PinsError, linked};
 pub use rehearsal::rehearse;

@@ -6,6 +6,7 @@
 mod affinity;
 mod change;
 mod check;
+mod cluster;
 mod connections;
 mod drops;
 mod explain;

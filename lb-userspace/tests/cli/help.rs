@@ -3,7 +3,7 @@
 use crate::golden::assert_golden;
 use crate::xlvs::xlvs;
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "up",
     "down",
     "check",
@@ -22,6 +22,7 @@ const VERBS: [&str; 20] = [
     "disable",
     "weight",
     "overrides",
+    "cluster",
     "completions",
     "man",
 ];
@@ -43,6 +44,15 @@ fn each_verb() {
 }
 
 #[test]
+fn what_can_be_done_for_a_cluster() {
+    for action in ["init", "add-node"] {
+        let run = xlvs(&["cluster", action, "--help"]);
+        assert_eq!((run.exit, run.stderr.as_str()), (0, ""), "{action}");
+        assert_golden(&format!("help-cluster-{action}.txt"), &run.stdout);
+    }
+}
+
+#[test]
 fn the_overview_lists_every_verb_of_this_version_and_no_other() {
     let help = xlvs(&["--help"]).stdout;
     let verbs = help.split_once("Verbs:\n").expect("a list of verbs").1;
@@ -53,7 +63,7 @@ fn the_overview_lists_every_verb_of_this_version_and_no_other() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(listed, VERBS);
-    for later in ["peers", "top", "doctor", "events", "cluster", "import", "schema"] {
+    for later in ["peers", "top", "doctor", "events", "import", "schema"] {
         assert_eq!(xlvs(&[later]).exit, 2, "{later}");
     }
 }
@@ -100,6 +110,10 @@ fn a_wrong_command_line_exits_two_and_says_what_is_wrong() {
         (&["capture", "--for", "5"], "5s"),
         (&["explain", "tcp", "::1", "1.2.3.4:2"], "write [::1]:PORT"),
         (&["explain", "tcp", "1.2.3.4:70000", "1.2.3.4:2"], "ADDRESS:PORT"),
+        (&["cluster"], "init"),
+        (&["cluster", "init"], "--node"),
+        (&["cluster", "init", "--node", "lb 1"], "cannot be a name"),
+        (&["cluster", "add-node", "lb2"], "--out"),
         (&["completions", "dos"], "dos"),
         (&["man", "peers"], "peers"),
     ] {

@@ -14,15 +14,24 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
+use rustls::RootCertStore;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 
 use crate::replication::version::NodeId;
 
-const AUTHORITY: &str = "ca.pem";
-const AUTHORITY_KEY: &str = "ca.key";
-const NODE: &str = "node.pem";
-const NODE_KEY: &str = "node.key";
+/// The authority's certificate: whom a director believes.
+pub const AUTHORITY: &str = "ca.pem";
+/// The authority's key.
+pub const AUTHORITY_KEY: &str = "ca-key.pem";
+/// The director's certificate.
+pub const NODE: &str = "node.pem";
+/// The director's key.
+pub const NODE_KEY: &str = "node-key.pem";
 
 /// The authority of a cluster, with its key.
 pub struct Authority {
@@ -40,8 +49,8 @@ impl Authority {
         let private = key.serialize_pem();
         let issuer = CertifiedIssuer::self_signed(authority_params(), key).context("making the authority")?;
         // The key comes first: a certificate without one would look like an authority and sign nothing.
-        write_new(&folder.join(AUTHORITY_KEY), &private, 0o600)?;
-        write_new(&folder.join(AUTHORITY), &issuer.pem(), 0o644)?;
+        write_new(&folder.join(AUTHORITY_KEY), private.as_bytes())?;
+        write_new(&folder.join(AUTHORITY), issuer.pem().as_bytes())?;
         Self::open(folder)
     }
 
@@ -72,13 +81,13 @@ impl Authority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate =
             params.signed_by(&key, &self.issuer).context("signing the director's certificate")?;
-        write_new(&folder.join(NODE_KEY), &key.serialize_pem(), 0o600)?;
-        write_new(&folder.join(NODE), &certificate.pem(), 0o644)?;
+        write_new(&folder.join(NODE_KEY), key.serialize_pem().as_bytes())?;
+        write_new(&folder.join(NODE), certificate.pem().as_bytes())?;
         // The first director's folder may be the authority's own.
         let authority = folder.join(AUTHORITY);
         match fs::read_to_string(&authority) {
             Ok(there) if there == self.certificate => Ok(()),
-            _ => write_new(&authority, &self.certificate, 0o644),
+            _ => write_new(&authority, self.certificate.as_bytes()),
         }
     }
 }
@@ -115,6 +124,35 @@ impl Credentials {
             .with_context(|| format!("{} holds no key", path.display()))?;
         Ok(Self { authority: certificate(AUTHORITY)?, certificate: certificate(NODE)?, key })
     }
+
+    /// Whether they are of use to this director.
+    ///
+    /// # Errors
+    /// The first file that does not belong to the others, or is not this director's.
+    pub fn fit(&self, node: NodeId) -> Result<(), Unfit> {
+        let unfit = |file, why| move |_| Unfit { file, why };
+        let provider = ring::default_provider();
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.clone()).map_err(unfit(AUTHORITY, "is not an authority"))?;
+        let certificate =
+            ParsedCertificate::try_from(&self.certificate).map_err(unfit(NODE, "is damaged"))?;
+        let algorithms = provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &roots, &[], UnixTime::now(), algorithms)
+            .map_err(unfit(NODE, "is not of the authority that ca.pem is"))?;
+        verify_server_name(&certificate, &server_name(node))
+            .map_err(unfit(NODE, "is the certificate of another director"))?;
+        CertifiedKey::from_der(vec![self.certificate.clone()], self.key.clone_key(), &provider)
+            .map_err(unfit(NODE_KEY, "is not the key of node.pem"))?;
+        Ok(())
+    }
+}
+
+/// A file of the folder that is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfit {
+    pub file: &'static str,
+    /// Goes on where the file's name ends.
+    pub why: &'static str,
 }
 
 /// The director as its certificate names it.
@@ -130,11 +168,14 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// Never replaces: what was given to directors before would be worth nothing.
-fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
+/// Writes a file for its owner alone. Never replaces: what was given to directors before would be worth nothing.
+///
+/// # Errors
+/// What the file system says, and that there is one already.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.write_all(text.as_bytes())?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
         file.sync_all()
     };
     write().with_context(|| format!("writing {}", path.display()))

@@ -193,7 +193,7 @@ fn credentials_are_private_and_never_replaced() {
     let folder = tempfile::tempdir().unwrap();
     papers(folder.path(), &["lb1"]);
     let mode = |file: &str| folder.path().join(file).metadata().unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("ca.key"), mode("lb1/node.key")), (0o600, 0o600));
+    assert_eq!((mode("ca-key.pem"), mode("lb1/node-key.pem")), (0o600, 0o600));
     assert!(Authority::create(folder.path()).is_err());
     let authority = Authority::open(folder.path()).unwrap();
     assert!(authority.issue("lb1", &folder.path().join("lb1")).is_err());
