@@ -23,10 +23,13 @@ const OTHERS: u32 = 0o077;
 /// The first thing that keeps it from being one.
 pub fn key(model: &Model) -> Result<Option<HashKey>, Finding> {
     let Some(mesh) = &model.cluster.mesh else { return Ok(None) };
-    let pins = &model.agent.pin_dir;
-    let key = folder(mesh).map_err(|mut findings| findings.swap_remove(0))?;
-    finds(&key, pinned_key(pins).as_ref(), pins)?;
-    // Until the agent starts what speaks to them.
+    let key = belong(mesh, &model.agent.pin_dir).map_err(|mut findings| findings.swap_remove(0))?;
+    not_offered_yet()?;
+    Ok(Some(key))
+}
+
+/// Until the agent starts what speaks to the peers.
+fn not_offered_yet() -> Result<(), Finding> {
     Err(Finding::new("replication between directors is not offered yet", "remove the peers from [cluster]"))
 }
 
@@ -34,18 +37,25 @@ pub fn key(model: &Model) -> Result<Option<HashKey>, Finding> {
 #[must_use]
 pub fn findings(model: &Model) -> Vec<Finding> {
     let Some(mesh) = &model.cluster.mesh else { return Vec::new() };
-    let pins = &model.agent.pin_dir;
-    match folder(mesh) {
-        Ok(key) => finds(&key, pinned_key(pins).as_ref(), pins).err().into_iter().collect(),
-        Err(findings) => findings,
-    }
+    belong(mesh, &model.agent.pin_dir).err().unwrap_or_default()
+}
+
+/// The cluster's key; else what is in the way, at least one thing.
+fn belong(mesh: &Mesh, pins: &Path) -> Result<HashKey, Vec<Finding>> {
+    let key = folder(mesh)?;
+    finds(&key, pinned_key(pins).as_ref(), pins).map_err(|finding| vec![finding])?;
+    Ok(key)
 }
 
 /// The key in the folder, if all that has to be there is, and is fit and private; else what is not, at least one thing.
 fn folder(mesh: &Mesh) -> Result<HashKey, Vec<Finding>> {
     let folder = &mesh.credentials;
-    if !folder.exists() {
-        return Err(vec![Finding::new(format!("there is no folder {}", folder.display()), bring(mesh))]);
+    match folder.try_exists() {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(vec![Finding::new(format!("there is no folder {}", folder.display()), bring(mesh))]);
+        }
+        Err(error) => return Err(vec![unreadable(folder, &error)]),
     }
     let public = [credentials::AUTHORITY, credentials::NODE].map(|name| (name, false));
     let secret = [credentials::NODE_KEY, key::OF_CLUSTER].map(|name| (name, true));
@@ -74,13 +84,15 @@ fn unusable(path: &Path, is_secret: bool, mesh: &Mesh) -> Option<Finding> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Some(Finding::new(format!("there is no {}", path.display()), bring(mesh)))
         }
-        Err(error) => {
-            let what = format!("{} cannot be read: {error}", path.display());
-            Some(Finding::new(what, "look as root, or let this user read it"))
-        }
+        Err(error) => Some(unreadable(path, &error)),
         Ok(_) if is_secret => open_to_others(path),
         Ok(_) => None,
     }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Finding {
+    let what = format!("{} cannot be read: {error}", path.display());
+    Finding::new(what, "look as root, or let this user read it")
 }
 
 fn open_to_others(path: &Path) -> Option<Finding> {
