@@ -14,7 +14,7 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/xlvs";
 /// The pins if the file does not name others.
 pub(super) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/xlvs";
 
-/// What the file says about where its agent is to be found.
+/// What the file says about where its agent is to be found, and what it keeps.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hints {
     pub(super) socket: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub(super) fn netns(name_or_path: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hints, hints_in, netns, socket};
+    use super::{Hints, Places, hints_in, netns, socket};
     use std::path::{Path, PathBuf};
 
     #[test]
@@ -88,6 +88,17 @@ mod tests {
         assert_eq!(socket(None, &hints), PathBuf::from("/run/a"));
         assert_eq!(socket(Some("/run/b".into()), &hints), PathBuf::from("/run/b"));
         assert_eq!(socket(None, &Hints::default()), PathBuf::from("/run/xlvs/xlvs.sock"));
+    }
+
+    #[test]
+    fn what_a_director_keeps_is_where_the_file_says_or_where_it_is_by_default() {
+        let places = |text: &str| {
+            let Places { state_dir, credentials } = hints_in(text).places();
+            [state_dir, credentials].map(|path| path.display().to_string())
+        };
+        assert_eq!(places(""), ["/var/lib/xlvs", "/etc/xlvs/cluster"]);
+        let text = "[agent]\nstate_dir = \"/a\"\n[cluster]\ncredentials = \"/b\"\n";
+        assert_eq!(places(text), ["/a", "/b"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::control::{Client, ClientError, Report, Request};
 use crate::output::{self, Format, Render};
 use serde::Serialize;
 use std::cell::OnceCell;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -89,10 +90,12 @@ impl<'a> Session<'a> {
     pub(super) fn places(&self) -> Result<Places, Failure> {
         match locate::hints(&self.config()) {
             Ok(hints) => Ok(hints.places()),
-            Err(_) if self.named_config.is_none() => Ok(Hints::default().places()),
+            Err(error) if self.named_config.is_none() && error.kind() == ErrorKind::NotFound => {
+                Ok(Hints::default().places())
+            }
             Err(error) => {
                 let what = format!(
-                    "{} does not say where its director keeps its key: {error}",
+                    "{} does not say where its director keeps its key ({error}); see to it as root, or name another file by -c",
                     self.config().display()
                 );
                 Err(Failure::new(FailureKind::Refused, what))

@@ -91,6 +91,33 @@ fn overrides() {
 }
 
 #[test]
+fn cluster() {
+    let folder = |name: &str| std::path::PathBuf::from(format!("/etc/xlvs/{name}"));
+    let init = ClusterReport {
+        schema: Schema,
+        action: ClusterAction::Init,
+        node: "lb1".to_owned(),
+        folder: folder("cluster"),
+        files: vec![folder("cluster/ca.pem"), folder("cluster/hash-key")],
+        hash_key: Some("/var/lib/xlvs/flow-hash.key".into()),
+        copy: None,
+        configuration: "[cluster]\nnode = \"lb1\"\n".to_owned(),
+    };
+    check("cluster-init", &init);
+    let add_node = ClusterReport {
+        action: ClusterAction::AddNode,
+        node: "lb2".to_owned(),
+        folder: folder("lb2"),
+        files: vec![folder("lb2/ca.pem"), folder("lb2/hash-key")],
+        hash_key: Some(folder("cluster/hash-key")),
+        copy: Some("scp -rp /etc/xlvs/lb2 root@lb2:/etc/xlvs/cluster".to_owned()),
+        configuration: "[cluster]\nnode = \"lb2\"\n".to_owned(),
+        ..init
+    };
+    check("cluster-add-node", &add_node);
+}
+
+#[test]
 fn weight() {
     check("weight", &sample::overridden(OverrideAction::Weight, ServerState::Up, 7));
 }
