@@ -43,7 +43,7 @@ pub struct Init {
     #[arg(long, value_name = "NAME", value_parser = node_name)]
     pub node: NodeName,
 
-    /// Folder to make [default: [cluster] credentials of the file, else /etc/xlvs/cluster]
+    /// Folder to make [default: the credentials of the file, else /etc/xlvs/cluster]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
@@ -63,7 +63,7 @@ pub struct AddNode {
     #[arg(value_name = "NAME", value_parser = node_name)]
     pub node: NodeName,
 
-    /// Folder in which the cluster was founded [default: [cluster] credentials of the file, else /etc/xlvs/cluster]
+    /// Folder in which the cluster was founded [default: the credentials of the file, else /etc/xlvs/cluster]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 

@@ -1,5 +1,5 @@
 //! `replicate` and `replicate_after`: which connections of a service other directors are told of. A service inherits what
-//! [cluster] says.
+//! `[cluster]` says.
 
 use std::time::Duration;
 
