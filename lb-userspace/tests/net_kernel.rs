@@ -259,7 +259,7 @@ fn notices_lost_in_a_flood_are_made_up_for() {
         std::fs::write(batch.path(), lines).expect("write");
         lab.director(&format!("-batch {}", batch.path().display()));
         let has_address = |view: &View| view.addresses.contains(address("10.91.0.200"));
-        watcher.until("catch up", SOON, |view| has(BEHIND, mac1)(view) && has_address(view)).await;
+        watcher.until("catch up", 5 * SOON, |view| has(BEHIND, mac1)(view) && has_address(view)).await;
     });
 }
 

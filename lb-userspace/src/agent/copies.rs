@@ -36,13 +36,18 @@ pub fn load(object: &Object, sizes: &MapSizes, pins: &Pins) -> Result<(Copied<Ex
     let (to_capture, captures) = oneshot::channel();
     let (ask, asked) = mpsc::channel();
     let load = move || {
-        // The agent has ended.
-        if asked.recv_timeout(SETTLED) == Err(RecvTimeoutError::Disconnected) {
-            return;
-        }
-        // Whoever serves goes first. In Linux, this is of the calling thread alone.
-        if let Err(error) = rustix::process::nice(19) {
-            tracing::debug!("the copies of the program are loaded with the priority of everybody: {error}");
+        match asked.recv_timeout(SETTLED) {
+            Ok(()) => {}
+            // Nobody waits: whoever serves goes first. In Linux, this is of the calling thread alone.
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(error) = rustix::process::nice(19) {
+                    tracing::debug!(
+                        "the copies of the program are loaded with the priority of everybody: {error}"
+                    );
+                }
+            }
+            // The agent has ended.
+            Err(RecvTimeoutError::Disconnected) => return,
         }
         hand_over(explainer.and_then(|load| load()), to_explain, "'xlvs explain' will not answer");
         hand_over(capturer.and_then(|load| load()), to_capture, "'xlvs capture' will not work");

@@ -17,7 +17,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn run(verb: &Capture, session: &Session<'_>) -> Result<Exit, Failure> {
     let mut sink = Sink::open(verb.write.as_deref(), session.format)?;
-    let deadline = verb.time.map(|time| Instant::now() + time.0);
     let mut left = verb.count.unwrap_or(u64::MAX);
     let query = CaptureQuery {
         service: verb.service.clone(),
@@ -26,6 +25,8 @@ pub(super) fn run(verb: &Capture, session: &Session<'_>) -> Result<Exit, Failure
         verdict: verb.verdict.clone(),
     };
     let mut report = ask(session, &Request::BeginCapture(query))?;
+    // The copy of the program may have had to be loaded first.
+    let deadline = verb.time.map(|time| Instant::now() + time.0);
     let capture = report.capture;
     loop {
         let idle = report.frames.is_empty();

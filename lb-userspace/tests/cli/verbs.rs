@@ -338,3 +338,19 @@ fn a_capture_is_written_with_what_was_decided() {
     let dropped = (1, 1, 123_456_789, "in: dropped_ttl (stage entry)".to_owned());
     assert_eq!(found, [came.clone(), left.clone(), dropped, came, left]);
 }
+
+/// The agent may first have to load what captures.
+#[test]
+fn a_capture_lasts_from_when_it_has_begun() {
+    let agent = Agent::answering(|request| {
+        if matches!(request, Request::BeginCapture(_)) {
+            std::thread::sleep(std::time::Duration::from_millis(700));
+        }
+        let frames = Vec::new();
+        Some(Response::Ok(Report::Capture(CaptureReport { frames, ..sample::capture() })))
+    });
+    let run = xlvs_at(&agent.socket(), &["capture", "--for", "500ms"]);
+    assert_eq!(run.exit, 0, "{}", run.stderr);
+    let asked = agent.requests();
+    assert!(asked.iter().any(|request| matches!(request, Request::GoOnCapturing { .. })), "{asked:?}");
+}
