@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xlvs_tests::family::Family;
 use xlvs_tests::namespace::Namespace;
-use xlvs_tests::topology::{Delivery, Layout, Plan, Topology, server_address, vip};
+use xlvs_tests::topology::{Delivery, Director, Layout, Plan, Topology, server_address, vip};
 use xlvs_tests::traffic::{EchoServer, Greeting, HandshakePlan, handshakes};
 
 use crate::crossing;
@@ -52,6 +52,50 @@ fn the_director_answers_for_the_vip_with_a_reset() {
         assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused, "{address}");
         let neighbours = topology.client().ip_json(&["neigh", "show", address.to_string().as_str()]).unwrap();
         assert_eq!(neighbours[0]["lladdr"], director[0]["address"], "{address}");
+    }
+}
+
+#[test]
+fn shared_addresses_move_from_a_director_that_is_cut_off_to_the_other() {
+    for layout in [Layout::TwoArm, Layout::OneArm] {
+        let plan = Plan { standby: true, ..Plan::new(layout, Delivery::Nat, 1) };
+        let topology = Topology::build(&plan).unwrap();
+        let knock = |address| {
+            let address = SocketAddr::new(address, PORT);
+            let knock = || TcpStream::connect_timeout(&address, Duration::from_millis(300));
+            topology.client().enter(knock).unwrap().unwrap_err().kind()
+        };
+        let refuses = |which| {
+            let mac = topology.director_of(which).ip_json(&["link", "show", "dev", "eth0"]).unwrap();
+            for address in Family::BOTH.map(vip) {
+                assert_eq!(knock(address), std::io::ErrorKind::ConnectionRefused, "{layout:?}, {address}");
+                let shown = topology.client().ip_json(&["neigh", "show", &address.to_string()]).unwrap();
+                assert_eq!(shown[0]["lladdr"], mac[0]["address"], "{layout:?}, {address}, {which:?}");
+            }
+        };
+        let hears_the_other = |from: Director| {
+            let address = SocketAddr::new(from.other().on_mesh().into(), PORT);
+            let knock = || TcpStream::connect_timeout(&address, Duration::from_millis(300));
+            let answer = topology.director_of(from).enter(knock).unwrap().unwrap_err();
+            answer.kind() == std::io::ErrorKind::ConnectionRefused
+        };
+        topology.give_vips(Director::First).unwrap();
+        refuses(Director::First);
+        assert!(hears_the_other(Director::Second), "{layout:?}");
+
+        topology.cut_off(Director::First).unwrap();
+        assert!(Family::BOTH.map(vip).into_iter().all(|vip| knock(vip) == std::io::ErrorKind::TimedOut));
+        assert!(!hears_the_other(Director::Second), "{layout:?}");
+        topology.give_vips(Director::Second).unwrap();
+        refuses(Director::Second);
+
+        topology.take_vips(Director::First).unwrap();
+        topology.plug_in_again(Director::First).unwrap();
+        // A link that comes up is used once the kernel has looked at it.
+        assert!((0..10).any(|_| hears_the_other(Director::Second)), "{layout:?}");
+        topology.take_vips(Director::Second).unwrap();
+        topology.give_vips(Director::First).unwrap();
+        refuses(Director::First);
     }
 }
 

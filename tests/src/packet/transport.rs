@@ -284,6 +284,11 @@ impl Icmp {
         Self::new(135, 0, [0; 4], [&target.octets()[..], &[1, 1], &mac].concat()).version_6()
     }
 
+    /// "`target` is at `mac`", asked by nobody and in place of what was known (RFC 4861 section 4.4, override set).
+    pub fn advertisement(target: Ipv6Addr, mac: [u8; 6]) -> Self {
+        Self::new(136, 0, [0x20, 0, 0, 0], [&target.octets()[..], &[2, 1], &mac].concat()).version_6()
+    }
+
     fn bytes(&self, pseudo: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
         let mut bytes = vec![self.kind, self.code, 0, 0];
         bytes.extend_from_slice(&self.rest);

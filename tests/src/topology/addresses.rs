@@ -65,6 +65,22 @@ impl Pair {
     pub(super) const ROUTER_INSIDE: Self =
         Self { v4: Ipv4Addr::new(10, 77, 2, 254), v6: Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 0x254) };
 
+    /// In the clients' network, by its last number.
+    pub(super) const fn outside(number: u8) -> Self {
+        Self {
+            v4: Ipv4Addr::new(10, 77, 1, number),
+            v6: Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, number as u16),
+        }
+    }
+
+    /// In the servers' network, by its last number.
+    pub(super) const fn inside(number: u8) -> Self {
+        Self {
+            v4: Ipv4Addr::new(10, 77, 2, number),
+            v6: Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, number as u16),
+        }
+    }
+
     pub(super) fn client(index: usize) -> Self {
         Self { v4: client_address(index), v6: client_address6(index) }
     }

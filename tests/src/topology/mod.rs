@@ -23,6 +23,7 @@
 mod addresses;
 mod machine;
 mod plan;
+mod standby;
 mod wiring;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -41,7 +42,8 @@ pub use addresses::{
 };
 use addresses::{Pair, vip_on};
 pub use plan::{Delivery, Layout, Plan, Wiring};
-use wiring::{WIRE, director_port, member_ports, vlan_interface};
+pub use standby::{Director, MESH};
+use wiring::{WIRE, member_ports, vlan_interface};
 
 /// A real server's namespace and what a configuration needs to know of it.
 pub struct Server {
@@ -69,6 +71,7 @@ pub struct Topology {
     servers: Vec<Server>,
     clients: Vec<Namespace>,
     director: Namespace,
+    standby: Option<Namespace>,
     switch: Namespace,
 }
 
@@ -85,10 +88,18 @@ impl Topology {
             servers: Vec::new(),
             clients: Vec::new(),
             director: Namespace::create(group, "director")?,
+            standby: if plan.standby { Some(Namespace::create(group, "standby")?) } else { None },
             switch: Namespace::create(group, "switch")?,
         };
         topology.set_up_switch().context("cannot set up the switch")?;
-        topology.set_up_director(plan).context("cannot set up the director")?;
+        topology._stubs =
+            topology.set_up_director(plan, Director::First).context("cannot set up the director")?;
+        if plan.standby {
+            let stubs =
+                topology.set_up_director(plan, Director::Second).context("cannot set up the standby")?;
+            topology._stubs.extend(stubs);
+            topology.lay_mesh().context("cannot join the two directors")?;
+        }
         for _ in 0..plan.clients {
             topology.add_client().context("cannot add a client")?;
         }
@@ -136,18 +147,18 @@ impl Topology {
         }
     }
 
-    /// The switch's ends of the director's cables.
-    fn director_ports(&self) -> Vec<String> {
-        let sides = 0..self.director_devices().len();
+    /// The switch's ends of a director's cables.
+    fn ports_of(&self, director: Director) -> Vec<String> {
+        let ports = (0..self.director_devices().len()).map(|side| director.port(side));
         match self.wiring {
-            Wiring::Bond => sides.flat_map(|side| member_ports(&director_port(side))).collect(),
-            Wiring::Plain | Wiring::Vlan | Wiring::VlanInVlan => sides.map(director_port).collect(),
+            Wiring::Bond => ports.flat_map(|port| member_ports(&port)).collect(),
+            Wiring::Plain | Wiring::Vlan | Wiring::VlanInVlan => ports.collect(),
         }
     }
 
     /// Cuts the cable that carries for one side of a bonded director, for good.
     pub fn cut_active_cable(&self, side: usize) -> Result<()> {
-        let [active, _] = member_ports(&director_port(side));
+        let [active, _] = member_ports(&Director::First.port(side));
         self.switch.ip(&format!("link set {active} down"))
     }
 
@@ -268,8 +279,11 @@ impl Topology {
         Ok(())
     }
 
-    fn set_up_director(&mut self, plan: &Plan) -> Result<()> {
-        let director = &self.director;
+    /// The stubs at the other ends of its cables keep XDP going there.
+    fn set_up_director(&self, plan: &Plan, which: Director) -> Result<Vec<Attached>> {
+        let director = self.director_of(which);
+        let (outside, inside) =
+            if plan.standby { (which.outside(), which.inside()) } else { (Pair::OUTSIDE, Pair::INSIDE) };
         let forward = if plan.kernel_forwards { "1" } else { "0" };
         director.speak_ipv6()?;
         director.sysctl(&[
@@ -283,17 +297,17 @@ impl Topology {
             ("net/ipv4/conf/all/send_redirects", "0"),
             ("net/ipv4/conf/default/send_redirects", "0"),
         ])?;
-        self.plug_in_director("eth0", &director_port(0), self.outside_bridge(), Pair::OUTSIDE)?;
-        director.ip(&Pair::OUTSIDE.owned_by("eth0"))?;
+        self.plug_in_director(director, "eth0", &which.port(0), self.outside_bridge(), outside)?;
+        director.ip(&outside.owned_by("eth0"))?;
         match self.layout {
-            Layout::OneArm => director.ip(&Pair::INSIDE.owned_by("eth0"))?,
+            Layout::OneArm => director.ip(&inside.owned_by("eth0"))?,
             Layout::TwoArm => {
                 if self.wiring.is_tagged() {
-                    director.ip(&vlan_interface(self.wiring, "eth1", Pair::INSIDE))?;
+                    director.ip(&vlan_interface(self.wiring, "eth1", inside))?;
                 } else {
-                    self.plug_in_director("eth1", &director_port(1), self.inside_bridge(), Pair::INSIDE)?;
+                    self.plug_in_director(director, "eth1", &which.port(1), self.inside_bridge(), inside)?;
                 }
-                director.ip(&Pair::INSIDE.owned_by("eth1"))?;
+                director.ip(&inside.owned_by("eth1"))?;
             }
         }
         director.ip(&Pair::client(0).as_router())?;
@@ -301,19 +315,20 @@ impl Topology {
             let inside = if self.layout == Layout::OneArm { "eth0" } else { "eth1" };
             director.ip(&(vip_on(inside, POOL.into()) + &vip_on(inside, POOL6.into())))?;
         }
-        if plan.vip_on_director {
+        if plan.vip_on_director && !plan.standby {
             director.ip(&both_vips_on("eth0"))?;
         }
+        let mut stubs = Vec::new();
         if plan.ready_for_xdp {
-            for port in self.director_ports() {
+            for port in self.ports_of(which) {
                 offload::set(&self.switch, &port, Offload::TxChecksum, false)?;
                 if self.wiring.is_tagged() {
                     offload::write_tags_into_frames(&self.switch, &port)?;
                 }
-                self._stubs.push(stub::attach(&self.switch, &port)?);
+                stubs.push(stub::attach(&self.switch, &port)?);
             }
         }
-        Ok(())
+        Ok(stubs)
     }
 }
 

@@ -57,6 +57,9 @@ pub struct Plan {
     pub kernel_forwards: bool,
     /// Whether the director's veths are made ready for XDP in driver mode.
     pub ready_for_xdp: bool,
+    /// Whether there is a second director. The VIPs and the servers' default route are then on neither of the two until they are
+    /// given to one, and each has addresses of its own instead of those of a single director.
+    pub standby: bool,
 }
 
 impl Plan {
@@ -72,6 +75,7 @@ impl Plan {
             vip_on_director: true,
             kernel_forwards: false,
             ready_for_xdp: true,
+            standby: false,
         }
     }
 }

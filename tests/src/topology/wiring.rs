@@ -11,11 +11,6 @@ pub(super) const WIRE: &str = "wire";
 /// Two tags.
 const ROOM_FOR_TAGS: u32 = 8;
 
-/// The switch's end of the director's cable on a side.
-pub(super) fn director_port(side: usize) -> String {
-    format!("dir{side}")
-}
-
 /// The ends of a bond's two cables; the first carries until it is cut.
 pub(super) fn member_ports(port: &str) -> [String; 2] {
     [port.to_owned(), format!("{port}b")]
@@ -39,15 +34,15 @@ impl Topology {
         namespace.ip(&format!("link set {interface} mtu {}", self.mtu))
     }
 
-    /// Likewise the director's, which may be a bond.
+    /// Likewise a director's, which may be a bond.
     pub(super) fn plug_in_director(
         &self,
+        director: &Namespace,
         interface: &str,
         port: &str,
         bridge: &str,
         own: Pair,
     ) -> Result<()> {
-        let director = &self.director;
         if self.wiring != Wiring::Bond {
             return self.plug_in(director, interface, port, bridge, own);
         }
