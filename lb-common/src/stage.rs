@@ -33,6 +33,8 @@ pub enum Stage {
     FullNatIcmp = 9,
     /// Packets to an address that full NAT sends from.
     FullNatReply = 10,
+    /// Packets to a VIP without an entry, while there are connections that other directors hold.
+    Heir = 11,
 }
 
 impl Stage {
@@ -48,6 +50,7 @@ impl Stage {
         Self::Lease,
         Self::FullNatIcmp,
         Self::FullNatReply,
+        Self::Heir,
     ];
 
     /// The name of its program in the object.
@@ -65,6 +68,7 @@ impl Stage {
             Self::Lease => "xlvs_lease",
             Self::FullNatIcmp => "xlvs_full_nat_icmp",
             Self::FullNatReply => "xlvs_full_nat_reply",
+            Self::Heir => "xlvs_heir",
         }
     }
 }

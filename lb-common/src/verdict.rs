@@ -138,6 +138,8 @@ events! {
     20 AffinityNoted "affinity_noted" "It was noted to which server a client comes back.";
     21 AffinityLost "affinity_lost" "The server that a client came back to takes no new connections; another one got it.";
     22 Full "full" "Every server of the service has as many connections as it may have: nobody could take another one.";
+    23 ByReplica "by_replica" "A packet of a connection without an entry went the way that another director's entry had gone.";
+    24 Adopted "adopted" "A connection that another director held took a place in the flow table.";
 }
 
 /// Room in the counters for events to come.

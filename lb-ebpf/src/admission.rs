@@ -28,8 +28,7 @@ pub fn admit<T: Tables>(
     client: &Addr,
     segment: Segment,
 ) -> Result<(), Verdict> {
-    let list = service.access.load();
-    if list != 0 && rule(director.tables, list, client) != Rule::Allow as u64 {
+    if !admits(director, service, client) {
         director.tables.count_refusal(number, Refusal::Denied);
         return Err(Verdict::DroppedDenied);
     }
@@ -49,6 +48,13 @@ pub fn admit<T: Tables>(
             Err(Verdict::DroppedRateSource)
         }
     }
+}
+
+/// Whether the service's lists admit this client.
+#[inline(always)]
+pub fn admits<T: Tables>(director: &Director<'_, T>, service: &Service, client: &Addr) -> bool {
+    let list = service.access.load();
+    list == 0 || rule(director.tables, list, client) == Rule::Allow as u64
 }
 
 /// What the list says about a client, as a word. A subprogram, so that only services with lists have the key on the stack.

@@ -7,7 +7,7 @@ use lb_common::{
     identity::FlowId,
     lifecycle::Segment,
     net::{Addr, Port, Tuple},
-    slot::{Class, ServerId},
+    slot::{Class, ServerId, Slot},
     verdict::{Event, Verdict},
 };
 
@@ -164,17 +164,22 @@ pub fn without_server(service: &Service, segment: Segment) -> Verdict {
 }
 
 /// Whether the connection's server is lost, and the policy is to end what it had. Its entry says so from then on: a SYN begins
-/// anew, and whoever speaks nevertheless is told again. A subprogram, for the sake of the stack.
+/// anew, and whoever speaks nevertheless is told again. What another director holds ends likewise, and is left as it is. A
+/// subprogram, for the sake of the stack.
 #[inline(never)]
 fn is_lost<T: Tables>(tables: &T, tuple: &Tuple, flow: FlowId) -> bool {
     let Some(director) = Director::again(tables) else { return false };
-    let Some(entry) = tables.locate(flow).and_then(|place| director.flows().at(place)) else { return false };
-    match entry.slot().server().and_then(|id| director.server(id)) {
-        Some(server) if server.state.has(ServerState::RESETS) && server.serves(tuple) => {
+    let ends = |slot: Slot| {
+        let server = slot.server().and_then(|id| director.server(id));
+        server.is_some_and(|server| server.state.has(ServerState::RESETS) && server.serves(tuple))
+    };
+    match tables.locate(flow).and_then(|place| director.flows().at(place)) {
+        Some(entry) if ends(entry.slot()) => {
             entry.refresh(Class::Closing, director.now);
             true
         }
-        _ => false,
+        Some(_) => false,
+        None => tables.told(flow).is_some_and(ends),
     }
 }
 
@@ -203,7 +208,7 @@ fn place<T: Tables>(
 
 /// For people who ask whose connection it is. Looks it up once more, because it is rarely wanted by anything else.
 #[inline(always)]
-fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowId) {
+pub fn note_caller<T: Tables>(director: &Director<'_, T>, tuple: &Tuple, flow: FlowId) {
     if director.tables.leaves_traces()
         && director.is(Settings::ADDRESSES)
         && let Some(place) = director.tables.locate(flow)
@@ -226,7 +231,7 @@ pub fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result
     Ok(number as u32)
 }
 
-/// Whose a connection is, by its entry or else by the miss table, for what must leave no trace.
+/// Whose a connection is, by its entry, by another director's or else by the miss table, for what must leave no trace.
 #[inline(always)]
 pub fn owner<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Option<ServerId> {
     let flow = director.settings.flow_id(tuple);
@@ -235,6 +240,9 @@ pub fn owner<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Option<Ser
         && let Some(entry) = director.flows().at(place)
         && let Some(server) = director.server_for(entry.slot().server(), tuple)
     {
+        return Some(server.id);
+    }
+    if let Some((server, _)) = director.inherited(tuple, flow) {
         return Some(server.id);
     }
     let number = service_of(director, tuple);

@@ -16,7 +16,7 @@ use crate::{
     extensions,
     frame::Frame,
     headers::{Extension, Ipv4},
-    inbound, outbound,
+    heir, inbound, outbound,
     parse::{Family, Packet, SCTP},
     tables::Tables,
 };
@@ -136,6 +136,9 @@ fn lead_to_server<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables:
     packet.shape = packet.shape.as_whole(part.header_words(), part.number());
     // By the flow, also where packets name their server: QUIC is not sent in parts (RFC 9000 section 14).
     let mut given = inbound::holder(frame, packet, tables, Given::NOTHING);
+    if given == Given::NOTHING {
+        given = heir::holder(frame, packet, tables, Given::NOTHING);
+    }
     if given == Given::NOTHING {
         given = arrival::admit(frame, packet, tables, Given::NOTHING);
     }

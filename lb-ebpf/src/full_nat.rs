@@ -52,7 +52,7 @@ pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> 
     let Some(pool) = tables.pool() else { return Given::ended(Verdict::Aborted) };
     let tuple = inbound::tuple(packet, &transport);
     let Some(lease) = of(&director, pool, &tuple, is_ipv6(packet)) else { return Given::NOTHING };
-    let Some(server) = inbound::keeper(&director, &tuple, &lease.entry, transport.signal) else {
+    let Some(server) = inbound::keeper(&director, &tuple, lease.entry.slot(), transport.signal) else {
         return Given::NOTHING;
     };
     let is_metered = server.state.has(ServerState::METERED);

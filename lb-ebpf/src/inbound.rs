@@ -7,7 +7,7 @@ use lb_common::{
     flow_table::{Cell, Entry},
     lifecycle::{Segment, Sight, after_client},
     net::Tuple,
-    slot::{Class, ServerId},
+    slot::{Class, ServerId, Slot},
     verdict::Verdict,
 };
 
@@ -36,7 +36,7 @@ pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) ->
     let tuple = tuple(packet, &transport);
     let flow = director.settings.flow_id(&tuple);
     let Some(entry) = director.flows().find(flow) else { return Outcome::OPEN };
-    let Some(server) = keeper(director, &tuple, &entry, transport.signal) else { return Outcome::OPEN };
+    let Some(server) = keeper(director, &tuple, entry.slot(), transport.signal) else { return Outcome::OPEN };
     if server.state.has(ServerState::METERED | ServerState::BY_ID) {
         return if server.state.has(ServerState::BY_ID) { Outcome::TO_QUIC } else { Outcome::TO_METER };
     }
@@ -87,7 +87,7 @@ pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, nam
     if director.is(Settings::FLOWS)
         && let Some(place) = tables.locate(flow)
         && let Some(entry) = director.flows().at(place)
-        && let Some(server) = keeper(&director, &tuple, &entry, transport.signal)
+        && let Some(server) = keeper(&director, &tuple, entry.slot(), transport.signal)
     {
         let is_metered = server.state.has(ServerState::METERED);
         if is_metered && !admission::has_packet_left(tables, server.state.service, &tuple.client) {
@@ -146,11 +146,11 @@ fn send<T: Tables>(
 pub fn keeper<'t, T: Tables>(
     director: &Director<'t, T>,
     tuple: &Tuple,
-    entry: &Entry<'t, T::Cell>,
+    slot: Slot,
     signal: Signal,
 ) -> Option<Chosen<'t>> {
-    let server = director.server_for(entry.slot().server(), tuple)?;
-    if keeps(director, entry, server, signal.segment()) { Some(server) } else { None }
+    let server = director.server_for(slot.server(), tuple)?;
+    if keeps(director, slot, server, signal.segment()) { Some(server) } else { None }
 }
 
 /// Notes that the client has sent this.
@@ -162,9 +162,15 @@ pub fn refresh<T: Tables, C: Cell>(
     signal: Signal,
 ) {
     let later = entry.slot().idle(director.now) > 0;
+    let class = after_client(entry.slot().class(), signal.segment(), later, sight(server, signal));
+    entry.refresh(class, director.now);
+}
+
+/// Which directions of a connection at this server pass here.
+#[inline(always)]
+pub fn sight(server: Chosen<'_>, signal: Signal) -> Sight {
     let both = server.state.has(ServerState::NAT | ServerState::FULL_NAT) && !signal.is_datagram();
-    let sight = if both { Sight::Both } else { Sight::ClientOnly };
-    entry.refresh(after_client(entry.slot().class(), signal.segment(), later, sight), director.now);
+    if both { Sight::Both } else { Sight::ClientOnly }
 }
 
 /// A new connection takes the place of one that was closed: the first SYN does, the next one finds it new.
@@ -186,16 +192,16 @@ fn keeps_handshake(server: Chosen<'_>) -> bool {
 /// gone and the policy is to end what it had, or to let it go: then only a RST still goes there. UDP has no connection to
 /// lose and leaves a dead server.
 #[inline(always)]
-fn keeps<T: Tables, C: Cell>(
+pub fn keeps<T: Tables>(
     director: &Director<'_, T>,
-    entry: &Entry<'_, C>,
+    slot: Slot,
     server: Chosen<'_>,
     segment: Segment,
 ) -> bool {
     match segment {
         Segment::Datagram => server.state.alive(),
-        Segment::Syn if entry.slot().expired(director.now, director.settings.limits()) => false,
-        Segment::Syn => match entry.slot().class() {
+        Segment::Syn if slot.expired(director.now, director.settings.limits()) => false,
+        Segment::Syn => match slot.class() {
             Class::New | Class::Answered => keeps_handshake(server),
             Class::Closing => server.state.takes_new() && begins_anew(director, server),
             Class::Established | Class::HalfClosed => !server.state.has(ServerState::LETS_GO),

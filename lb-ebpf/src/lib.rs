@@ -37,6 +37,7 @@ pub mod frame;
 pub mod full_nat;
 pub mod full_nat_icmp;
 pub mod headers;
+mod heir;
 pub mod icmp;
 pub mod inbound;
 pub mod ip;

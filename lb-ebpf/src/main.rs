@@ -82,6 +82,11 @@ pub fn xlvs_full_nat_icmp(context: XdpContext) -> u32 {
     run(&context, Some(Stage::FullNatIcmp), stages::full_nat_icmp)
 }
 
+#[xdp(frags)]
+pub fn xlvs_heir(context: XdpContext) -> u32 {
+    run(&context, Some(Stage::Heir), stages::heir)
+}
+
 /// One stage of a frame's way; `None`: the entry.
 #[inline(always)]
 fn run(
@@ -121,6 +126,7 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_QUIC => jump::<{ Stage::Quic as u32 }>(context.ctx),
         Outcome::TO_FULL_NAT => jump::<{ Stage::FullNat as u32 }>(context.ctx),
         Outcome::TO_FULL_NAT_REPLY => jump::<{ Stage::FullNatReply as u32 }>(context.ctx),
+        Outcome::TO_HEIR => jump::<{ Stage::Heir as u32 }>(context.ctx),
         Outcome::TO_LEASE => jump::<{ Stage::Lease as u32 }>(context.ctx),
         Outcome::TO_FULL_NAT_ICMP => jump::<{ Stage::FullNatIcmp as u32 }>(context.ctx),
         ended => return ended,

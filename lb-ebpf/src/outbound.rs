@@ -20,6 +20,7 @@ use crate::{
     arrival::Given,
     director::{Chosen, Director},
     frame::Frame,
+    heir,
     ip::End,
     parse::{self, NoTransport, Packet, Signal, Transport},
     rewrite,
@@ -38,7 +39,7 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
         Err(_) => return Outcome::OPEN,
     };
     let Some(question) = question(packet, &transport, director) else { return Verdict::PassedNotOurs.into() };
-    let answered = explain(&question, |entry| hear(entry, question.signal, director.now));
+    let answered = heard(&question);
     let Some(server) = answered.and_then(|id| director.server(id)) else {
         return unexplained(packet, director).into();
     };
@@ -55,7 +56,7 @@ pub fn whose<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
     let Some(question) = question(packet, &transport, &director) else {
         return Given::ended(Verdict::PassedNotOurs);
     };
-    match explain(&question, |entry| hear(entry, question.signal, director.now)) {
+    match heard(&question) {
         Some(id) => Given::to(id),
         None => Given::ended(unexplained(packet, &director)),
     }
@@ -140,6 +141,17 @@ pub struct Question<'d, 't, T: Tables> {
     pub signal: Signal,
 }
 
+/// The pair whose connection it is, which learns that the server spoke.
+#[inline(always)]
+fn heard<T: Tables>(question: &Question<'_, '_, T>) -> Option<ServerId> {
+    let Question { director, ref client, signal, .. } = *question;
+    explain(
+        question,
+        |entry| hear(entry, signal, director.now),
+        |id| heir::answered(director.tables, client, id, signal),
+    )
+}
+
 /// The connection's entry learns that the server spoke.
 #[inline(always)]
 pub fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
@@ -147,15 +159,17 @@ pub fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
     entry.refresh(after_server(entry.slot().class(), signal.segment(), later), now);
 }
 
-/// The pair whose connection it is. What becomes of its entry is up to `seen`.
+/// The pair whose connection it is: by an entry, by another director's or else by the tables. What becomes of the entry is up to
+/// `seen`, and of another director's to `told`.
 #[inline(always)]
 pub fn explain<'t, T: Tables>(
     question: &Question<'_, 't, T>,
     seen: impl Fn(&Entry<'t, T::Cell>),
+    told: impl FnOnce(ServerId),
 ) -> Option<ServerId> {
     let Question { director, sharers, ref client, signal } = *question;
     // How many could be derived (upper half), and the sum of their ids (lower half).
-    let mut derivable = veiled(0, director.settings.flags.load());
+    let (mut inherited, mut derivable) = (0, veiled(0, director.settings.flags.load()));
     for number in sharers.ids {
         let Some(id) = ServerId::new(number) else { break };
         let tie = director.tables.tie(id, client, client.vip_port);
@@ -166,7 +180,12 @@ pub fn explain<'t, T: Tables>(
         if tie == Tie::NAMED {
             return Some(id);
         }
+        inherited = veiled(inherited | tie.told() * u64::from(number), tie.word());
         derivable = veiled(derivable + tie.derivable() * (1 << 32 | u64::from(number)), tie.word());
+    }
+    if let Some(id) = ServerId::new(inherited as u16) {
+        told(id);
+        return Some(id);
     }
     let may_derive = match signal.segment() {
         Segment::Datagram => director.is(Settings::DERIVE_UDP),

@@ -52,6 +52,7 @@ impl Outcome {
     pub const TO_QUIC: Self = Self::onward(Stage::Quic);
     pub const TO_FULL_NAT: Self = Self::onward(Stage::FullNat);
     pub const TO_FULL_NAT_REPLY: Self = Self::onward(Stage::FullNatReply);
+    pub const TO_HEIR: Self = Self::onward(Stage::Heir);
     pub const TO_LEASE: Self = Self::onward(Stage::Lease);
     pub const TO_FULL_NAT_ICMP: Self = Self::onward(Stage::FullNatIcmp);
 

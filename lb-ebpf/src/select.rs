@@ -158,7 +158,7 @@ impl<'t, T: Tables> Director<'t, T> {
         let Some(sharers) = at(hit).or_else(|| at(Port::ANY)) else { return false };
         for number in sharers.ids {
             let Some(other) = ServerId::new(number) else { break };
-            if other != id && self.tables.tie(other, tuple, hit).place().is_some() {
+            if other != id && self.tables.tie(other, tuple, hit).is_known() {
                 return true;
             }
         }

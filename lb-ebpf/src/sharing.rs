@@ -25,6 +25,8 @@ impl Tie {
     const STORED: u64 = 1 << 62;
     /// An entry of another server of its service stands there, and the client's packets name their server themselves.
     pub const NAMED: Self = Self(1 << 61);
+    /// No entry, but another director holds the connection at this pair.
+    pub const TOLD: Self = Self(1 << 60);
 
     /// An entry of this pair stands there.
     #[inline(always)]
@@ -35,6 +37,18 @@ impl Tie {
     #[inline(always)]
     pub const fn place(self) -> Option<Place> {
         if self.0 & Self::STORED != 0 { Some(Place::from_word(self.0)) } else { None }
+    }
+
+    /// Whether there is such a connection.
+    #[inline(always)]
+    pub const fn is_known(self) -> bool {
+        self.0 & (Self::STORED | Self::TOLD.0) != 0
+    }
+
+    /// 1 if told, for arithmetic.
+    #[inline(always)]
+    pub const fn told(self) -> u64 {
+        self.0 >> 60 & 1
     }
 
     /// 1 if derivable, for arithmetic.
@@ -68,6 +82,8 @@ impl<T: Tables> Director<'_, T> {
             {
                 return Tie::NAMED;
             }
+        } else if self.tables.told(flow).is_some_and(|slot| slot.server() == Some(id)) {
+            return Tie::TOLD;
         }
         if !pair.state.vip_port.is_any() && self.tables.derives(id, flow) {
             Tie::DERIVABLE
@@ -79,7 +95,7 @@ impl<T: Tables> Director<'_, T> {
 
 /// The tuple under which a client's connection to this server's service is stored.
 #[inline(always)]
-fn forward_tuple(server: &Server, state: ServerState, client: &Tuple, hit: Port) -> Tuple {
+pub fn forward_tuple(server: &Server, state: ServerState, client: &Tuple, hit: Port) -> Tuple {
     Tuple { vip: server.vip.load(), vip_port: vip_port(state, hit), ..*client }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     arrival::{self, Given},
     fragments,
     frame::Frame,
-    full_nat, full_nat_icmp, icmp, inbound, lease, notice, outbound,
+    full_nat, full_nat_icmp, heir, icmp, inbound, lease, notice, outbound,
     parse::{self, Packet},
     path_mtu, quic, reset,
     tables::Tables,
@@ -41,6 +41,7 @@ pub fn followed<T: Tables>(frame: &Frame<'_>, tables: &T) -> (Outcome, Option<St
             Stage::FullNat => full_nat(frame, tables),
             Stage::FullNatReply => full_nat_reply(frame, tables),
             Stage::Lease => lease(frame, tables),
+            Stage::Heir => heir(frame, tables),
             Stage::FullNatIcmp => full_nat_icmp(frame, tables),
         };
     }
@@ -63,7 +64,7 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     }
     match inbound::forward(frame, &packet, tables) {
         Outcome::OPEN if is_of_full_nat(&packet, tables) => Outcome::TO_FULL_NAT,
-        Outcome::OPEN => Outcome::TO_ARRIVAL,
+        Outcome::OPEN => heir::or_arrival(tables),
         outcome => outcome,
     }
 }
@@ -151,7 +152,7 @@ pub fn full_nat_reply<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     match full_nat::to_client(frame, &packet, tables) {
         Outcome::OPEN if icmp::is_carried_by(packet.shape) => Outcome::TO_FULL_NAT_ICMP,
         // By way of full NAT's stages for VIPs, or the gate took it for ours.
-        Outcome::OPEN if may_be(tables, packet.destination, Role::Vip) => Outcome::TO_ARRIVAL,
+        Outcome::OPEN if may_be(tables, packet.destination, Role::Vip) => heir::or_arrival(tables),
         Outcome::OPEN => Verdict::PassedNotOurs.into(),
         outcome => outcome,
     }
@@ -185,6 +186,27 @@ pub fn full_nat_icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     match full_nat_icmp::forward(frame, packet, tables) {
         Outcome::OPEN => Outcome::TO_ICMP,
         outcome => outcome,
+    }
+}
+
+/// What came to a VIP and belongs to no connection that is stored, while other directors hold some.
+#[inline(always)]
+pub fn heir<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
+    let parsed = parse::network_apart(frame, tables);
+    let packet = match &parsed {
+        Ok(packet) => packet,
+        Err(outcome) => return *outcome,
+    };
+    let given = heir::holder(frame, packet, tables, Given::UNREAD);
+    if given == Given::NOTHING {
+        return Outcome::TO_ARRIVAL;
+    }
+    if given == Given::UNREAD {
+        return Outcome::TO_QUIC;
+    }
+    match given.server() {
+        Ok(id) => inbound::forward_to(frame, packet, tables, id, given.entropy()),
+        Err(outcome) => outcome,
     }
 }
 
@@ -227,6 +249,9 @@ pub fn quic<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     };
     let named = quic::named(frame, packet, tables);
     let mut given = inbound::holder(frame, packet, tables, named);
+    if given == Given::NOTHING {
+        given = heir::holder(frame, packet, tables, named);
+    }
     if given == Given::NOTHING {
         given = arrival::admit(frame, packet, tables, named);
     }

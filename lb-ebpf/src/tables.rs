@@ -11,7 +11,7 @@ use lb_common::{
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     rate,
-    slot::ServerId,
+    slot::{ServerId, Slot},
     verdict::Event,
     wire::Wire,
     word::Word,
@@ -142,6 +142,13 @@ pub trait Tables: Memory {
     fn derives(&self, server: ServerId, flow: FlowId) -> bool;
     /// [`Director::store`](crate::director::Director::store); likewise.
     fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool;
+    /// [`Director::told`](crate::director::Director::told); likewise.
+    fn told(&self, flow: FlowId) -> Option<Slot>
+    where
+        Self: Sized,
+    {
+        Director::again(self)?.told(flow)
+    }
     /// [`Director::tie`](crate::director::Director::tie); likewise.
     fn tie(&self, server: ServerId, client: &Tuple, hit: Port) -> Tie
     where

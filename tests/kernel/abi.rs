@@ -38,6 +38,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("MEMBERS", (Hash, size_of::<u64>(), size_of::<u32>())),
         ("TURNS", (PerCpuArray, INDEX, size_of::<u64>())),
         ("AFFINITIES", (Array, INDEX, size_of::<Affinity>())),
+        ("REPLICAS", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
         ("SEATS", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
         ("SITTERS", (Array, INDEX, size_of::<Caller>())),
         ("TUNNELS", (Array, INDEX, size_of::<Tunnel>())),

@@ -1,6 +1,7 @@
 //! What the whole data path goes by, and what the identity of a connection depends on.
 
 use crate::{
+    flow_table::Replicas,
     identity::{FlowId, HashKey, KEY_WORDS},
     net::Tuple,
     slot::{Geometry, Limits},
@@ -14,6 +15,8 @@ pub struct Settings {
     key: [Word; KEY_WORDS],
     pub flags: Word,
     limits: Word,
+    /// How many bits number the buckets: of the connection table (lowest octet), and above it of the table of replicas, while
+    /// that holds anything. One word, so that all of this lies in two cache lines.
     bucket_bits: Word,
 }
 
@@ -61,9 +64,23 @@ impl Settings {
         Limits { new: word as u8, closing: (word >> 8) as u8, established: (word >> 16) as u8 }
     }
 
+    /// Says whether the table of replicas, of this shape, holds anything: while it does not, nobody looks there.
+    pub fn set_replicas(&self, held: Option<Replicas>) {
+        let bits = held.map_or(0, |Replicas(geometry)| u64::from(geometry.bucket_bits()));
+        self.bucket_bits.store(self.bucket_bits.load() & 0xff | bits << 8);
+    }
+
+    /// The table of replicas, if it holds anything.
+    #[must_use]
+    #[inline(always)]
+    pub fn replicas(&self) -> Option<Replicas> {
+        let bits = self.bucket_bits.load() >> 8;
+        if bits == 0 { None } else { Some(Replicas(Geometry::nearest(bits as u32))) }
+    }
+
     #[must_use]
     #[inline(always)]
     pub fn geometry(&self) -> Geometry {
-        Geometry::nearest(self.bucket_bits.load() as u32)
+        Geometry::nearest(u32::from(self.bucket_bits.load() as u8))
     }
 }

@@ -19,7 +19,7 @@ use lb_common::{
     identity::FlowId,
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     rate,
-    slot::ServerId,
+    slot::{ServerId, Slot},
     verdict::Event,
     wire::Wire,
     word::Word,
@@ -39,14 +39,14 @@ use super::{
     KernelTables, SlotCell,
     declared::{
         ADDRESSES, AFFINITIES, BACKENDS, CLOCK, EVENTS, FLOWS, FRAGMENTS, GATE, INTERFACES, LEASES, LIMITS,
-        LISTENERS, LISTS, LOADS, LOCALS, MEMBERS, PATHS, POOL, PULSE, QUIC_SERVERS, REFUSALS, SEATS,
-        SERVER_COUNTERS, SERVERS, SERVICES, SETTINGS, SITTERS, SOURCES, TABLES, TENANTS, TUNNELS, TURNS,
-        VLANS,
+        LISTENERS, LISTS, LOADS, LOCALS, MEMBERS, PATHS, POOL, PULSE, QUIC_SERVERS, REFUSALS, REPLICAS,
+        SEATS, SERVER_COUNTERS, SERVERS, SERVICES, SETTINGS, SITTERS, SOURCES, TABLES, TENANTS, TUNNELS,
+        TURNS, VLANS,
     },
     once::{
         NOWHERE, xlvs_behind_extensions, xlvs_choose, xlvs_collides, xlvs_derives, xlvs_dress,
         xlvs_encapsulate, xlvs_head, xlvs_locate, xlvs_merit, xlvs_rent, xlvs_seat, xlvs_seated, xlvs_store,
-        xlvs_take, xlvs_tie,
+        xlvs_take, xlvs_tie, xlvs_told,
     },
     route,
 };
@@ -65,6 +65,10 @@ impl Memory for KernelTables {
     #[inline(always)]
     fn seats(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
         SEATS.get(number)
+    }
+    #[inline(always)]
+    fn replicas(&self, number: u32) -> Option<&[SlotCell; BUCKET_SLOTS]> {
+        REPLICAS.get(number)
     }
 }
 
@@ -292,6 +296,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn derives(&self, server: ServerId, flow: FlowId) -> bool {
         xlvs_derives(server.index(), flow.bits()) != 0
+    }
+
+    #[inline(always)]
+    fn told(&self, flow: FlowId) -> Option<Slot> {
+        Slot::from_word(xlvs_told(flow.bits()))
     }
 
     #[inline(always)]

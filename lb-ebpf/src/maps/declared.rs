@@ -41,6 +41,8 @@ pub(super) static FLOWS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Arra
 #[btf_map]
 pub(super) static ADDRESSES: Array<Caller, 1, MMAPABLE> = Array::new();
 #[btf_map]
+pub(super) static REPLICAS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+#[btf_map]
 pub(super) static POOL: Array<Pool, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub(super) static LEASES: Array<[SlotCell; BUCKET_SLOTS], 1, MMAPABLE> = Array::new();

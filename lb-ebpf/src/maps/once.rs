@@ -7,7 +7,7 @@ use lb_common::{
     identity::FlowId,
     net::{Port, PortNumber, Tuple},
     rate,
-    slot::ServerId,
+    slot::{ServerId, Slot},
     verdict::Verdict,
 };
 use lb_ebpf::{
@@ -34,6 +34,15 @@ pub(super) extern "C" fn xlvs_locate(flow: u64) -> u64 {
     let tables = KernelTables::new(core::ptr::null_mut());
     let Some(director) = Director::again(&tables) else { return NOWHERE };
     director.flows().locate(FlowId::from_bits(flow)).map_or(NOWHERE, Place::to_word)
+}
+
+/// Likewise: the word of a slot, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn xlvs_told(flow: u64) -> u64 {
+    let tables = KernelTables::new(core::ptr::null_mut());
+    let Some(director) = Director::again(&tables) else { return 0 };
+    director.told(FlowId::from_bits(flow)).map_or(0, Slot::word)
 }
 
 /// Likewise.

@@ -134,6 +134,7 @@ pub(super) fn stage_name(stage: Option<Stage>) -> &'static str {
         Some(Stage::Lease) => "lease",
         Some(Stage::FullNatIcmp) => "full_nat_icmp",
         Some(Stage::FullNatReply) => "full_nat_reply",
+        Some(Stage::Heir) => "heir",
     }
 }
 
@@ -144,6 +145,7 @@ pub(super) fn decision(course: &Course) -> Decision {
         (Some(_), Some(Stage::Quic)) if course.is_named() => Decision::Named,
         (Some(_), Some(Stage::Quic)) => Decision::Flow,
         (Some(_), Some(Stage::Arrival | Stage::Lease)) => Decision::Pick,
+        (Some(_), Some(Stage::Heir)) => Decision::Replica,
         (Some(_), Some(Stage::Notice)) => Decision::None,
         (Some(_), Some(Stage::Reply | Stage::FullNatReply)) => Decision::Reply,
         (Some(_), Some(Stage::Icmp | Stage::FullNatIcmp)) => Decision::Quoted,
@@ -169,6 +171,9 @@ fn why(
             )
         }
         (Some(Stage::Arrival), _) => "it is to a VIP".to_owned(),
+        (Some(Stage::Heir), _) => {
+            "the connection table has no entry, and another director held its connection".to_owned()
+        }
         (Some(Stage::Reply), Some(ends)) => format!("{} may be a real server's", ends.source),
         (Some(Stage::Reply), None) => "it may be from a real server".to_owned(),
         (Some(Stage::Icmp | Stage::FullNatIcmp), _) => "ICMP: judged by the packet it quotes".to_owned(),
@@ -212,6 +217,7 @@ fn server_step(course: &Course, id: ServerId, picked_by: &str) -> String {
         Some(Stage::Arrival | Stage::Lease) => format!("server id {id} is picked {picked_by}"),
         Some(Stage::Reply | Stage::FullNatReply) => format!("it belongs to a connection of server id {id}"),
         Some(Stage::Quic) => format!("by connection id or flow it goes to server id {id}"),
+        Some(Stage::Heir) => format!("its replica names server id {id}"),
         Some(Stage::Notice) => format!("it was for server id {id}"),
         Some(Stage::Icmp | Stage::FullNatIcmp) => format!("the quoted connection is at server id {id}"),
         Some(Stage::Fragment) => format!("the datagram is for server id {id}"),

@@ -45,6 +45,7 @@ mod preflight;
 mod privileges;
 mod quic;
 mod reconcile;
+pub mod replicas;
 mod services;
 mod silence;
 mod sizes;

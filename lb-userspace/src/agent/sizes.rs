@@ -37,6 +37,7 @@ pub fn of(model: &Model) -> MapSizes {
         lists: model.datapath.list_slots,
         source_sets: model.datapath.source_slots.div_ceil(rate::WAYS as u32).next_power_of_two(),
         seat_buckets: seats(model).buckets(),
+        replica_buckets: replicas(model, geometry).buckets(),
         lease_buckets: (model.fullnat.size() / BUCKET_SLOTS as u32).max(1),
         // Select and miss, and both once more while they are exchanged.
         table_words: (words * 4).max(SPARE_TABLE_WORDS),
@@ -50,6 +51,11 @@ pub fn seats(model: &Model) -> Geometry {
         .unwrap_or_else(|| Geometry::nearest(u32::MAX))
 }
 
+/// The shape of the table of connections that other directors hold: each may hold as many as this one.
+fn replicas(model: &Model, of_flows: Geometry) -> Geometry {
+    if model.cluster.has_peers() { of_flows } else { Geometry::nearest(0) }
+}
+
 /// Whether maps that were found are as large as the file asks for.
 #[must_use]
 pub fn hold(maps: &Maps, sizes: &MapSizes) -> bool {
@@ -59,6 +65,7 @@ pub fn hold(maps: &Maps, sizes: &MapSizes) -> bool {
         && maps.lists.room() == sizes.lists
         && maps.sources.all().len() == sizes.source_sets as usize
         && maps.seats.all().len() == sizes.seat_buckets as usize
+        && maps.replicas.all().len() == sizes.replica_buckets as usize
 }
 
 #[cfg(test)]

@@ -161,7 +161,8 @@ async fn start(
     pool::found(maps.pool.only(), &model.fullnat);
     if known && !sizes::hold(&maps, &sizes) {
         warnings.push(
-            "the pinned maps have other sizes than the file asks for (flow_table_size, client_addresses, server_slots); 'xlvs down' and \
+            "the pinned maps have other sizes than the file asks for (flow_table_size, client_addresses, server_slots, whether \
+             there are peers); 'xlvs down' and \
              'xlvs up' make them anew, which ends the connections"
                 .to_owned(),
         );

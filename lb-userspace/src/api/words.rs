@@ -208,6 +208,8 @@ words! {
         Pick = "pick",
         /// A server's reply on its way to the client, translated back.
         Reply = "reply",
+        /// Another director holds its connection there.
+        Replica = "replica",
         /// The packet that an ICMP error quotes names it.
         Quoted = "quoted",
         /// Its connection id (QUIC) names it.

@@ -266,6 +266,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("GATE", ARRAY, 4, 8),
         ("FLOWS", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
         ("ADDRESSES", ARRAY, 4, size_of::<entry::Caller>() as u32),
+        ("REPLICAS", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
         ("POOL", ARRAY, 4, size_of::<entry::Pool>() as u32),
         ("LEASES", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
         ("TENANTS", ARRAY, 4, size_of::<entry::Caller>() as u32),

@@ -46,6 +46,8 @@ pub struct MapSizes {
     pub table_words: u32,
     /// Buckets of the table of who comes back to which server.
     pub seat_buckets: u32,
+    /// Buckets of the table of connections that other directors hold.
+    pub replica_buckets: u32,
     /// Buckets of the ports that full NAT sends from; one if there are none.
     pub lease_buckets: u32,
 }
@@ -73,6 +75,8 @@ pub struct Maps {
     pub leases: Mapped<[Word; BUCKET_SLOTS]>,
     /// One for each slot of `leases`.
     pub tenants: Mapped<Caller>,
+    /// Connections that other directors hold.
+    pub replicas: Mapped<[Word; BUCKET_SLOTS]>,
     pub services: Mapped<Service>,
     pub servers: Mapped<Server>,
     /// By server id.
@@ -109,10 +113,11 @@ pub struct Devices(Option<DevMap<MapData>>);
 impl MapSizes {
     /// The maps whose size the loader sets, by name.
     #[must_use]
-    pub fn by_name(&self) -> [(&'static str, u32); 22] {
+    pub fn by_name(&self) -> [(&'static str, u32); 23] {
         [
             ("FLOWS", self.geometry.buckets()),
             ("ADDRESSES", self.addresses),
+            ("REPLICAS", self.replica_buckets),
             ("SERVERS", self.servers),
             ("SERVER_COUNTERS", self.servers),
             ("TUNNELS", self.servers),
@@ -155,6 +160,7 @@ impl Maps {
             pool: mapped(ebpf, "POOL")?,
             leases: mapped(ebpf, "LEASES")?,
             tenants: mapped(ebpf, "TENANTS")?,
+            replicas: mapped(ebpf, "REPLICAS")?,
             services: mapped(ebpf, "SERVICES")?,
             servers: mapped(ebpf, "SERVERS")?,
             loads: mapped(ebpf, "LOADS")?,
@@ -195,6 +201,7 @@ impl Maps {
             pool: Mapped::own(1)?,
             leases: Mapped::own(sizes.lease_buckets)?,
             tenants: Mapped::own(lease_slots)?,
+            replicas: Mapped::own(sizes.replica_buckets)?,
             services: Mapped::own(sizes.services)?,
             servers: Mapped::own(sizes.servers)?,
             loads: Mapped::own(sizes.servers)?,
@@ -296,6 +303,9 @@ impl Memory for Maps {
     }
     fn seats(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.seats.get(number)
+    }
+    fn replicas(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.replicas.get(number)
     }
 }
 

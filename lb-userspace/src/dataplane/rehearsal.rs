@@ -114,6 +114,10 @@ impl Memory for Rehearsal<'_> {
     fn seats(&self, number: u32) -> Option<&[Vacant; BUCKET_SLOTS]> {
         self.maps.seats.get(number).map(|_| &VACANT)
     }
+
+    fn replicas(&self, number: u32) -> Option<&[Vacant; BUCKET_SLOTS]> {
+        self.maps.replicas.get(number).map(|_| &VACANT)
+    }
 }
 
 impl Tables for Rehearsal<'_> {

@@ -61,6 +61,7 @@ fn outcome(report: &ExplainReport) -> String {
         Decision::Reply => ", a reply on its way back",
         Decision::Quoted => ", by the packet it quotes",
         Decision::Named => ", by its connection id",
+        Decision::Replica => ", as another director held it",
         Decision::Flow => ", by its flow",
         Decision::Fragment => ", as a part of a datagram",
         Decision::None | Decision::Other(_) => "",

@@ -87,6 +87,7 @@ pub struct Arrays {
     pub loads: Region<Load>,
     pub affinities: Region<Affinity>,
     pub seats: Region<[Word; BUCKET_SLOTS]>,
+    pub replicas: Region<[Word; BUCKET_SLOTS]>,
     pub sitters: Region<Caller>,
 }
 
@@ -133,6 +134,7 @@ impl Arrays {
         self.loads.clear();
         self.affinities.clear();
         self.seats.clear();
+        self.replicas.clear();
         self.sitters.clear();
     }
 

@@ -193,6 +193,7 @@ fn arrays() -> io::Result<Arrays> {
         loads: Region::private(SERVERS)?,
         affinities: Region::private(SERVICES)?,
         seats: Region::private(room.geometry.buckets())?,
+        replicas: Region::private(room.geometry.buckets())?,
         sitters: Region::private(room.geometry.slots())?,
     })
 }

@@ -314,6 +314,7 @@ fn arrays(ebpf: &mut Ebpf, room: Room) -> Result<Arrays> {
         loads: array(ebpf, "LOADS", SERVERS)?,
         affinities: array(ebpf, "AFFINITIES", SERVICES)?,
         seats: array(ebpf, "SEATS", room.geometry.buckets())?,
+        replicas: array(ebpf, "REPLICAS", room.geometry.buckets())?,
         sitters: array(ebpf, "SITTERS", room.geometry.slots())?,
     })
 }

@@ -34,6 +34,9 @@ impl Memory for Native {
     fn seats(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.arrays.seats.get(number)
     }
+    fn replicas(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.arrays.replicas.get(number)
+    }
 }
 
 /// The director as one packet sees it. The questions that the kernel answers by a subprogram are answered by the same

@@ -32,6 +32,7 @@ impl Program {
             ("LOADS", words(arrays.loads.words())),
             ("AFFINITIES", words(arrays.affinities.words())),
             ("SEATS", words(arrays.seats.words())),
+            ("REPLICAS", words(arrays.replicas.words())),
             ("SITTERS", words(arrays.sitters.words())),
             ("TABLES", words(arrays.tables.words())),
             ("LIMITS", words(arrays.limits.words())),

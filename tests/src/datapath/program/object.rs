@@ -42,6 +42,7 @@ pub(super) fn open_to(purpose: Purpose, room: Room) -> Result<Ebpf> {
         ("TURNS", SERVICES),
         ("AFFINITIES", SERVICES),
         ("SEATS", room.geometry.buckets()),
+        ("REPLICAS", room.geometry.buckets()),
         ("SITTERS", room.geometry.slots()),
         ("BACKENDS", SERVERS),
         ("QUIC_SERVERS", SERVERS),

@@ -1,0 +1,117 @@
+//! Connections that other directors hold (`docs/replication.md`): a packet without an entry goes to the server that the agent
+//! was told of, and its connection becomes ours.
+
+use lb_common::{
+    entry::{ServerState, Settings},
+    flow_table::FlowTable,
+    identity::FlowId,
+    lifecycle::{after_client, after_server},
+    net::Tuple,
+    slot::{Class, ServerId, Slot},
+    verdict::{Event, Verdict},
+};
+
+use crate::{
+    Outcome, admission,
+    arrival::{self, Given},
+    director::{Chosen, Director},
+    frame::Frame,
+    inbound,
+    parse::{self, Packet, Signal},
+    sharing,
+    tables::Tables,
+};
+
+/// The stage that goes on with what came to a VIP and has no entry. A subprogram, for the sake of the entry's stack.
+#[inline(never)]
+pub fn or_arrival<T: Tables>(tables: &T) -> Outcome {
+    match tables.settings().and_then(Settings::replicas) {
+        Some(_) => Outcome::TO_HEIR,
+        None => Outcome::TO_ARRIVAL,
+    }
+}
+
+impl<'t, T: Tables> Director<'t, T> {
+    /// What another director holds of this flow.
+    #[inline(always)]
+    pub fn told(&self, flow: FlowId) -> Option<Slot> {
+        if !self.is(Settings::FLOWS) {
+            return None;
+        }
+        FlowTable { memory: self.tables, geometry: self.settings.replicas()? }.told(flow, self.now)
+    }
+
+    /// Where another director holds this connection. Not by full NAT: from which port it is sent, nobody was told.
+    #[inline(always)]
+    pub fn inherited(&self, tuple: &Tuple, flow: FlowId) -> Option<(Chosen<'t>, Slot)> {
+        let slot = self.tables.told(flow)?;
+        let server = self.server_for(slot.server(), tuple)?;
+        if server.state.has(ServerState::FULL_NAT) { None } else { Some((server, slot)) }
+    }
+}
+
+/// The server of a packet whose connection is not stored here and held by another director, if that server may keep it:
+/// judged as by an entry, and from now on there is one. [`Given::NOTHING`]: it is for the service to decide, as it also is where
+/// an entry stands that may not keep the packet, or where lists deny the client. Whom the packet itself has `named`, gets it
+/// instead; [`Given::UNREAD`] if it is still to be read.
+#[inline(never)]
+pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, named: Given) -> Given {
+    let Some(director) = Director::again(tables) else { return Given::NOTHING };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return Given::NOTHING };
+    let tuple = inbound::tuple(packet, &transport);
+    let flow = director.settings.flow_id(&tuple);
+    let signal = transport.signal;
+    if tables.locate(flow).is_none()
+        && let Some((server, slot)) = director.inherited(&tuple, flow)
+        && let Some(service) = tables.service(u32::from(server.state.service))
+        && admission::admits(&director, service, &tuple.client)
+    {
+        if named == Given::UNREAD && server.state.has(ServerState::BY_ID) {
+            return Given::UNREAD;
+        }
+        if !inbound::keeps(&director, slot, server, signal.segment()) {
+            return Given::NOTHING;
+        }
+        let is_metered = server.state.has(ServerState::METERED);
+        if is_metered && !admission::has_packet_left(tables, server.state.service, &tuple.client) {
+            return Given::ended(Verdict::DroppedRateSource);
+        }
+        if named != Given::NOTHING && named != Given::UNREAD && named != Given::to(server.id) {
+            return named.of(flow);
+        }
+        tables.count(Event::ByReplica);
+        let sight = inbound::sight(server, signal);
+        adopt(tables, &tuple, server.id, |class| after_client(class, signal.segment(), false, sight));
+        return Given::to(server.id).of(flow);
+    }
+    Given::NOTHING
+}
+
+/// The server of this pair has spoken on a client's connection that another director holds there: it becomes ours.
+#[inline(never)]
+pub fn answered<T: Tables>(tables: &T, client: &Tuple, id: ServerId, signal: Signal) {
+    tables.count(Event::ByReplica);
+    if let Some(server) = tables.server(id) {
+        let state = ServerState::from_word(server.state.load());
+        let tuple = sharing::forward_tuple(server, state, client, client.vip_port);
+        adopt(tables, &tuple, id, |class| after_server(class, signal.segment(), false));
+    }
+}
+
+/// Stores a connection that another director holds, in the class that follows there from the packet at hand. Without a place
+/// for it, its next packets are replica's again.
+#[inline(never)]
+fn adopt<T: Tables>(tables: &T, tuple: &Tuple, server: ServerId, after: impl FnOnce(Class) -> Class) {
+    let Some(director) = Director::again(tables) else { return };
+    let flow = director.settings.flow_id(tuple);
+    let Some(slot) = tables.told(flow) else { return };
+    // Nothing that is derived finds it again, as far as we know.
+    if !tables.store(flow, server, true) {
+        return;
+    }
+    tables.count(Event::Adopted);
+    arrival::note_caller(&director, tuple, flow);
+    if let Some(entry) = tables.locate(flow).and_then(|place| director.flows().at(place)) {
+        entry.refresh(after(slot.class()), director.now);
+    }
+}
