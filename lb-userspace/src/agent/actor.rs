@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::affinity;
 use super::capture::Capture;
+use super::cluster::{self, Cluster};
 use super::copies::Copied;
 use super::desired::{self, DesiredService};
 use super::eligible::{self, Circumstances};
@@ -84,6 +85,8 @@ pub struct Agent {
     pub(super) begun: Begun,
     /// Who leaves clients without an answer.
     pub(super) silences: Silences,
+    /// Its part among other directors, if it has some.
+    pub(super) cluster: Option<Cluster>,
     /// By pair that is leaving: the round of the sweep that must have begun before its absence counts.
     pub(super) leaving_since: HashMap<u16, u64>,
 }
@@ -113,6 +116,8 @@ impl Agent {
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut step = tokio::time::interval(cluster::STEP);
+        step.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.follow_quorums().await;
             tokio::select! {
@@ -120,6 +125,11 @@ impl Agent {
                     self.tick();
                     if self.model.agent.reload == config::Reload::Watch && self.watch.has_settled_anew(&self.config_path) {
                         self.reload_unasked().await;
+                    }
+                }
+                _ = step.tick(), if self.cluster.is_some() => {
+                    if let Some(cluster) = &mut self.cluster {
+                        cluster.step(&self.installation.maps, Instant::now());
                     }
                 }
                 event = news.recv() => {
@@ -155,6 +165,7 @@ impl Agent {
             Request::Status => Ok(Report::Status(Box::new(self.status()))),
             Request::Connections(filter) => Ok(Report::Connections(self.connections(&filter))),
             Request::Affinity(query) => self.affinity(&query).map(Report::Affinity),
+            Request::Peers => Ok(Report::Peers(self.peers())),
             Request::Drops => Ok(Report::Drops(self.drops())),
             Request::Explain(query) => self.explain(&query).await.map(Box::new).map(Report::Explain),
             Request::ExplainFrame(query) => {
@@ -196,6 +207,7 @@ impl Agent {
         if self.is_due() || self.trouble.is_some() {
             self.reconcile();
         }
+        self.look_around_cluster(now);
     }
 
     /// A stretch of the connection table; says whether a round was completed.
@@ -339,6 +351,7 @@ impl Agent {
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
         self.look_ahead(&wanted);
+        self.rename_cluster(&wanted);
         let applied = applied.map(|counted_elsewhere| self.tell_loads(counted_elsewhere));
         self.installation
             .write_settings(desired::limits(&self.model.datapath.timeouts), &self.model.datapath);
@@ -350,6 +363,7 @@ impl Agent {
         let named = self.named(&view.links);
         let named: Vec<_> = links.into_iter().filter(|link| named.contains(&link.index)).collect();
         self.warnings = preflight::warnings(&self.model, &addresses, &named);
+        self.warn_of_cluster();
         self.note(applied);
         let about = self.installation.maps.about.only();
         about.generation.store(about.generation.load() + 1);

@@ -82,8 +82,11 @@ pub fn read(path: &Path) -> Result<Option<HashKey>> {
     }
 }
 
-/// Writes beside and renames, so that nobody ever reads half a key.
-fn store(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes beside and renames, so that nobody ever reads half of it.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn store(path: &Path, bytes: &[u8]) -> Result<()> {
     let aside = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file =

@@ -24,13 +24,7 @@ const OTHERS: u32 = 0o077;
 pub fn key(model: &Model) -> Result<Option<HashKey>, Finding> {
     let Some(mesh) = &model.cluster.mesh else { return Ok(None) };
     let key = belong(mesh, &model.agent.pin_dir).map_err(|mut findings| findings.swap_remove(0))?;
-    not_offered_yet()?;
     Ok(Some(key))
-}
-
-/// Until the agent starts what speaks to the peers.
-fn not_offered_yet() -> Result<(), Finding> {
-    Err(Finding::new("replication between directors is not offered yet", "remove the peers from [cluster]"))
 }
 
 /// All that keeps a director with this configuration from being one of its cluster on this host.

@@ -6,7 +6,7 @@
 use lb_common::clock::Now;
 use lb_common::flow_table::{FlowTable, Replicas};
 use lb_common::identity::FlowId;
-use lb_common::slot::{Class, Geometry, ServerId};
+use lb_common::slot::{Class, Geometry, ServerId, Slot};
 
 use crate::dataplane::Maps;
 
@@ -46,6 +46,20 @@ impl Told {
     /// The data path knows nothing of this flow any more, unless it has stored it itself.
     pub fn take(&mut self, maps: &Maps, flow: FlowId) {
         self.held -= u64::from(self.table(maps).take(flow));
+        self.say_whether_any(maps);
+    }
+
+    /// Forgets those for which it does not hold.
+    pub fn retain(&mut self, maps: &Maps, holds: impl Fn(FlowId) -> bool) {
+        for (number, bucket) in (0..).zip(maps.replicas.all()) {
+            for word in bucket {
+                let flow = Slot::from_word(word.load()).map(|slot| self.shape.0.flow_of(slot, number));
+                if flow.is_some_and(|flow| !holds(flow)) {
+                    word.store(0);
+                    self.held -= 1;
+                }
+            }
+        }
         self.say_whether_any(maps);
     }
 

@@ -8,6 +8,7 @@ use lb_common::entry;
 use lb_common::verdict::{Action, Event, Verdict};
 
 use super::actor::Agent;
+use super::cluster::Cluster;
 use super::{silence, standing};
 use crate::api::{
     ConfigStatus, Counted, DataPathStatus, DropsReport, FlowTableStatus, FullNatStatus, Schema, StatusReport,
@@ -64,6 +65,7 @@ impl Agent {
                 ports_lent: census.lent(),
                 refused_total: maps.counts.verdict(Verdict::DroppedNoPort).map_or(0, |tally| tally.packets),
             }),
+            cluster: self.cluster.as_ref().map(Cluster::status),
             services,
             verdicts: self
                 .verdicts()
@@ -126,6 +128,7 @@ impl Agent {
             }
         }
         reasons.extend(self.trouble.clone());
+        reasons.extend(self.cluster.as_ref().and_then(Cluster::not_ready));
         reasons
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::actor::{Agent, End, load, refused, unix_seconds};
 use super::attachment::{self, Attachment};
+use super::cluster::Cluster;
 use super::desired;
 use super::install::Installation;
 use super::loads::Begun;
@@ -75,6 +76,7 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
         agent.vips.withdraw().await;
         return Err(failure);
     }
+    agent.begin_cluster().map_err(refused)?;
     new_pins.keep();
     let (inbox, inquiries) = mpsc::channel::<Inquiry>(64);
     let server = Server::new(socket, Limits::default()).map_err(|error| {
@@ -89,6 +91,7 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
     tracing::info!(pid = std::process::id(), adopted = agent.adopted, "serving");
     let end = agent.serve(inquiries, news).await;
     agent.end_capture();
+    agent.leave_cluster().await;
     match end.map_err(refused)? {
         End::Down => {
             tracing::info!("detached and unpinned");
@@ -159,6 +162,7 @@ async fn start(
         found(&maps, &secret, sizes.geometry);
     }
     pool::found(maps.pool.only(), &model.fullnat);
+    let cluster = Cluster::prepare(&model, &maps, known).await.map_err(refused)?;
     if known && !sizes::hold(&maps, &sizes) {
         warnings.push(
             "the pinned maps have other sizes than the file asks for (flow_table_size, client_addresses, server_slots, whether \
@@ -222,6 +226,7 @@ async fn start(
         sweep: Sweep::new(pairs),
         begun: Begun::default(),
         silences: Silences::default(),
+        cluster,
         leaving_since: HashMap::new(),
     };
     Ok((agent, news, new_pins))
@@ -341,6 +346,7 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.beat();
     agent.installation.apply(plan, &wanted, Instant::now()).map_err(refused)?;
     agent.look_ahead(&wanted);
+    agent.rename_cluster(&wanted);
     // The ways to those as well that only stand by.
     agent.watch_targets();
     agent.look_at_network();

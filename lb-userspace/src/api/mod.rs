@@ -17,6 +17,7 @@ mod failure;
 mod from_config;
 mod hex;
 mod operator;
+mod peers;
 mod rates;
 mod schema;
 mod server;
@@ -37,6 +38,7 @@ pub use explain::{Candidate, ExplainReport, ExplainedFrame};
 pub use failure::{ErrorReport, Failure, Problem};
 pub use hex::Hex;
 pub use operator::{OverriddenServer, OverrideReport};
+pub use peers::{ClusterStatus, PeerStatus, PeersReport};
 pub use rates::Rates;
 pub use schema::Schema;
 pub use server::{AgentStatus, NextHop, ServerEntry, ServerStatus, ServersReport, Transition};
@@ -49,6 +51,6 @@ pub use status::{
 };
 pub use time::{Time, time_of};
 pub use words::{
-    Admin, AgentOrder, ChangeKind, ClusterAction, ConnectionClass, Decision, Effect, FailureKind,
-    ForwardMode, Health, OverrideAction, Protocol, ServerState, XdpMode,
+    Admin, AgentOrder, ChangeKind, ClusterAction, ClusterStanding, ConnectionClass, Decision, Effect,
+    FailureKind, ForwardMode, Health, OverrideAction, Protocol, ServerState, XdpMode,
 };

@@ -1,6 +1,6 @@
 //! `xlvs status`: the whole picture of a director; most other views are taken from it.
 
-use super::{Schema, ServiceStatus, Time, XdpMode};
+use super::{ClusterStatus, Schema, ServiceStatus, Time, XdpMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -39,6 +39,9 @@ pub struct StatusReport {
     /// The ports that full NAT sends from; null: it has none.
     #[serde(default)]
     pub fullnat: Option<FullNatStatus>,
+    /// Its part among other directors; null: it is alone.
+    #[serde(default)]
+    pub cluster: Option<ClusterStatus>,
     /// The services, in the order of the configuration.
     pub services: Vec<ServiceStatus>,
     /// Packets by verdict: each packet that entered ended in exactly one.

@@ -274,6 +274,26 @@ words! {
 }
 
 words! {
+    /// How far a director is on its way into its cluster, or out of it.
+    ClusterStanding {
+        /// Its maps are not in force yet.
+        Init = "init",
+        /// Waiting for the others.
+        Connect = "connecting",
+        /// Getting what the others hold.
+        Snapshot = "getting_snapshot",
+        /// Getting what has changed meanwhile.
+        CatchUp = "catching_up",
+        /// In sync: it may have the VIPs.
+        Ready = "ready",
+        /// It has the VIPs.
+        Serving = "serving",
+        /// Leaving.
+        Draining = "draining",
+    }
+}
+
+words! {
     /// Why a request was not done. The exit code follows from it: `no_agent` is 3, `timed_out` 4, `usage`
     /// 2, anything else 1.
     FailureKind {

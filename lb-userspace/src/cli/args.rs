@@ -131,6 +131,11 @@ pub enum Verb {
     /// Packets that were not forwarded, by reason
     Drops(Output),
 
+    /// The other directors of the cluster, and whether they have what they were told
+    ///
+    /// Whether a session with each stands, what it has told of, what it has yet to be told, and what was refused.
+    Peers(Output),
+
     /// What the data path would do with a packet, and why
     ///
     /// Sends nothing and changes nothing: a second copy of the program, from which every write is removed, answers over the
@@ -203,7 +208,8 @@ impl Verb {
             | Self::Reload(output)
             | Self::Services(output)
             | Self::Servers(output)
-            | Self::Drops(output) => output,
+            | Self::Drops(output)
+            | Self::Peers(output) => output,
             Self::Cluster(cluster) => cluster.output(),
             Self::Up(_) | Self::Down | Self::Completions(_) | Self::Man(_) => return Format::Table,
         };

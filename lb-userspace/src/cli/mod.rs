@@ -48,6 +48,7 @@ pub fn run(cli: Cli, machine: &dyn Machine) -> Exit {
         Verb::Affinity(affinity) => read::affinity(affinity, &session),
         Verb::Stats(stats) => read::stats(&stats, &session),
         Verb::Drops(_) => read::drops(&session),
+        Verb::Peers(_) => read::peers(&session),
         Verb::Explain(explain) => explain::run(&explain, &session),
         Verb::Capture(verb) => capture::run(&verb, &session),
         Verb::Drain(order) => order::drain(order, &session),

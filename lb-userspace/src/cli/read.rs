@@ -68,3 +68,11 @@ pub(super) fn drops(session: &Session<'_>) -> Result<Exit, Failure> {
     })?;
     session.print(&report)
 }
+
+pub(super) fn peers(session: &Session<'_>) -> Result<Exit, Failure> {
+    let report = session.ask(&Request::Peers, |report| match report {
+        Report::Peers(report) => Some(report),
+        _ => None,
+    })?;
+    session.print(&report)
+}

@@ -21,6 +21,7 @@ use crate::replication::version::NodeId;
 /// Where the credentials lie if the file does not say otherwise.
 pub const CREDENTIALS: &str = "/etc/xlvs/cluster";
 
+const READY_FILE: &str = "/run/xlvs/ready";
 const LISTEN: &str = "listen = \"192.0.2.2:7467\"";
 const ADDRESS: &str = "address = \"192.0.2.3:7467\"";
 const JOIN_TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -48,6 +49,8 @@ pub struct Mesh {
     pub credentials: PathBuf,
     /// How long it waits to be in sync, and what then.
     pub patience: Patience,
+    /// Where it says whether it may have the VIPs; absolute.
+    pub ready_file: Option<PathBuf>,
 }
 
 /// Another director.
@@ -117,12 +120,13 @@ fn read_cluster(
     let node = table.read("node", NodeName::read);
     let credentials =
         table.read_or("credentials", CREDENTIALS.into(), |entry| path::absolute(entry, CREDENTIALS));
+    let ready_file = table.read("ready_file", |entry| path::absolute(entry, READY_FILE));
     let scope = table.read_or("scope", Scope::All, choice::read);
     let send = table.read_or("send", Send::Async, choice::read);
     let patience = read_patience(table);
     let directors = peers.and_then(told_apart);
     let (Scope::All, Send::Async) = (scope?, send?);
-    let (credentials, patience, listen) = (credentials?, patience?, listen?);
+    let (credentials, patience, listen, ready_file) = (credentials?, patience?, listen?, ready_file?);
     let (node, directors) = (node?.or(of_agent?), directors?);
 
     let (own, others): (Vec<_>, Vec<_>) =
@@ -145,7 +149,10 @@ fn read_cluster(
     let mut peers: Vec<_> = others.into_iter().map(|peer| peer.value).collect();
     // Whatever their order in the file.
     peers.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Cluster { domain: domain?, mesh: Some(Mesh { node, listen, peers, credentials, patience }) })
+    Ok(Cluster {
+        domain: domain?,
+        mesh: Some(Mesh { node, listen, peers, credentials, patience, ready_file }),
+    })
 }
 
 fn read_patience(table: &Layered<'_>) -> Result<Patience, Reported> {

@@ -150,6 +150,7 @@ pub(super) const CLUSTER: Vocabulary = Vocabulary {
         "send",
         "join_timeout",
         "on_timeout",
+        "ready_file",
     ],
     later: &[],
     foreign: &[

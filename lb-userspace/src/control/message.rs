@@ -2,7 +2,7 @@
 
 use crate::api::{
     AffinityReport, CaptureReport, ConnectionsReport, DiffReport, DropsReport, ExplainReport, Failure, Hex,
-    OverrideReport, Protocol, ReloadReport, StatusReport,
+    OverrideReport, PeersReport, Protocol, ReloadReport, StatusReport,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +20,8 @@ pub enum Request {
     Affinity(AffinityQuery),
     /// What was not forwarded, and why; answered by [`Report::Drops`].
     Drops,
+    /// The other directors; answered by [`Report::Peers`].
+    Peers,
     /// What would happen to a packet; answered by [`Report::Explain`].
     Explain(PacketQuery),
     /// What would happen to a frame; answered by [`Report::Explain`].
@@ -190,6 +192,8 @@ pub enum Report {
     Affinity(AffinityReport),
     /// To [`Request::Drops`].
     Drops(DropsReport),
+    /// To [`Request::Peers`].
+    Peers(PeersReport),
     /// To [`Request::Explain`].
     Explain(Box<ExplainReport>),
     /// To the requests about a capture.

@@ -12,6 +12,7 @@ mod drops;
 mod explain;
 mod headline;
 mod operator;
+mod peers;
 mod servers;
 mod services;
 mod stats;

@@ -28,6 +28,9 @@ impl Render for StatusReport {
         if let Some(pool) = &self.fullnat {
             rows.insert(5, ("full NAT", full_nat(pool)));
         }
+        if let Some(cluster) = &self.cluster {
+            rows.insert(2, ("cluster", super::peers::summary(cluster)));
+        }
         let by_hand = OverrideReport::in_force(self);
         if !by_hand.servers.is_empty() {
             rows.insert(2, ("by hand", overrides(&by_hand)));

@@ -47,7 +47,7 @@ impl Names {
 
     fn hear(&mut self, pair: Pair) -> Result<Target, Refusal> {
         let good = |name: &str| (1..=Pair::LONGEST_NAME).contains(&name.len());
-        if !good(&pair.service) || !good(&pair.server) {
+        if ![&pair.service, &pair.server, &pair.lane].into_iter().all(|name| good(name)) {
             return Err(Refusal::BadName);
         }
         let target = pair.target();
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn pair(server: &str) -> Pair {
-        Pair { service: "web".into(), server: server.into() }
+        Pair { service: "web".into(), server: server.into(), lane: "80".into() }
     }
 
     #[test]

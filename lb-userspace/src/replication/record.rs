@@ -10,20 +10,24 @@ use serde::{Deserialize, Serialize};
 
 use super::version::Version;
 
-/// A service and one of its servers, as all directors call them. Never an address: a peer can only name what is configured.
+/// A service, one of its servers, and the lane of the service, as all directors call them. Never where packets go: a peer can
+/// only name what is configured.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Pair {
     pub service: String,
     pub server: String,
+    /// What distinguishes the listeners of a service that are balanced apart from each other: how, protocol, VIP and port.
+    pub lane: String,
 }
 
 impl Pair {
-    /// Longest name of either, in bytes.
+    /// Longest name of each, in bytes.
     pub const LONGEST_NAME: usize = 128;
 
     /// The pair's number, the same on every director.
     pub fn target(&self) -> Target {
-        Target(name_hash(name_hash(0, self.service.as_bytes()), self.server.as_bytes()))
+        let pair = name_hash(name_hash(0, self.service.as_bytes()), self.server.as_bytes());
+        Target(name_hash(pair, self.lane.as_bytes()))
     }
 }
 

@@ -142,19 +142,22 @@ impl Replicator {
     }
 
     /// The origin is dead and this director answers for its connections: each record becomes its own, and its expiry starts
-    /// anew. Those of which no packet comes are withdrawn when they lapse.
-    pub fn take_over(&mut self, dead: Origin, now: Instant) {
+    /// anew. Those of which no packet comes are withdrawn when they lapse. Says how many there are.
+    pub fn take_over(&mut self, dead: Origin, now: Instant) -> usize {
         let theirs: Vec<(FlowId, Content)> = self
             .store
             .iter()
             .filter(|(_, entry)| entry.version.origin == dead && entry.connection().is_some())
             .map(|(flow, entry)| (flow, entry.content))
             .collect();
+        let mut taken = 0;
         for (flow, content) in theirs {
             if self.write(flow, content, now).is_ok() {
                 self.guarded.insert(flow);
+                taken += 1;
             }
         }
+        taken
     }
 
     /// A connection to a configured and authenticated peer stands; an older one of that peer is over.
@@ -250,6 +253,28 @@ impl Replicator {
         self.sessions.get(&peer).map(|session| session.lag(now))
     }
 
+    /// What this peer has said of itself. `None` before it has said hello.
+    pub fn heard_of(&self, peer: NodeId) -> Option<(Origin, Standing)> {
+        let session = self.sessions.get(&peer)?;
+        Some((session.origin?, session.standing))
+    }
+
+    /// Who this director is.
+    pub fn origin(&self) -> Origin {
+        self.setup.origin
+    }
+
+    /// The peers hold records of us that we have not got back since the restart.
+    pub fn is_recovering(&self) -> bool {
+        self.recovering
+    }
+
+    /// All that is in force is among the next [`Replicator::changes`], as if it were new.
+    pub fn review(&mut self) {
+        let in_force: Vec<FlowId> = self.in_force().collect();
+        self.changed.extend(in_force);
+    }
+
     /// The flow ids of which [`Replicator::replica`] may answer otherwise than before, each once; then they are forgotten.
     pub fn changes(&mut self) -> BTreeSet<FlowId> {
         std::mem::take(&mut self.changed)
@@ -324,8 +349,8 @@ impl Replicator {
         }
     }
 
-    /// Origins of records, but for those who can speak for themselves.
-    fn orphans(&self) -> BTreeSet<Origin> {
+    /// Origins of records, but for this director's and those who can speak for themselves.
+    pub fn orphans(&self) -> BTreeSet<Origin> {
         let present = |origin: Origin| self.sessions.values().any(|session| session.origin == Some(origin));
         self.store.origins().filter(|&origin| origin != self.setup.origin && !present(origin)).collect()
     }

@@ -79,6 +79,11 @@ impl Store {
         self.live
     }
 
+    /// Live records of this origin.
+    pub fn live_of(&self, origin: Origin) -> usize {
+        self.ledgers.get(&origin).map_or(0, |ledger| ledger.live)
+    }
+
     pub fn tombstones(&self) -> usize {
         self.tombstones.len()
     }

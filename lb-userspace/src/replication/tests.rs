@@ -17,7 +17,7 @@ use super::version::{NodeId, Origin};
 const IDLE: u32 = 900;
 
 pub(super) fn pair(server: &str) -> Pair {
-    Pair { service: "web".into(), server: server.into() }
+    Pair { service: "web".into(), server: server.into(), lane: "80".into() }
 }
 
 pub(super) fn connection(server: &str) -> Connection {

@@ -54,6 +54,18 @@ fn drops() {
 }
 
 #[test]
+fn peers() {
+    check("peers", &sample::peers());
+    let alone = PeersReport { cluster: None, peers: Vec::new(), ..sample::peers() };
+    assert_eq!(alone.table(), "this director has no peers\n");
+    let unwell = ClusterStatus { replicas_without_room_total: 7, ..sample::cluster() };
+    let stale = PeerStatus { stale: Some(true), ..sample::peers().peers[0].clone() };
+    let report = PeersReport { cluster: Some(unwell), peers: vec![stale], ..sample::peers() };
+    let text = report.table();
+    assert!(text.contains("NO ROOM for 7") && text.contains(" stale "), "{text}");
+}
+
+#[test]
 fn explain() {
     check("explain", &sample::explain());
 }

@@ -208,6 +208,7 @@ pub(crate) fn status() -> StatusReport {
             reason: None,
         }],
         flow_table: Some(FlowTableStatus { size: 1_048_576, connections_active: 2449, homeless_total: 0 }),
+        cluster: Some(cluster()),
         fullnat: Some(FullNatStatus {
             addresses: vec![ip("10.77.2.200")],
             ports: 64_512,
@@ -317,6 +318,57 @@ pub(crate) fn connections() -> ConnectionsReport {
                 ..connection(40_003, ConnectionClass::Closing, 119)
             },
         ],
+    }
+}
+
+pub(crate) fn cluster() -> ClusterStatus {
+    ClusterStatus {
+        node: "lb1".to_owned(),
+        standing: ClusterStanding::Serving,
+        peers: 2,
+        peers_connected: 1,
+        records_told: 2399,
+        records_held: 12,
+        records_waiting: 2,
+        replicas: 10,
+        replicas_without_room_total: 0,
+    }
+}
+
+pub(crate) fn peers() -> PeersReport {
+    let lb2 = PeerStatus {
+        name: "lb2".to_owned(),
+        address: "192.0.2.3:7467".parse().expect("an address"),
+        connected: true,
+        since: Some(at("2026-09-21T11:00:00Z")),
+        standing: Some(ClusterStanding::Ready),
+        in_sync: Some(false),
+        records_held: 12,
+        untold: Some(3),
+        stale: Some(false),
+        oldest_unacknowledged_seconds: Some(0.012),
+        divergent_buckets: Some(0),
+    };
+    let lb3 = PeerStatus {
+        name: "lb3".to_owned(),
+        address: "[2001:db8::4]:7467".parse().expect("an address"),
+        connected: false,
+        since: None,
+        standing: None,
+        in_sync: None,
+        records_held: 0,
+        untold: None,
+        stale: None,
+        oldest_unacknowledged_seconds: None,
+        divergent_buckets: None,
+    };
+    PeersReport {
+        schema: Schema,
+        at: at("2026-09-21T14:13:20Z"),
+        cluster: Some(cluster()),
+        peers: vec![lb2, lb3],
+        refusals: counters([("counter_out_of_range", 1), ("undefined_name", 2)]),
+        strangers_total: 4,
     }
 }
 

@@ -27,6 +27,7 @@ fn agent() -> Agent {
             }
             Request::Connections(_) => Report::Connections(sample::connections()),
             Request::Affinity(query) => Report::Affinity(sample::affinity(query.clear)),
+            Request::Peers => Report::Peers(sample::peers()),
             Request::Drops => Report::Drops(sample::drops()),
             Request::Explain(_) | Request::ExplainFrame(_) => Report::Explain(Box::new(sample::explain())),
             Request::BeginCapture(_) | Request::GoOnCapturing { .. } => Report::Capture(sample::capture()),
@@ -74,6 +75,7 @@ fn reading_verbs_print_what_the_agent_reports() {
         ("affinity", &["affinity"]),
         ("affinity-clear", &["affinity", "clear", "--server", "rs1"]),
         ("drops", &["drops"]),
+        ("peers", &["peers"]),
         ("explain", &["explain", "tcp", "10.77.1.7:40001", "10.77.1.100:80"]),
         ("capture", &["capture", "--count", "1"]),
         ("reload", &["reload"]),

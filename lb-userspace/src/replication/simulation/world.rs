@@ -302,5 +302,5 @@ fn living(core: &Replicator) -> BTreeMap<FlowId, Version> {
 }
 
 fn pair(number: u64) -> Pair {
-    Pair { service: "web".into(), server: format!("rs{number}") }
+    Pair { service: "web".into(), server: format!("rs{number}"), lane: "80".into() }
 }

@@ -1,0 +1,63 @@
+//! What is logged of the cluster: who is connected, who is lost, what this director's standing is.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::Cluster;
+use crate::replication::join::Standing;
+use crate::replication::version::{NodeId, Origin};
+
+/// As it was when it was looked at last.
+#[derive(Debug, Default)]
+pub struct Observed {
+    pub(super) standing: Option<Standing>,
+    pub(super) sessions: BTreeMap<NodeId, Session>,
+}
+
+/// A peer that has said who it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Session {
+    origin: Origin,
+    /// The peer has acknowledged everything, at least once.
+    was_in_sync: bool,
+    pub(super) since: SystemTime,
+}
+
+impl Cluster {
+    /// Logs what has become otherwise.
+    pub(super) fn observe(&mut self) {
+        let names: Vec<(NodeId, String)> = self
+            .mesh
+            .peers
+            .iter()
+            .map(|peer| (NodeId::of(peer.name.as_str()), peer.name.as_str().to_owned()))
+            .collect();
+        for (node, director) in names {
+            let heard = self.desk.with(|replicator| {
+                Some((replicator.heard_of(node)?.0, replicator.in_sync(node) == Some(true)))
+            });
+            let before = self.observed.sessions.get(&node).copied();
+            let Some((origin, in_sync)) = heard else {
+                if self.observed.sessions.remove(&node).is_some() {
+                    tracing::warn!(%director, "the director is lost");
+                }
+                continue;
+            };
+            let same = before.filter(|before| before.origin == origin);
+            if same.is_none() {
+                tracing::info!(%director, life = format_args!("{:x}", origin.life), "the director is connected");
+            }
+            let was_in_sync = same.is_some_and(|same| same.was_in_sync);
+            if in_sync && !was_in_sync {
+                tracing::info!(%director, "the director has all it was told");
+            }
+            let since = same.map_or_else(SystemTime::now, |same| same.since);
+            let session = Session { origin, was_in_sync: was_in_sync || in_sync, since };
+            self.observed.sessions.insert(node, session);
+        }
+        let standing = self.desk.with(|replicator| replicator.standing());
+        if self.observed.standing.replace(standing) != Some(standing) {
+            tracing::info!("in the cluster: {}", super::report::word(standing));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What of the connection table the others are told: who has come, how far its life is, who has gone.
+//!
+//! A walk of its own, all of the table each second, so that a connection is told within a second of its becoming established. A
+//! word that has not changed since the last look costs a comparison. Every change is told, an entry's age among them: where
+//! packets come, the record is ours, whoever had it before; where none come, another director's stays.
+
+use std::time::Instant;
+
+use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Place};
+use lb_common::identity::FlowId;
+use lb_common::slot::{Geometry, Slot};
+
+use super::naming::Naming;
+use super::ripening::Ripening;
+use crate::dataplane::Maps;
+use crate::replication::record::{Class, Connection};
+use crate::replication::replicator::Replicator;
+
+/// Steps in which the whole table is walked.
+pub const STEPS: usize = 10;
+
+/// What has been told, by the place in the table that it stands in.
+#[derive(Debug)]
+pub struct Exports {
+    /// The word as it was told; zero: nothing of this place is.
+    told: Vec<u64>,
+    next: usize,
+    ripening: Ripening,
+    /// Of a table that was there before this agent, others may know better whose its entries are, until they speak again.
+    is_first_round: bool,
+    /// Buckets that are looked at although they have not changed: the names or rules are others.
+    anew: usize,
+}
+
+/// A table to look at.
+struct View<'a> {
+    table: FlowTable<'a, Maps>,
+    naming: &'a Naming,
+}
+
+impl View<'_> {
+    fn geometry(&self) -> Geometry {
+        self.table.geometry
+    }
+
+    /// Whose entry it is, and what is told of it, if anything.
+    fn record(&self, slot: Slot) -> Option<(Connection, std::time::Duration)> {
+        self.naming.record(slot.server()?, Class::of(slot.class())?)
+    }
+
+    /// Whether the table has an entry of this flow, anywhere, that is told.
+    fn tells(&self, flow: FlowId) -> bool {
+        let place = self.table.locate(flow);
+        let slot = place.and_then(|place| self.table.memory.flows.get(place.bucket)).zip(place);
+        let slot = slot.and_then(|(bucket, place)| Slot::from_word(bucket[place.index as usize].load()));
+        slot.is_some_and(|slot| self.record(slot).is_some())
+    }
+}
+
+impl Exports {
+    /// Of a table with so many buckets, of which nothing has been told.
+    pub fn new(buckets: usize) -> Self {
+        Self {
+            told: vec![0; buckets * BUCKET_SLOTS],
+            next: 0,
+            ripening: Ripening::default(),
+            is_first_round: true,
+            anew: 0,
+        }
+    }
+
+    /// Names or rules have changed.
+    pub fn look_again(&mut self) {
+        self.anew = self.told.len() / BUCKET_SLOTS;
+    }
+
+    /// Looks at the next part of the table and tells what is new.
+    pub fn step(&mut self, maps: &Maps, naming: &Naming, replicator: &mut Replicator, now: Instant) {
+        let view = View { table: maps.flow_table(), naming };
+        let buckets = maps.flows.all();
+        let end = buckets.len().min(self.next + buckets.len().div_ceil(STEPS));
+        for (number, bucket) in (self.next..end).zip(&buckets[self.next..end]) {
+            for (index, cell) in bucket.iter().enumerate() {
+                let word = cell.load();
+                let place = Place { bucket: number as u32, index: index as u32 };
+                if word != self.told[place.number() as usize] || self.anew > 0 {
+                    self.look(&view, place, word, replicator, now);
+                }
+            }
+            self.anew = self.anew.saturating_sub(1);
+        }
+        self.next = end;
+        if end == buckets.len() {
+            self.next = 0;
+            self.is_first_round = false;
+            self.ripening.end_round();
+        }
+    }
+
+    /// All of the table, at once.
+    pub fn finish(&mut self, maps: &Maps, naming: &Naming, replicator: &mut Replicator, now: Instant) {
+        self.next = 0;
+        for _ in 0..STEPS {
+            self.step(maps, naming, replicator, now);
+        }
+    }
+
+    fn look(&mut self, view: &View<'_>, place: Place, word: u64, replicator: &mut Replicator, now: Instant) {
+        let flow_of = |slot| view.geometry().flow_of(slot, place.bucket);
+        let told = &mut self.told[place.number() as usize];
+        let here = Slot::from_word(word).and_then(|slot| Some((flow_of(slot), view.record(slot)?)));
+        let before = Slot::from_word(*told).map(flow_of);
+        if let Some(before) = before
+            && here.is_none_or(|(flow, _)| flow != before)
+        {
+            *told = 0;
+            // It may stand in its other bucket by now.
+            if !view.tells(before) {
+                replicator.withdraw(before, now);
+            }
+        }
+        let Some((flow, (connection, after))) = here else { return };
+        if *told == 0 && !self.ripening.is_ripe(place.number(), flow, after, now) {
+            return;
+        }
+        let own = replicator.origin();
+        let is_anothers = replicator.store().get(flow).is_some_and(|entry| entry.version.origin != own);
+        // One for which there is no room is tried again.
+        if (self.is_first_round && is_anothers) || replicator.publish(flow, connection, now).is_ok() {
+            self.told[place.number() as usize] = word;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

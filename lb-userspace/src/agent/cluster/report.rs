@@ -1,0 +1,86 @@
+//! The reports behind `xlvs peers` and the cluster's line of `xlvs status`.
+
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+use super::Cluster;
+use crate::api::{ClusterStanding, ClusterStatus, PeerStatus, PeersReport, Schema, time_of};
+use crate::replication::join::Standing;
+use crate::replication::version::NodeId;
+
+impl Cluster {
+    /// Everything there is to know of the other directors.
+    pub fn peers(&self) -> PeersReport {
+        PeersReport {
+            schema: Schema,
+            at: time_of(SystemTime::now()),
+            cluster: Some(self.status()),
+            peers: self.mesh.peers.iter().map(|peer| self.peer(peer.name.as_str(), peer.address)).collect(),
+            refusals: self.desk.with(|replicator| {
+                let refusals = replicator.refusals().iter();
+                refusals.map(|(refusal, count)| (refusal.name(), count)).collect()
+            }),
+            strangers_total: self.desk.counters.strangers.load(Ordering::Relaxed),
+        }
+    }
+
+    /// In short.
+    pub fn status(&self) -> ClusterStatus {
+        self.desk.with(|replicator| {
+            let own = replicator.store().live_of(replicator.origin());
+            ClusterStatus {
+                node: self.mesh.node.as_str().to_owned(),
+                standing: word(replicator.standing()),
+                peers: self.mesh.peers.len() as u64,
+                peers_connected: self
+                    .mesh
+                    .peers
+                    .iter()
+                    .filter(|peer| replicator.heard_of(NodeId::of(peer.name.as_str())).is_some())
+                    .count() as u64,
+                records_told: own as u64,
+                records_held: (replicator.store().live() - own) as u64,
+                records_waiting: replicator.waiting() as u64,
+                replicas: self.told.held(),
+                replicas_without_room_total: self.told.no_room(),
+            }
+        })
+    }
+
+    fn peer(&self, name: &str, address: std::net::SocketAddr) -> PeerStatus {
+        let (node, now) = (NodeId::of(name), Instant::now());
+        self.desk.with(|replicator| {
+            let heard = replicator.heard_of(node);
+            let lag = heard.and_then(|_| replicator.lag(node, now));
+            let session = self.observed.sessions.get(&node).filter(|_| heard.is_some());
+            let held = replicator.store().origins().filter(|origin| origin.node == node);
+            PeerStatus {
+                name: name.to_owned(),
+                address,
+                connected: heard.is_some(),
+                since: session.map(|session| time_of(session.since)),
+                standing: heard.map(|(_, standing)| word(standing)),
+                in_sync: heard.and_then(|_| replicator.in_sync(node)),
+                records_held: held.map(|origin| replicator.store().live_of(origin) as u64).sum(),
+                untold: lag.map(|lag| lag.dirty as u64),
+                stale: lag.map(|lag| lag.stale),
+                oldest_unacknowledged_seconds: lag.map(|lag| {
+                    lag.oldest.map_or(0.0, |oldest| (oldest.as_secs_f64() * 1000.0).round() / 1000.0)
+                }),
+                divergent_buckets: lag.map(|lag| lag.divergent as u64),
+            }
+        })
+    }
+}
+
+pub(super) fn word(standing: Standing) -> ClusterStanding {
+    match standing {
+        Standing::Init => ClusterStanding::Init,
+        Standing::Connect => ClusterStanding::Connect,
+        Standing::Snapshot => ClusterStanding::Snapshot,
+        Standing::CatchUp => ClusterStanding::CatchUp,
+        Standing::Ready => ClusterStanding::Ready,
+        Standing::Serving => ClusterStanding::Serving,
+        Standing::Draining => ClusterStanding::Draining,
+    }
+}

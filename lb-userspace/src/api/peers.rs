@@ -1,0 +1,73 @@
+//! `xlvs peers`: the other directors of the cluster, and how far they know what this one knows.
+
+use super::{ClusterStanding, Schema, Time};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// What `xlvs peers` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeersReport {
+    /// Always 1.
+    pub schema: Schema,
+    /// When it was looked at.
+    pub at: Time,
+    /// This director's part; null: it is alone.
+    pub cluster: Option<ClusterStatus>,
+    /// The other directors, by name.
+    pub peers: Vec<PeerStatus>,
+    /// What was not accepted from them, by reason.
+    pub refusals: BTreeMap<String, u64>,
+    /// Connections of callers that were no director of this cluster.
+    pub strangers_total: u64,
+}
+
+/// A director's part in its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// What it is called there.
+    pub node: String,
+    /// How far it is on its way into the cluster, or out of it.
+    pub standing: ClusterStanding,
+    /// How many other directors are configured.
+    pub peers: u64,
+    /// Of these, how many are connected.
+    pub peers_connected: u64,
+    /// Connections that this director tells the others of.
+    pub records_told: u64,
+    /// Connections that others have told of.
+    pub records_held: u64,
+    /// Of these, how many wait for their service or server to be configured here.
+    pub records_waiting: u64,
+    /// Connections of others that the data path would go on with.
+    pub replicas: u64,
+    /// How often the data path had no room for one, since the agent started.
+    pub replicas_without_room_total: u64,
+}
+
+/// Another director.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// What it is called.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether a session with it stands.
+    pub connected: bool,
+    /// Since when; null: it is not connected.
+    pub since: Option<Time>,
+    /// How far it is on its own way; null: it is not connected.
+    pub standing: Option<ClusterStanding>,
+    /// Whether it has acknowledged all it was told; null: it is not connected.
+    pub in_sync: Option<bool>,
+    /// Connections that it has told of, also in an earlier life.
+    pub records_held: u64,
+    /// Changes that it has not been sent yet; null: it is not connected.
+    pub untold: Option<u64>,
+    /// Whether so much has changed that it will be sent what differs instead; null: it is not connected.
+    pub stale: Option<bool>,
+    /// Age of the oldest change that it has not acknowledged; 0: there is none; null: it is not connected.
+    pub oldest_unacknowledged_seconds: Option<f64>,
+    /// Parts of what it holds (of 4096) in which we differed when it last said; null: it is not connected.
+    pub divergent_buckets: Option<u64>,
+}

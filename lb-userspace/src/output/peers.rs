@@ -1,0 +1,72 @@
+//! `xlvs peers` for people.
+
+use super::Render;
+use super::table::{Column, table};
+use super::units::{UNKNOWN, age, count, or_unknown, plural};
+use crate::api::{ClusterStatus, PeerStatus, PeersReport, Time};
+
+impl Render for PeersReport {
+    fn table(&self) -> String {
+        let Some(cluster) = &self.cluster else { return "this director has no peers\n".to_owned() };
+        let columns = [
+            Column::Text("DIRECTOR"),
+            Column::Text("ADDRESS"),
+            Column::Text("SESSION"),
+            Column::Text("STANDING"),
+            Column::Text("IN SYNC"),
+            Column::Number("HELD"),
+            Column::Number("UNTOLD"),
+            Column::Number("LAG"),
+            Column::Number("DIVERGENT"),
+        ];
+        let mut text = format!("{}\n\n", summary(cluster));
+        text += &table(&columns, self.peers.iter().map(|peer| row(peer, self.at)));
+        let refused: Vec<String> =
+            self.refusals.iter().map(|(reason, times)| format!("{reason} {}", count(*times))).collect();
+        if !refused.is_empty() {
+            text += &format!("\nrefused: {}\n", refused.join(", "));
+        }
+        if self.strangers_total > 0 {
+            text += &format!("\n{} turned away\n", plural(self.strangers_total, "stranger"));
+        }
+        text
+    }
+}
+
+/// One line.
+pub(super) fn summary(cluster: &ClusterStatus) -> String {
+    let mut text = format!(
+        "{} is {}, {} of {} connected; {} connections told, {} held, {} replicas in the data path",
+        cluster.node,
+        cluster.standing,
+        cluster.peers_connected,
+        plural(cluster.peers, "peer"),
+        count(cluster.records_told),
+        count(cluster.records_held),
+        count(cluster.replicas)
+    );
+    if cluster.records_waiting > 0 {
+        text += &format!(", {} wait for the configuration", count(cluster.records_waiting));
+    }
+    if cluster.replicas_without_room_total > 0 {
+        text += &format!(", NO ROOM for {}", count(cluster.replicas_without_room_total));
+    }
+    text
+}
+
+fn row(peer: &PeerStatus, at: Time) -> Vec<String> {
+    vec![
+        peer.name.clone(),
+        peer.address.to_string(),
+        if peer.connected { or_unknown(peer.since, |since| age(since, at)) } else { "LOST".to_owned() },
+        peer.standing.as_ref().map_or_else(|| UNKNOWN.to_owned(), ToString::to_string),
+        or_unknown(peer.in_sync, |in_sync| if in_sync { "yes" } else { "no" }.to_owned()),
+        count(peer.records_held),
+        match peer.stale {
+            Some(true) => "stale".to_owned(),
+            _ => or_unknown(peer.untold, count),
+        },
+        or_unknown(peer.oldest_unacknowledged_seconds, |seconds| format!("{seconds:.3} s")),
+        or_unknown(peer.divergent_buckets, count),
+    ]
+}
