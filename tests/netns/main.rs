@@ -29,6 +29,7 @@ mod max_connections;
 mod neighbours;
 mod notices;
 mod orders;
+mod pair;
 mod partings;
 mod pinned;
 mod quic;

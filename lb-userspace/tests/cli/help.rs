@@ -116,7 +116,7 @@ fn a_wrong_command_line_exits_two_and_says_what_is_wrong() {
         (&["cluster", "init", "--node", "lb 1"], "cannot be a name"),
         (&["cluster", "add-node", "lb2"], "--out"),
         (&["completions", "dos"], "dos"),
-        (&["man", "peers"], "peers"),
+        (&["man", "top"], "top"),
     ] {
         let run = xlvs(args);
         assert_eq!((run.exit, run.stdout.as_str()), (2, ""), "{args:?}: {}", run.stderr);
