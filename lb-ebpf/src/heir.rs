@@ -51,9 +51,9 @@ impl<'t, T: Tables> Director<'t, T> {
 }
 
 /// The server of a packet whose connection is not stored here and held by another director, if that server may keep it:
-/// judged as by an entry. [`Given::NOTHING`]: it is for the service to decide, as it also is where
-/// an entry stands that may not keep the packet, or where lists deny the client. Whom the packet itself has `named`, gets it
-/// instead; [`Given::UNREAD`] if it is still to be read.
+/// judged as by an entry. [`Given::NOTHING`]: it is for the service to decide, as it also is where an entry stands that may not
+/// keep the packet, or where lists deny the client. Whom the packet itself has `named`, gets it instead; [`Given::UNREAD`] if
+/// it is still to be read.
 #[inline(never)]
 pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, named: Given) -> Given {
     let Some(director) = Director::again(tables) else { return Given::NOTHING };
