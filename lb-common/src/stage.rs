@@ -33,7 +33,7 @@ pub enum Stage {
     FullNatIcmp = 9,
     /// Packets to an address that full NAT sends from.
     FullNatReply = 10,
-    /// Packets to a VIP without an entry, while there are connections that other directors hold.
+    /// Packets to a VIP or from a NAT server without an entry, while there are connections that other directors hold.
     Heir = 11,
 }
 

@@ -138,6 +138,9 @@ fn lead_to_server<T: Tables>(frame: &Frame<'_>, packet: &mut Packet<'_>, tables:
     let mut given = inbound::holder(frame, packet, tables, Given::NOTHING);
     if given == Given::NOTHING {
         given = heir::holder(frame, packet, tables, Given::NOTHING);
+        if let Ok(id) = given.server() {
+            heir::adopt(frame, packet, tables, id);
+        }
     }
     if given == Given::NOTHING {
         given = arrival::admit(frame, packet, tables, Given::NOTHING);

@@ -16,8 +16,8 @@ use crate::{
     arrival::{self, Given},
     director::{Chosen, Director},
     frame::Frame,
-    inbound,
-    parse::{self, Packet, Signal},
+    inbound, outbound,
+    parse::{self, Packet},
     sharing,
     tables::Tables,
 };
@@ -51,9 +51,9 @@ impl<'t, T: Tables> Director<'t, T> {
 }
 
 /// The server of a packet whose connection is not stored here and held by another director, if that server may keep it:
-/// judged as by an entry, and from now on there is one. [`Given::NOTHING`]: it is for the service to decide, as it also is where
-/// an entry stands that may not keep the packet, or where lists deny the client. Whom the packet itself has `named`, gets it
-/// instead; [`Given::UNREAD`] if it is still to be read.
+/// judged as by an entry. [`Given::NOTHING`]: it is for the service to decide, as it also is where an entry stands that may not
+/// keep the packet, or where lists deny the client. Whom the packet itself has `named`, gets it instead; [`Given::UNREAD`] if
+/// it is still to be read.
 #[inline(never)]
 pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, named: Given) -> Given {
     let Some(director) = Director::again(tables) else { return Given::NOTHING };
@@ -79,39 +79,53 @@ pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, nam
         if named != Given::NOTHING && named != Given::UNREAD && named != Given::to(server.id) {
             return named.of(flow);
         }
-        tables.count(Event::ByReplica);
-        let sight = inbound::sight(server, signal);
-        adopt(tables, &tuple, server.id, |class| after_client(class, signal.segment(), false, sight));
         return Given::to(server.id).of(flow);
     }
     Given::NOTHING
 }
 
-/// The server of this pair has spoken on a client's connection that another director holds there: it becomes ours.
+/// The connection of this packet to a VIP is ours from now on, if another director holds it at this server. What decides is not
+/// what stores, for the sake of the stack.
 #[inline(never)]
-pub fn answered<T: Tables>(tables: &T, client: &Tuple, id: ServerId, signal: Signal) {
-    tables.count(Event::ByReplica);
-    if let Some(server) = tables.server(id) {
-        let state = ServerState::from_word(server.state.load());
-        let tuple = sharing::forward_tuple(server, state, client, client.vip_port);
-        adopt(tables, &tuple, id, |class| after_server(class, signal.segment(), false));
-    }
+pub fn adopt<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: ServerId) {
+    let Some(director) = Director::again(tables) else { return };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return };
+    let Some(server) = director.server(id) else { return };
+    let (signal, sight) = (transport.signal, inbound::sight(server, transport.signal));
+    let tuple = inbound::tuple(packet, &transport);
+    settle(&director, &tuple, id, |class| after_client(class, signal.segment(), false, sight));
 }
 
-/// Stores a connection that another director holds, in the class that follows there from the packet at hand. Without a place
-/// for it, its next packets are replica's again.
+/// The same of a packet that this server has sent to a client.
 #[inline(never)]
-fn adopt<T: Tables>(tables: &T, tuple: &Tuple, server: ServerId, after: impl FnOnce(Class) -> Class) {
+pub fn adopt_reply<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: ServerId) {
     let Some(director) = Director::again(tables) else { return };
+    let Ok(transport) = parse::transport(frame, packet, tables) else { return };
+    let Some(server) = director.server(id) else { return };
+    let client = outbound::tuple(packet, &transport);
+    let tuple = sharing::forward_tuple(server.server, server.state, &client, client.vip_port);
+    settle(&director, &tuple, id, |class| after_server(class, transport.signal.segment(), false));
+}
+
+/// In the class that follows there from the packet at hand. Without a place, the next packet asks again.
+#[inline(always)]
+fn settle<T: Tables>(
+    director: &Director<'_, T>,
+    tuple: &Tuple,
+    id: ServerId,
+    after: impl FnOnce(Class) -> Class,
+) {
     let flow = director.settings.flow_id(tuple);
-    let Some(slot) = tables.told(flow) else { return };
-    // Nothing that is derived finds it again, as far as we know.
-    if !tables.store(flow, server, true) {
+    let told = director.tables.told(flow).filter(|slot| slot.server() == Some(id));
+    let Some(slot) = told.filter(|_| director.tables.locate(flow).is_none()) else { return };
+    director.tables.count(Event::ByReplica);
+    // Not to be evicted: nobody knows whether the tables would find it again.
+    if !director.tables.store(flow, id, true) {
         return;
     }
-    tables.count(Event::Adopted);
-    arrival::note_caller(&director, tuple, flow);
-    if let Some(entry) = tables.locate(flow).and_then(|place| director.flows().at(place)) {
+    director.tables.count(Event::Adopted);
+    arrival::note_caller(director, tuple, flow);
+    if let Some(entry) = director.tables.locate(flow).and_then(|place| director.flows().at(place)) {
         entry.refresh(after(slot.class()), director.now);
     }
 }

@@ -20,7 +20,6 @@ use crate::{
     arrival::Given,
     director::{Chosen, Director},
     frame::Frame,
-    heir,
     ip::End,
     parse::{self, NoTransport, Packet, Signal, Transport},
     rewrite,
@@ -39,7 +38,11 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
         Err(_) => return Outcome::OPEN,
     };
     let Some(question) = question(packet, &transport, director) else { return Verdict::PassedNotOurs.into() };
-    let answered = heard(&question);
+    let mut is_told = false;
+    let answered = explain(&question, |entry| hear(entry, question.signal, director.now), || is_told = true);
+    if is_told {
+        return Outcome::TO_HEIR;
+    }
     let Some(server) = answered.and_then(|id| director.server(id)) else {
         return unexplained(packet, director).into();
     };
@@ -56,7 +59,7 @@ pub fn whose<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
     let Some(question) = question(packet, &transport, &director) else {
         return Given::ended(Verdict::PassedNotOurs);
     };
-    match heard(&question) {
+    match explain(&question, |entry| hear(entry, question.signal, director.now), || ()) {
         Some(id) => Given::to(id),
         None => Given::ended(unexplained(packet, &director)),
     }
@@ -78,19 +81,7 @@ fn question<'d, 't, T: Tables>(
     director: &'d Director<'t, T>,
 ) -> Option<Question<'d, 't, T>> {
     let sharers = sharers(director.tables, &packet.source, transport.source, transport.protocol)?;
-    Some(Question {
-        director,
-        sharers,
-        // VIP and its port stand for the server and its port: they are filled in for each candidate.
-        client: Tuple {
-            client: packet.destination,
-            vip: packet.source,
-            client_port: transport.destination,
-            vip_port: transport.source,
-            protocol: transport.protocol,
-        },
-        signal: transport.signal,
-    })
+    Some(Question { director, sharers, client: tuple(packet, transport), signal: transport.signal })
 }
 
 #[inline(always)]
@@ -105,6 +96,18 @@ fn deliver_whole<T: Tables>(
         let port = vip_port(server.state, transport.source);
         rewrite::change_port(transport, End::Source, port, address);
     })
+}
+
+/// What identifies a server's packet. VIP and its port stand for the server and its port: they are filled in for each candidate.
+#[inline(always)]
+pub fn tuple(packet: &Packet<'_>, transport: &Transport<'_>) -> Tuple {
+    Tuple {
+        client: packet.destination,
+        vip: packet.source,
+        client_port: transport.destination,
+        vip_port: transport.source,
+        protocol: transport.protocol,
+    }
 }
 
 /// Sends a packet to its client, and counts it for the server. `change_port`: see [`rewrite::towards_client`].
@@ -141,17 +144,6 @@ pub struct Question<'d, 't, T: Tables> {
     pub signal: Signal,
 }
 
-/// The pair whose connection it is, which learns that the server spoke.
-#[inline(always)]
-fn heard<T: Tables>(question: &Question<'_, '_, T>) -> Option<ServerId> {
-    let Question { director, ref client, signal, .. } = *question;
-    explain(
-        question,
-        |entry| hear(entry, signal, director.now),
-        |id| heir::answered(director.tables, client, id, signal),
-    )
-}
-
 /// The connection's entry learns that the server spoke.
 #[inline(always)]
 pub fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
@@ -160,12 +152,12 @@ pub fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
 }
 
 /// The pair whose connection it is: by an entry, by another director's or else by the tables. What becomes of the entry is up to
-/// `seen`, and of another director's to `told`.
+/// `seen`; `told` is called if another director's said so.
 #[inline(always)]
 pub fn explain<'t, T: Tables>(
     question: &Question<'_, 't, T>,
     seen: impl Fn(&Entry<'t, T::Cell>),
-    told: impl FnOnce(ServerId),
+    told: impl FnOnce(),
 ) -> Option<ServerId> {
     let Question { director, sharers, ref client, signal } = *question;
     // How many could be derived (upper half), and the sum of their ids (lower half).
@@ -184,7 +176,7 @@ pub fn explain<'t, T: Tables>(
         derivable = veiled(derivable + tie.derivable() * (1 << 32 | u64::from(number)), tie.word());
     }
     if let Some(id) = ServerId::new(inherited as u16) {
-        told(id);
+        told();
         return Some(id);
     }
     let may_derive = match signal.segment() {

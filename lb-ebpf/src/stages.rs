@@ -189,7 +189,7 @@ pub fn full_nat_icmp<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     }
 }
 
-/// What came to a VIP and belongs to no connection that is stored, while other directors hold some.
+/// What came to a VIP or from a NAT server and belongs to no connection that is stored, while other directors hold some.
 #[inline(always)]
 pub fn heir<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     let parsed = parse::network_apart(frame, tables);
@@ -198,15 +198,33 @@ pub fn heir<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
         Err(outcome) => return *outcome,
     };
     let given = heir::holder(frame, packet, tables, Given::UNREAD);
-    if given == Given::NOTHING {
-        return Outcome::TO_ARRIVAL;
-    }
     if given == Given::UNREAD {
         return Outcome::TO_QUIC;
     }
+    if given == Given::NOTHING {
+        // The gate may take a client of ours for a VIP.
+        let is_reply =
+            may_be(tables, packet.source, Role::NatServer) && !arrival::is_vip(tables, packet.destination);
+        return if is_reply { heir_reply(frame, packet, tables) } else { Outcome::TO_ARRIVAL };
+    }
     match given.server() {
-        Ok(id) => inbound::forward_to(frame, packet, tables, id, given.entropy()),
+        Ok(id) => {
+            heir::adopt(frame, packet, tables, id);
+            inbound::forward_to(frame, packet, tables, id, given.entropy())
+        }
         Err(outcome) => outcome,
+    }
+}
+
+#[inline(always)]
+fn heir_reply<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
+    match outbound::whose(frame, packet, tables).server() {
+        Ok(id) => {
+            heir::adopt_reply(frame, packet, tables, id);
+            outbound::return_from(frame, packet, tables, id)
+        }
+        // Withdrawn meanwhile, or not a reply: by the way of all others.
+        Err(_) => Outcome::TO_ARRIVAL,
     }
 }
 
@@ -251,6 +269,9 @@ pub fn quic<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     let mut given = inbound::holder(frame, packet, tables, named);
     if given == Given::NOTHING {
         given = heir::holder(frame, packet, tables, named);
+        if let Ok(id) = given.server() {
+            heir::adopt(frame, packet, tables, id);
+        }
     }
     if given == Given::NOTHING {
         given = arrival::admit(frame, packet, tables, named);

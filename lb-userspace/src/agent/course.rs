@@ -117,7 +117,11 @@ fn told(frame: Vec<u8>) -> ExplainedFrame {
 }
 
 pub(super) fn is_reply(course: &Course) -> bool {
-    matches!(course.stage, Some(Stage::Reply | Stage::FullNatReply))
+    match course.stage {
+        Some(Stage::Reply | Stage::FullNatReply) => true,
+        Some(Stage::Heir) => course.verdict == Verdict::ForwardedNatReply,
+        _ => false,
+    }
 }
 
 pub(super) fn stage_name(stage: Option<Stage>) -> &'static str {

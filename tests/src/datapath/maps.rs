@@ -3,22 +3,22 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
-use lb_common::clock::{Clock, TICK_NS};
+use lb_common::clock::{Clock, Now, TICK_NS};
 use lb_common::entry::{
     AccessKey, Affinity, Caller, Encapsulation, EndpointKey, Interface, Load, Path, Pool, QuicFormat,
     QuicKey, Rule, Scheduler, Scheduling, Server, ServerState, Service, ServiceLimits, Settings, Sharers,
     Terms, Tunnel, TunnelWay, member_key,
 };
-use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Memory, Replicas};
 use lb_common::fragments::SET_NOTES;
 use lb_common::gate::{self, Position, Role};
 use lb_common::identity::{HashKey, mix, name_hash};
 use lb_common::maglev::{Share, table};
-use lb_common::net::{Addr, NextHop, Port, PortNumber};
+use lb_common::net::{Addr, NextHop, Port, PortNumber, Tuple};
 use lb_common::pick::{Extent, IDS_PER_WORD, word_of_ids};
 use lb_common::rate;
 use lb_common::rotation::turns;
-use lb_common::slot::{Geometry, Limits, MIN_BUCKET_BITS};
+use lb_common::slot::{Class, Geometry, Limits, MIN_BUCKET_BITS, Slot};
 use lb_common::wire::{Tags, Wire};
 use lb_common::word::Word;
 use lb_common::{net, slot::ServerId};
@@ -104,6 +104,16 @@ pub trait Keyed {
     /// By a service and another one's number for it, a server.
     fn add_member(&mut self, key: u64, server: ServerId) -> Result<()>;
     fn clear(&mut self) -> Result<()>;
+}
+
+impl Memory for Arrays {
+    type Cell = Word;
+    fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.flows.get(number)
+    }
+    fn replicas(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.replicas.get(number)
+    }
 }
 
 /// The same key in every run, so that a failure repeats.
@@ -198,6 +208,7 @@ impl Arrays {
             keyed.add_backend(key, sharers)?;
         }
         add_members(world, keyed)?;
+        self.write_replicas(world)?;
         for (number, (side, tags)) in world.vlans.iter().enumerate() {
             let wire = Wire { device: indices[*side as usize], tags: *tags };
             self.write_interface(vlan_index(number), wire, *side);
@@ -206,6 +217,38 @@ impl Arrays {
         self.write_pool(world, keyed)?;
         for local in &world.locals {
             keyed.add_local(Addr::from(*local))?;
+        }
+        Ok(())
+    }
+
+    /// What the agent was told, and nothing else.
+    fn write_replicas(&self, world: &World) -> Result<()> {
+        let settings = &self.settings.all()[0];
+        let shape = Replicas(self.room.geometry);
+        self.replicas.clear();
+        settings.set_replicas(if world.replicas.is_empty() { None } else { Some(shape) });
+        let table = FlowTable { memory: self, geometry: shape };
+        for replica in &world.replicas {
+            let tuple = Tuple {
+                client: replica.client.0.into(),
+                vip: replica.vip.0.into(),
+                client_port: Port::from_host(replica.client.1),
+                vip_port: Port::from_host(replica.vip.1),
+                protocol: protocol(replica.protocol),
+            };
+            let server = ServerId::new(replica.server.0 as u16 + 1).context("ids begin with 1")?;
+            let put = table.put(settings.flow_id(&tuple), server, replica.class, Now::at_tick(0));
+            ensure!(put, "no room for {replica:?}");
+        }
+        if world.is_crowded {
+            let server = ServerId::new(1).context("ids begin with 1")?;
+            let now = self.clock.all()[0].now();
+            // Of nobody in particular.
+            let settled =
+                Slot::fresh(server, 0x5_a5a5_a5a5, false, true, now).with_class(Class::Established, now);
+            for word in self.flows.words() {
+                word.store(settled.word());
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use lb_common::entry::{QuicFormat, Scheduler, Then};
+use lb_common::slot::Class;
 use lb_common::wire::Tags;
 
 use crate::packet::Mac;
@@ -337,6 +338,20 @@ pub struct World {
     /// Whether a server without a port of its own is entered with its service's, where that has one.
     pub ports_known: bool,
     pub pool: Pool,
+    /// Connections that other directors hold.
+    pub replicas: Vec<Replica>,
+    /// Whether every place in the connection table is taken, by connections that do not give way.
+    pub is_crowded: bool,
+}
+
+/// What another director has said of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Replica {
+    pub client: (IpAddr, u16),
+    pub vip: (IpAddr, u16),
+    pub protocol: Protocol,
+    pub server: Number,
+    pub class: Class,
 }
 
 /// What full NAT sends from: addresses, and the first port of each and how many there are.
@@ -361,6 +376,8 @@ impl Default for World {
             agent_lives: true,
             ports_known: true,
             pool: Pool { addresses: Vec::new(), ports: (0, 0) },
+            replicas: Vec::new(),
+            is_crowded: false,
         }
     }
 }

@@ -19,6 +19,7 @@ mod replies;
 mod scheduling;
 mod strangers;
 pub mod tagged;
+mod told;
 mod tunnel;
 mod udp;
 mod vlan;
@@ -143,6 +144,7 @@ pub fn all() -> Vec<Case> {
         vlan::cases(),
         lists::cases(),
         limits::cases(),
+        told::cases(),
         tunnel::cases(),
         quic::cases(),
         scheduling::cases(),

@@ -4,9 +4,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use lb_common::slot::Class;
+
 use super::Case;
 use super::people::*;
-use crate::datapath::world::{Limits, Server, Service, World};
+use crate::datapath::world::{Limits, Number, Protocol, Replica, Server, Service, World};
 use crate::fixture::Output::{self, Dropped, Through};
 use crate::packet::quic::{connection_id as id, long, short};
 use crate::packet::{Ipv4, Udp};
@@ -165,6 +167,20 @@ fn of_each_way(way: Way) -> Vec<Case> {
     let leaving = way.named(leaving, PORT + 1, &short(&second), 2);
     let leaving = leaving.change(|world| world.named("rs2").freed = true);
     cases.push(way.by_flow(leaving, PORT + 2, &short(&second), 1));
+
+    let told = case(
+        "an id outranks what another director says of the flow, which is followed without one",
+        way.world(),
+    );
+    let told = told.change(|world| {
+        let (client, vip) = ((way.client(), PORT), (way.vip(), 443));
+        let (protocol, class) = (Protocol::Udp, Class::Established);
+        world.replicas.push(Replica { client, vip, protocol, server: Number(1), class });
+    });
+    let told = way.named(told, PORT, &short(&first), 1).counting(&[("by_replica", 0), ("stored", 0)]);
+    let told =
+        way.by_flow(told, PORT, &short(&nobody), 2).counting(&[("adopted", 1), ("rs2.connections", 0)]);
+    cases.push(way.by_flow(told, PORT, &short(&nobody), 2).counting(&[("by_replica", 0)]));
 
     let one_a_second = Limits { source_connections: 1, ..Limits::default() };
     let limited = way.world_of(way.service().limit(one_a_second));

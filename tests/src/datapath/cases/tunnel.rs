@@ -8,11 +8,14 @@ use std::net::IpAddr;
 
 use lb_common::entry;
 use lb_common::net::{self, Port, Tuple};
+use lb_common::slot::Class;
 
 use super::Case;
 use super::people::*;
 use crate::datapath::maps::test_key;
-use crate::datapath::world::{Hop, Mode, Server, Service, Side, Tunnel, World, mac_of};
+use crate::datapath::world::{
+    Hop, Mode, Number, Protocol, Replica, Server, Service, Side, Tunnel, World, mac_of,
+};
 use crate::fixture::Output::{Back, Dropped, Passed, Through};
 use crate::packet::{Icmp, Ipv4, Ipv6, Network, Tcp, Transport, Udp};
 
@@ -208,8 +211,23 @@ fn of_kind(kind: Kind) -> Vec<Case> {
     let headers = if kind.vip.is_ipv4() { 28 } else { 48 };
     let large = kind.packet(64, Udp::new(PORT, 80, vec![0x5a; 1500 - headers]));
     let room = 1500 - kind.overhead();
+    let replica = Replica {
+        client: (kind.client, PORT),
+        vip: (kind.vip, 80),
+        protocol: Protocol::Tcp,
+        server: Number(0),
+        class: Class::Established,
+    };
     let (fits, too_big) = (filling(kind, room), filling(kind, room + 1));
     vec![
+        Case::new(kind.name("a connection that another director holds reaches its server"), world.clone())
+            .change(|world| {
+                // Nobody would be picked.
+                world.named("rs1").weight = 0;
+                world.replicas.push(replica);
+            })
+            .front(&segment.sent(), "forwarded_tunnel", Through(segment.arrived()))
+            .counting(&[("by_replica", 1), ("adopted", 1), ("rs1.connections", 0)]),
         Case::new(kind.name("a connection reaches its server, whole"), world.clone())
             .front(&opening.sent(), "forwarded_tunnel", Through(opening.arrived()))
             .counting(&[("stored", 1), ("rs1.connections", 1), ("rs1.bytes_in", ip_length(&opening))])
