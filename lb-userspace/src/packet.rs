@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 mod reading;
 
-pub use reading::{Ends, Segment, ends, segment_in, told};
+pub use reading::{Datagram, Ends, Segment, datagram_in, ends, segment_in, told};
 
 /// What a TCP segment says about its connection (RFC 9293 section 3.1).
 pub const SYN: u8 = 0x02;
@@ -54,7 +54,11 @@ pub fn segment(
     in_ip(Protocol::Tcp as u8, segment, Some(16), source.ip(), destination.ip())
 }
 
-fn datagram(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Result<Vec<u8>, String> {
+/// An IP packet with a UDP datagram.
+///
+/// # Errors
+/// If source and destination are of two families.
+pub fn datagram(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Result<Vec<u8>, String> {
     let length = payload.len() as u16 + 8;
     let words = [source.port(), destination.port(), length, 0].map(u16::to_be_bytes).concat();
     in_ip(Protocol::Udp as u8, [&words, payload].concat(), Some(6), source.ip(), destination.ip())
@@ -198,6 +202,26 @@ mod tests {
         let outer = wrapped(&inner, ip("10.0.0.1"), ip("10.0.0.2"), Some(6080)).expect("one family");
         assert_eq!((outer[9], &outer[22..24], &outer[28..]), (17, &6080_u16.to_be_bytes()[..], &inner[..]));
         assert!(wrapped(&inner, ip("10.0.0.1"), ip("2001:db8::1"), None).is_err());
+    }
+
+    #[test]
+    fn a_datagram_is_read_as_it_was_made() {
+        let end = |text: &str| text.parse().expect("an endpoint");
+        for (source, destination) in
+            [("192.0.2.7:61000", "10.77.1.100:53"), ("[2001:db8::7]:61000", "[2001:db8::100]:53")]
+        {
+            let made = datagram(end(source), end(destination), b"question").expect("one family");
+            let expected =
+                Datagram { source: end(source), destination: end(destination), payload: b"question" };
+            assert_eq!(datagram_in(&made), Some(expected));
+            assert_eq!(datagram_in(&[&made[..], b"padding"].concat()), Some(expected), "of a short frame");
+            assert_eq!(segment_in(&made), None);
+            for length in 0..made.len() {
+                assert!(datagram_in(&made[..length]).is_none_or(|cut| b"question".starts_with(cut.payload)));
+            }
+        }
+        let segment = segment(end("192.0.2.7:1"), end("10.77.1.100:80"), SYN, 9).expect("a packet");
+        assert_eq!(datagram_in(&segment), None);
     }
 
     /// Summed once more with the checksum in it, every part gives all ones.

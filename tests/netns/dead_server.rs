@@ -1,11 +1,15 @@
 //! Servers die, come back, and all die.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use xlvs_tests::family::Family;
+use xlvs_tests::service_text::ServiceText;
 use xlvs_tests::topology::Delivery;
-use xlvs_tests::traffic::{Activity, Fate, HandshakePlan, HandshakeReport, Swarm, SwarmPlan, handshakes};
+use xlvs_tests::traffic::{
+    Activity, Fate, HandshakePlan, HandshakeReport, Swarm, SwarmPlan, UdpEchoServer, handshakes,
+};
 
 use crate::run::Run;
 use crate::site::{Site, WEB, server};
@@ -83,6 +87,65 @@ fn without_any_server_the_client_is_told_at_once_or_not_at_all_as_configured() {
     wait_for(&run, "rs1", "up");
     wait_for(&run, "rs2", "up");
     assert_eq!(attempts(&site, 100).opened(), 100);
+}
+
+/// So many clients, each of which sends datagrams from one port.
+struct Speakers(Vec<UdpSocket>);
+
+impl Speakers {
+    fn of(site: &Site, number: usize) -> Self {
+        let speaker = |_| {
+            let socket =
+                site.client().enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))).unwrap().unwrap();
+            socket.connect(site.target()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        Self((0..number).map(speaker).collect())
+    }
+
+    /// Who answers each of them, in a moment.
+    fn ask(&self) -> Vec<Option<String>> {
+        // Refused is as good as unanswered.
+        self.0.iter().for_each(|socket| drop(socket.send(b"ping")));
+        sleep(Duration::from_millis(100));
+        let answer = |socket: &UdpSocket| {
+            let mut bytes = [0; 100];
+            let length = socket.recv(&mut bytes).ok()?;
+            let name = bytes[1..length].get(..usize::from(bytes[0]))?;
+            Some(String::from_utf8_lossy(name).into_owned())
+        };
+        self.0.iter().map(answer).collect()
+    }
+}
+
+#[test]
+fn who_speaks_udp_to_a_dead_server_has_another_within_a_second() {
+    for site in [Site::nat(3), Site::direct(3)] {
+        let serve = |index: usize| {
+            let server = &site.servers()[index];
+            UdpEchoServer::start(&server.namespace, &server.name, site.listen(index)).unwrap()
+        };
+        let _servers: Vec<_> = (0..3).map(serve).collect();
+        let udp = HEALTH.replace("tcp", "udp") + "\nsend = \"ping\"";
+        let service = ServiceText { protocol: "udp".to_owned(), ..site.web_of(&[0, 1, 2]) };
+        site.configure(service.health(&udp));
+        let run = Run::start(&site);
+        let speakers = Speakers::of(&site, 60);
+        let before = speakers.ask();
+        assert!(before.iter().all(Option::is_some), "{before:?}");
+
+        let _unplugged = site.topology.unplug(2).unwrap();
+        let silent = speakers.ask().iter().filter(|answer| answer.is_none()).count();
+        assert!((5..=40).contains(&silent), "those it had, as long as nobody knows: {silent}");
+        wait_for(&run, "rs3", "down");
+        let after = speakers.ask();
+        println!("{silent} of 60 were silent");
+        for (before, after) in before.iter().zip(&after) {
+            assert!(after.is_some(), "{before:?} -> {after:?}");
+            assert!(before == after || before.as_deref() == Some("rs3"), "{before:?} -> {after:?}");
+        }
+    }
 }
 
 /// Echoing connections to two servers, one of which loses its cable; what became of those it had, a second after the director

@@ -249,8 +249,8 @@ fn spec(
 }
 
 fn path(service: &config::Service, server: &config::Server, address: config::ServerAddress) -> Option<Path> {
-    let vips = service.checked_vips(server, address);
-    (!vips.is_empty()).then(|| Path { vips, tunnel: service.tunnel.clone() })
+    let (knock, vips) = service.knocks(server, address)?;
+    Some(Path { vips, knock, tunnel: service.tunnel.clone() })
 }
 
 fn agent_spec(service: &config::Service, address: config::ServerAddress) -> Option<AgentSpec> {

@@ -97,6 +97,14 @@ impl Listening {
         self.ports.iter().filter(move |port| port.fixed() == lane.port).flat_map(|port| port.each())
     }
 
+    /// Whether this port leads to it.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.ports.iter().any(|listened| match listened {
+            ListenPort::Any => port != 0,
+            listened => listened.each().any(|each| each == port),
+        })
+    }
+
     /// The port, if it listens on no other.
     pub fn only_port(&self) -> Option<NonZeroU16> {
         match self.ports[..] {

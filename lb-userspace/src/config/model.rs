@@ -286,10 +286,19 @@ pub struct Check {
 /// Where a check goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// To each VIP as well, by the way that traffic goes: a SYN must be answered there.
+    /// To each VIP as well, by the way that traffic goes: what is sent there must be answered.
     Vip,
     /// To the server's own address alone.
     Address,
+}
+
+/// What a VIP is asked by the way that traffic goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Knock {
+    /// Whether it accepts connections.
+    Syn,
+    /// What the check asks, which is a datagram.
+    Check,
 }
 
 impl Service {
@@ -310,23 +319,32 @@ impl Service {
         Some(SocketAddr::new(address.ip(), port.map_or(0, NonZeroU16::get)))
     }
 
-    /// Which VIPs a check of this address of a server asks by the way that traffic goes, at its lowest port, and
-    /// one of any port at the one that is checked; none if it does not.
-    pub fn checked_vips(&self, server: &Server, address: ServerAddress) -> Vec<SocketAddr> {
-        let Health::Checked(check) = &self.health else { return Vec::new() };
-        let lowest = self.listening.ports.first().and_then(|port| match port {
-            ListenPort::Any => check.port.map(NonZeroU16::get),
-            port => port.each().next(),
-        });
-        let Some(port) =
-            lowest.filter(|_| check.via == Via::Vip && self.listening.protocols.contains(&Protocol::Tcp))
-        else {
-            return Vec::new();
+    /// Which VIPs a check of this address of a server asks by the way that traffic goes, and what; none if it does not.
+    ///
+    /// A SYN goes to the lowest port, or to the checked one where that is any. A service of UDP alone is asked what the check asks, if
+    /// that is a datagram to a port of the service: nobody knows what else its servers would answer.
+    pub fn knocks(&self, server: &Server, address: ServerAddress) -> Option<(Knock, Vec<SocketAddr>)> {
+        let Health::Checked(check) = &self.health else { return None };
+        let listening = &self.listening;
+        let (knock, port) = if listening.protocols.contains(&Protocol::Tcp) {
+            let lowest = listening.ports.first().and_then(|port| match port {
+                ListenPort::Any => check.port.map(NonZeroU16::get),
+                port => port.each().next(),
+            });
+            (Knock::Syn, lowest?)
+        } else {
+            let port = self.check_target(server, address)?.port();
+            let asks = matches!(check.probe, Probe::Udp(_) | Probe::Dns(_)) && listening.has_port(port);
+            (Knock::Check, Some(port).filter(|_| asks)?)
         };
-        let vips = self.listening.vips.iter().map(|vip| vip.ip());
-        vips.filter(|vip| self.address(server, Family::of(*vip)) == Some(address))
+        let vips: Vec<_> = listening
+            .vips
+            .iter()
+            .map(|vip| vip.ip())
+            .filter(|vip| self.address(server, Family::of(*vip)) == Some(address))
             .map(|vip| SocketAddr::new(vip, port))
-            .collect()
+            .collect();
+        (check.via == Via::Vip && !vips.is_empty()).then_some((knock, vips))
     }
 
     /// Whether it listens on this address.

@@ -1,4 +1,4 @@
-//! Packet sockets: one that sends frames, and some that hear what TCP sends to a few ports.
+//! Packet sockets: one that sends frames, and some that hear what TCP and UDP send to a few ports.
 #![expect(unsafe_code, reason = "packet sockets and their filters are beyond the safe wrappers")]
 
 use std::io;
@@ -33,9 +33,9 @@ impl Sender {
     }
 }
 
-/// A socket for what TCP over this family sends to these ports of the host, on any interface: packets from the IP header on. It
-/// is none of UDP's, but has the same calls. It hears nothing before it has its filter.
-pub(super) fn tcp_listener(family: Family, ports: RangeInclusive<u16>) -> io::Result<UdpSocket> {
+/// A socket for what TCP and UDP over this family send to these ports of the host, on any interface: packets from the IP header
+/// on. It is none of UDP's, but has the same calls. It hears nothing before it has its filter.
+pub(super) fn listener(family: Family, ports: RangeInclusive<u16>) -> io::Result<UdpSocket> {
     let socket = packet_socket(libc::SOCK_DGRAM)?;
     let (ethertype, filter) = match family {
         Family::V4 => (libc::ETH_P_IP, filter_v4(&ports).to_vec()),
@@ -84,35 +84,39 @@ fn address(ethertype: u16, ifindex: u32) -> libc::sockaddr_ll {
 }
 
 const TCP: u32 = 6;
-const ENOUGH: u32 = 128;
+const UDP: u32 = 17;
+/// No packet is cut off.
+const WHOLE: u32 = 0xffff;
 
-/// Whole TCP segments to these ports, by classic BPF from the IP header on.
-fn filter_v4(ports: &RangeInclusive<u16>) -> [libc::sock_filter; 10] {
+/// What has these ports, by classic BPF from the IP header on.
+fn filter_v4(ports: &RangeInclusive<u16>) -> [libc::sock_filter; 11] {
     use libc::{BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_LD, BPF_LDX, BPF_MSH};
     [
         op(BPF_LD | BPF_B | BPF_ABS, 9),
-        jump(libc::BPF_JEQ, TCP, 0, 7),
+        jump(libc::BPF_JEQ, TCP, 1, 0),
+        jump(libc::BPF_JEQ, UDP, 0, 7),
         op(BPF_LD | BPF_H | BPF_ABS, 6),
         jump(libc::BPF_JSET, 0x1fff, 5, 0),
         op(BPF_LDX | BPF_B | BPF_MSH, 0),
         op(BPF_LD | BPF_H | BPF_IND, 2),
         jump(libc::BPF_JGE, u32::from(*ports.start()), 0, 2),
         jump(libc::BPF_JGT, u32::from(*ports.end()), 1, 0),
-        op(libc::BPF_RET, ENOUGH),
+        op(libc::BPF_RET, WHOLE),
         op(libc::BPF_RET, 0),
     ]
 }
 
-/// Likewise; an answer without a payload has no extension headers either.
-fn filter_v6(ports: &RangeInclusive<u16>) -> [libc::sock_filter; 7] {
+/// Likewise; such answers have no extension headers.
+fn filter_v6(ports: &RangeInclusive<u16>) -> [libc::sock_filter; 8] {
     use libc::{BPF_ABS, BPF_B, BPF_H, BPF_LD};
     [
         op(BPF_LD | BPF_B | BPF_ABS, 6),
-        jump(libc::BPF_JEQ, TCP, 0, 4),
+        jump(libc::BPF_JEQ, TCP, 1, 0),
+        jump(libc::BPF_JEQ, UDP, 0, 4),
         op(BPF_LD | BPF_H | BPF_ABS, 42),
         jump(libc::BPF_JGE, u32::from(*ports.start()), 0, 2),
         jump(libc::BPF_JGT, u32::from(*ports.end()), 1, 0),
-        op(libc::BPF_RET, ENOUGH),
+        op(libc::BPF_RET, WHOLE),
         op(libc::BPF_RET, 0),
     ]
 }

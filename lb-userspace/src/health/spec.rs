@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::state::Thresholds;
-use crate::config::{Probe, Tunnel};
+use crate::config::{Knock, Probe, Tunnel};
 
 /// One question to one server. Equal questions are asked once, whoever wants the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,6 +25,7 @@ pub struct Question {
 pub struct Path {
     /// What is knocked at; not empty.
     pub vips: Vec<SocketAddr>,
+    pub knock: Knock,
     pub tunnel: Option<Tunnel>,
 }
 

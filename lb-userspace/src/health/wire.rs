@@ -1,9 +1,9 @@
-//! Knocks at a server's door by the way that traffic goes: a SYN to the VIP, sent to the server's MAC address or through its tunnel,
-//! and who answers it.
+//! Knocks at a server's door by the way that traffic goes: a SYN or a datagram to the VIP, sent to the server's MAC address or
+//! through its tunnel, and who answers it.
 //!
 //! The kernel cannot do that: the VIP is its own, so it would answer itself, and drop an answer that comes from there. So frames are made
 //! here and answers read from packet sockets, filtered to a few ports that the kernel gives to nobody by itself. The handshake
-//! is not completed: a RST follows the answer. What the kernel does with the answer does no harm: it comes from an address of its own.
+//! is not completed: a RST follows the answer. What the kernel does with an answer does no harm: it comes from an address of its own.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,16 +16,18 @@ use tokio::net::UdpSocket;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::packet_socket::{Sender, tcp_listener};
+use super::packet_socket::{Sender, listener};
 use crate::config::{Encapsulation, Family, Tunnel};
 use crate::net::{NextHop, View};
-use crate::packet::{self, RST, SYN, SYN_ACK, Segment};
+use crate::packet::{self, Datagram, RST, SYN, SYN_ACK, Segment};
 
-/// Where SYNs come from: beyond the ports that Linux gives out by default (`ip_local_port_range` ends at 60999).
+/// Where they come from: beyond the ports that Linux gives out by default (`ip_local_port_range` ends at 60999).
 const PORTS: RangeInclusive<u16> = 61_000..=64_999;
-/// A SYN that may have been lost is sent again.
+/// What may have been lost is sent again.
 const AGAIN: Duration = Duration::from_millis(300);
 const SEQUENCE: u32 = 1;
+/// An IP packet is not longer.
+const LONGEST: usize = 64 * 1024;
 
 /// Who answered a knock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +42,13 @@ pub enum Reply {
 pub struct Wire {
     view: watch::Receiver<Arc<View>>,
     out: Sender,
-    waiting: Waiting,
+    /// Of TCP, and of UDP.
+    knocks: Waiting<Reply>,
+    questions: Waiting<Vec<u8>>,
     listeners: [JoinHandle<()>; 2],
 }
 
-type Waiting = Arc<Mutex<HashMap<Conversation, oneshot::Sender<Reply>>>>;
+type Waiting<A> = Arc<Mutex<HashMap<Conversation, oneshot::Sender<A>>>>;
 
 /// A VIP with its port, and where it was asked from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,13 +63,13 @@ impl Wire {
     /// # Errors
     /// What the kernel says.
     pub fn open(view: watch::Receiver<Arc<View>>) -> io::Result<Self> {
-        let waiting = Waiting::default();
-        let listener = |version| {
-            let socket = UdpSocket::from_std(tcp_listener(version, PORTS)?)?;
-            io::Result::Ok(tokio::spawn(listen(socket, waiting.clone())))
+        let (knocks, questions) = (Waiting::default(), Waiting::default());
+        let listening = |family| {
+            let socket = UdpSocket::from_std(listener(family, PORTS)?)?;
+            io::Result::Ok(tokio::spawn(listen(socket, knocks.clone(), questions.clone())))
         };
-        let listeners = [listener(Family::V4)?, listener(Family::V6)?];
-        Ok(Self { view, out: Sender::open()?, waiting, listeners })
+        let listeners = [listening(Family::V4)?, listening(Family::V6)?];
+        Ok(Self { view, out: Sender::open()?, knocks, questions, listeners })
     }
 
     /// Sends SYNs to this VIP until the server answers. The caller limits the time.
@@ -73,33 +77,52 @@ impl Wire {
     /// # Errors
     /// When this host has no address to ask from, or the kernel does not take the frame.
     pub async fn knock(&self, server: IpAddr, vip: SocketAddr, tunnel: Option<&Tunnel>) -> io::Result<Reply> {
-        let mut view = self.view.clone();
-        let view = match view.wait_for(|view| view.hops.contains_key(&server)).await {
-            Ok(view) => view.clone(),
-            Err(_) => return Err(io::Error::other("the watch over routes and neighbours has ended")),
+        let way = self.way(server, vip, tunnel).await?;
+        let (talk, answer) = begin(&self.knocks, vip, way.from)?;
+        let segment = |flags, sequence| {
+            packet::segment(talk.conversation.from, vip, flags, sequence).map_err(io::Error::other)
         };
-        let way = Way::to(server, Family::of(vip.ip()), tunnel, &view)?;
-        let (answered, mut answer) = oneshot::channel();
-        let talk = self.begin(vip, way.from, answered)?;
-        let Conversation { vip, from } = talk.conversation;
-        loop {
-            self.out.send(way.hop.ifindex, &way.frame(from, vip, SYN, SEQUENCE)?)?;
-            let Ok(reply) = tokio::time::timeout(AGAIN, &mut answer).await else { continue };
-            if reply == Ok(Reply::Accepted) {
-                self.out.send(way.hop.ifindex, &way.frame(from, vip, RST, SEQUENCE + 1)?)?;
-            }
-            return reply.map_err(io::Error::other);
+        let reply = self.repeat(&way, &segment(SYN, SEQUENCE)?, answer).await?;
+        if reply == Reply::Accepted {
+            self.out.send(way.hop.ifindex, &way.frame(&segment(RST, SEQUENCE + 1)?)?)?;
         }
+        Ok(reply)
     }
 
-    fn begin(&self, vip: SocketAddr, from: IpAddr, answered: oneshot::Sender<Reply>) -> io::Result<Talk<'_>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let conversation = (0..100)
-            .map(|_| Conversation { vip, from: SocketAddr::new(from, fastrand::u16(PORTS)) })
-            .find(|conversation| !waiting.contains_key(conversation))
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))?;
-        waiting.insert(conversation, answered);
-        Ok(Talk { waiting: &self.waiting, conversation })
+    /// Sends this datagram to this VIP until one comes back, and returns what is in that; of one in several parts, what is in the
+    /// first. The caller limits the time.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn ask(
+        &self,
+        server: IpAddr,
+        vip: SocketAddr,
+        tunnel: Option<&Tunnel>,
+        question: &[u8],
+    ) -> io::Result<Vec<u8>> {
+        let way = self.way(server, vip, tunnel).await?;
+        let (talk, answer) = begin(&self.questions, vip, way.from)?;
+        let datagram = packet::datagram(talk.conversation.from, vip, question).map_err(io::Error::other)?;
+        self.repeat(&way, &datagram, answer).await
+    }
+
+    async fn way(&self, server: IpAddr, vip: SocketAddr, tunnel: Option<&Tunnel>) -> io::Result<Way> {
+        let mut view = self.view.clone();
+        let known = view.wait_for(|view| view.hops.contains_key(&server)).await;
+        let view =
+            known.map_err(|_| io::Error::other("the watch over routes and neighbours has ended"))?.clone();
+        Way::to(server, Family::of(vip.ip()), tunnel, &view)
+    }
+
+    async fn repeat<A>(&self, way: &Way, packet: &[u8], mut answer: oneshot::Receiver<A>) -> io::Result<A> {
+        let frame = way.frame(packet)?;
+        loop {
+            self.out.send(way.hop.ifindex, &frame)?;
+            if let Ok(answer) = tokio::time::timeout(AGAIN, &mut answer).await {
+                return answer.map_err(io::Error::other);
+            }
+        }
     }
 }
 
@@ -110,18 +133,34 @@ impl Drop for Wire {
 }
 
 /// A conversation, forgotten when dropped.
-struct Talk<'a> {
-    waiting: &'a Waiting,
+struct Talk<'a, A> {
+    waiting: &'a Waiting<A>,
     conversation: Conversation,
 }
 
-impl Drop for Talk<'_> {
+/// Takes a port that nobody asks this VIP from.
+fn begin<A>(
+    waiting: &Waiting<A>,
+    vip: SocketAddr,
+    from: IpAddr,
+) -> io::Result<(Talk<'_, A>, oneshot::Receiver<A>)> {
+    let (answered, answer) = oneshot::channel();
+    let mut talks = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let conversation = (0..100)
+        .map(|_| Conversation { vip, from: SocketAddr::new(from, fastrand::u16(PORTS)) })
+        .find(|conversation| !talks.contains_key(conversation))
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))?;
+    talks.insert(conversation, answered);
+    Ok((Talk { waiting, conversation }, answer))
+}
+
+impl<A> Drop for Talk<'_, A> {
     fn drop(&mut self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.conversation);
     }
 }
 
-/// How a SYN gets to a server.
+/// How a packet to a VIP gets to a server.
 struct Way {
     hop: NextHop,
     own_mac: [u8; 6],
@@ -158,21 +197,21 @@ impl Way {
         Ok(Self { hop, own_mac: link.mac.unwrap_or_default(), from, tunnel })
     }
 
-    fn frame(&self, from: SocketAddr, vip: SocketAddr, flags: u8, sequence: u32) -> io::Result<Vec<u8>> {
-        let packet = packet::segment(from, vip, flags, sequence).map_err(io::Error::other)?;
-        let packet = match self.tunnel {
-            None => packet,
+    fn frame(&self, packet: &[u8]) -> io::Result<Vec<u8>> {
+        let (to, from) = (self.hop.mac, self.own_mac);
+        match self.tunnel {
+            None => Ok(packet::framed(packet, to, from)),
             Some((source, server, gue)) => {
-                packet::wrapped(&packet, source, server, gue).map_err(io::Error::other)?
+                let outer = packet::wrapped(packet, source, server, gue).map_err(io::Error::other)?;
+                Ok(packet::framed(&outer, to, from))
             }
-        };
-        Ok(packet::framed(&packet, self.hop.mac, self.own_mac))
+        }
     }
 }
 
 /// Tells answers to those who wait for them.
-async fn listen(socket: UdpSocket, waiting: Waiting) {
-    let mut bytes = [0; 256];
+async fn listen(socket: UdpSocket, knocks: Waiting<Reply>, questions: Waiting<Vec<u8>>) {
+    let mut bytes = vec![0; LONGEST];
     loop {
         let length = match socket.recv(&mut bytes).await {
             Ok(length) => length,
@@ -182,20 +221,28 @@ async fn listen(socket: UdpSocket, waiting: Waiting) {
                 continue;
             }
         };
-        let Some(Segment { source, destination, flags, acknowledges }) = packet::segment_in(&bytes[..length])
-        else {
-            continue;
-        };
-        let reply = match flags & (SYN_ACK | RST) {
-            SYN_ACK => Reply::Accepted,
-            answer if answer & RST != 0 => Reply::Refused,
-            _ => continue,
-        };
-        if acknowledges == SEQUENCE + 1 {
-            let conversation = Conversation { vip: source, from: destination };
-            let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&conversation);
-            // Nobody waits for a second answer.
-            let _ = waiting.map(|answered| answered.send(reply));
+        let packet = &bytes[..length];
+        if let Some(Datagram { source, destination, payload }) = packet::datagram_in(packet) {
+            tell(&questions, source, destination, payload.to_vec());
+        } else if let Some(segment) = packet::segment_in(packet)
+            && let Some(reply) = reply_in(segment)
+        {
+            tell(&knocks, segment.source, segment.destination, reply);
         }
     }
+}
+
+fn reply_in(segment: Segment) -> Option<Reply> {
+    let reply = match segment.flags & (SYN_ACK | RST) {
+        SYN_ACK => Reply::Accepted,
+        answer if answer & RST != 0 => Reply::Refused,
+        _ => return None,
+    };
+    (segment.acknowledges == SEQUENCE + 1).then_some(reply)
+}
+
+fn tell<A>(waiting: &Waiting<A>, vip: SocketAddr, from: SocketAddr, answer: A) {
+    let asked = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&Conversation { vip, from });
+    // Nobody waits for a second answer.
+    let _ = asked.map(|asked| asked.send(answer));
 }

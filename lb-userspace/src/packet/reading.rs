@@ -52,11 +52,28 @@ pub struct Segment {
 /// The segment in an IP packet, if it is whole.
 #[must_use]
 pub fn segment_in(bytes: &[u8]) -> Option<Segment> {
-    let ethertype = if bytes.first()? >> 4 == 4 { IPV4 } else { IPV6 };
-    let packet = packet(ethertype, bytes)?;
+    let packet = ip(bytes)?;
     let Ends { protocol: Protocol::Tcp, source, destination } = packet.ends()? else { return None };
     let acknowledges = u32::from_be_bytes(array(packet.payload, 8)?);
     Some(Segment { source, destination, flags: *packet.payload.get(13)?, acknowledges })
+}
+
+/// A UDP datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+    pub payload: &'a [u8],
+}
+
+/// The datagram in an IP packet, as far as it is there.
+#[must_use]
+pub fn datagram_in(bytes: &[u8]) -> Option<Datagram<'_>> {
+    const HEADER: usize = 8;
+    let packet = ip(bytes)?;
+    let Ends { protocol: Protocol::Udp, source, destination } = packet.ends()? else { return None };
+    let end = usize::from(half(packet.payload, 4)?).min(packet.payload.len());
+    Some(Datagram { source, destination, payload: packet.payload.get(HEADER..end)? })
 }
 
 /// A frame in a line: link, addresses, what it carries, length.
@@ -82,6 +99,10 @@ fn link(frame: &[u8]) -> Option<(Vec<u16>, u16, &[u8])> {
         ethertype = half(frame, at)?;
     }
     Some((tags, ethertype, &frame[at + 2..]))
+}
+
+fn ip(bytes: &[u8]) -> Option<Packet<'_>> {
+    packet(if bytes.first()? >> 4 == 4 { IPV4 } else { IPV6 }, bytes)
 }
 
 fn packet(ethertype: u16, bytes: &[u8]) -> Option<Packet<'_>> {

@@ -1,12 +1,42 @@
 //! What a service means, above all with `[defaults]`.
 
-use super::super::{Health, ListenPort, Mode, OnNoServer, Probe, Service};
+use super::super::{Health, Knock, ListenPort, Mode, OnNoServer, Probe, Service};
 use super::{bare_service, model};
 
 /// Where its first server is checked.
 fn target(service: &Service) -> Option<String> {
     let server = &service.servers[0];
     service.check_target(server, server.addresses[0]).map(|target| target.to_string())
+}
+
+/// What a check of its first server asks the VIP.
+fn knock(service: &Service) -> Option<(Knock, String)> {
+    let server = &service.servers[0];
+    let (knock, vips) = service.knocks(server, server.addresses[0])?;
+    Some((knock, vips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
+}
+
+#[test]
+fn a_vip_is_asked_what_its_servers_are_known_to_answer() {
+    let of = |port: &str, lines: &str| {
+        let text = bare_service(lines, "").replace("port = 80", &format!("port = {port}"));
+        model(&text).services[0].clone()
+    };
+    let at = |knock, port: u16| Some((knock, format!("10.77.1.100:{port}")));
+    let syn = "mode = \"dr\"\nhealth = { kind = \"ping\" }";
+    assert_eq!(knock(&of("[443, 80]", syn)), at(Knock::Syn, 80), "the lowest");
+    assert_eq!(knock(&of("80", &syn.replace("ping\"", "ping\", via = \"address\""))), None);
+    assert_eq!(knock(&of("80", &syn.replace("dr", "nat"))), None);
+    let udp = "mode = \"dr\"\nprotocol = \"udp\"\nhealth = { kind = \"udp\", send = \"x\" }";
+    assert_eq!(knock(&of("53", udp)), at(Knock::Check, 53));
+    let both = udp.replace("protocol = \"udp\"", "protocol = [\"tcp\", \"udp\"]");
+    assert_eq!(knock(&of("53", &both)), at(Knock::Syn, 53), "one of the two shows it");
+    let ranges = udp.replace("kind", "port = 5060, kind");
+    assert_eq!(knock(&of("[53, \"5000-5100\"]", &ranges)), at(Knock::Check, 5060));
+    assert_eq!(knock(&of("\"any\"", &ranges)), at(Knock::Check, 5060));
+    assert_eq!(knock(&of("53", &ranges)), None, "a port of the check's own");
+    let ping = udp.replace("kind = \"udp\", send = \"x\"", "kind = \"ping\"");
+    assert_eq!(knock(&of("53", &ping)), None, "nobody knows what it answers");
 }
 
 #[test]

@@ -23,23 +23,27 @@ pub(super) async fn probe(
 ) -> Result<Outcome, Outcome> {
     let DnsProbe { name, record } = check;
     let step = format!("DNS {record} {name} at {target}");
-    let id = fastrand::u16(..);
-    let question = question(id, check);
-    let reply = deadline.run(&step, exchange(target, id, &question)).await?;
-    Ok(match judge(&reply, &question, record.number()) {
+    let question = question(fastrand::u16(..), check);
+    let reply = deadline.run(&step, exchange(target, &question)).await?;
+    Ok(judged(&step, check, &question, &reply))
+}
+
+/// What a reply to this question says of the server.
+pub(super) fn judged(step: &str, check: &DnsProbe, question: &[u8], reply: &[u8]) -> Outcome {
+    match judge(reply, question, check.record.number()) {
         Ok(records) => Outcome::Passed(format!("{step}: {records} records")),
         Err(why) => Outcome::Failed(format!("{step}: {why}")),
-    })
+    }
 }
 
 /// Sends the question, returns what answers it. Other datagrams are answers to others, or nobody's.
-async fn exchange(target: SocketAddr, id: u16, question: &[u8]) -> io::Result<Vec<u8>> {
+async fn exchange(target: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let socket = udp::socket(target).await?;
     socket.send(question).await?;
     let mut reply = vec![0; 4096];
     loop {
         let length = socket.recv(&mut reply).await?;
-        if word(&reply[..length], 0) == Some(id) {
+        if word(&reply[..length], 0) == word(question, 0) {
             reply.truncate(length);
             return Ok(reply);
         }
@@ -49,7 +53,8 @@ async fn exchange(target: SocketAddr, id: u16, question: &[u8]) -> io::Result<Ve
     }
 }
 
-fn question(id: u16, check: &DnsProbe) -> Vec<u8> {
+/// With this number of the client's choice.
+pub(super) fn question(id: u16, check: &DnsProbe) -> Vec<u8> {
     let mut question = Vec::with_capacity(HEADER + check.name.len() + 6);
     for word in [id, QUERY, 1, 0, 0, 0] {
         question.extend(word.to_be_bytes());

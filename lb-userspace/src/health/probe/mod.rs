@@ -88,18 +88,17 @@ impl Outcome {
 pub async fn probe(question: &Question, kit: &Kit) -> Outcome {
     let Question { target, ask, path, timeout } = question;
     let deadline = Deadline { at: Instant::now() + *timeout, allowed: *timeout };
-    let by_itself = match (ask, path) {
-        // That it connects there is what is to be found out.
-        (Ask::Health(Probe::Tcp), Some(path)) if path.is_at(target.port()) => {
-            Ok(Outcome::Passed(String::new()))
+    let outcome = match path {
+        None => ask_server(*target, ask, kit, deadline).await,
+        Some(path) if path::is_whole(*target, ask, path) => {
+            path::probe(*target, ask, path, kit, deadline).await
         }
-        _ => ask_server(*target, ask, kit, deadline).await,
-    };
-    let outcome = match (by_itself, path) {
-        (Ok(Outcome::Passed(found)), Some(path)) => {
-            path::probe(*target, path, kit, deadline).await.map(|outcome| outcome.after(&found))
-        }
-        (outcome, _) => outcome,
+        Some(path) => match ask_server(*target, ask, kit, deadline).await {
+            Ok(Outcome::Passed(found)) => {
+                path::probe(*target, ask, path, kit, deadline).await.map(|outcome| outcome.after(&found))
+            }
+            outcome => outcome,
+        },
     };
     outcome.unwrap_or_else(|outcome| outcome)
 }

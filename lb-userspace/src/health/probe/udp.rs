@@ -20,11 +20,16 @@ pub(super) async fn probe(
 ) -> Result<Outcome, Outcome> {
     let step = format!("UDP to {target}");
     let answer = deadline.run(&step, exchange(target, &check.send)).await?;
-    let holds = |wanted: &[u8]| wanted.is_empty() || answer.windows(wanted.len()).any(|part| part == wanted);
-    if holds(&check.receive) {
-        Ok(Outcome::Passed(format!("{step}: answered with {} bytes", answer.len())))
+    Ok(judged(&step, check, &answer))
+}
+
+/// What an answer says of the server.
+pub(super) fn judged(step: &str, check: &UdpProbe, answer: &[u8]) -> Outcome {
+    let wanted = &check.receive[..];
+    if wanted.is_empty() || answer.windows(wanted.len()).any(|part| part == wanted) {
+        Outcome::Passed(format!("{step}: answered with {} bytes", answer.len()))
     } else {
-        Ok(Outcome::Failed(format!("{step}: the answer is another ({})", excerpt(&answer))))
+        Outcome::Failed(format!("{step}: the answer is another ({})", excerpt(answer)))
     }
 }
 
