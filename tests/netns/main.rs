@@ -22,6 +22,7 @@ mod full_nat;
 mod health;
 mod icmp;
 mod interfaces;
+mod keepalived;
 mod length;
 mod lists;
 mod load;

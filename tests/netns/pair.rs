@@ -17,19 +17,19 @@ use crate::crowd::Crowd;
 use crate::site::Site;
 use crate::survival::MISS_TABLE_FOLLOWS;
 
-const CONNECTIONS: usize = 200;
+pub const CONNECTIONS: usize = 200;
 /// For what the directors tell each other, on a machine that does other things as well.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Two directors with an installation each.
-struct Pair {
+pub struct Pair {
     // Before the machines.
     second: Installation,
-    site: Site,
+    pub site: Site,
 }
 
 impl Pair {
-    fn build(layout: Layout, delivery: Delivery, servers: usize) -> Self {
+    pub fn build(layout: Layout, delivery: Delivery, servers: usize) -> Self {
         let site = Site::of_plan(&Plan { standby: true, ..Plan::new(layout, delivery, servers) }, "");
         let interfaces = site.topology.director_interfaces();
         let second = Installation::new(site.topology.standby(), interfaces, "").unwrap();
@@ -42,7 +42,7 @@ impl Pair {
         pair
     }
 
-    fn installation(&self, which: Director) -> &Installation {
+    pub fn installation(&self, which: Director) -> &Installation {
         match which {
             Director::First => &self.site.installation,
             Director::Second => &self.second,
@@ -50,7 +50,7 @@ impl Pair {
     }
 
     /// The same file on both, but for the line that says which is which; `lines` are more of `[cluster]`.
-    fn configure(&self, lines: &str, web: &ServiceText) {
+    pub fn configure(&self, lines: &str, web: &ServiceText) {
         for which in Director::BOTH {
             let folder = self.installation(which).folder();
             let peers: String = Director::BOTH
@@ -73,19 +73,19 @@ impl Pair {
         }
     }
 
-    fn reload(&self, lines: &str, web: &ServiceText) {
+    pub fn reload(&self, lines: &str, web: &ServiceText) {
         self.configure(lines, web);
         for which in Director::BOTH {
             self.installation(which).reload().unwrap();
         }
     }
 
-    fn up(&self, which: Director) -> Agent {
+    pub fn up(&self, which: Director) -> Agent {
         self.installation(which).up().unwrap()
     }
 
     /// Nothing of it is heard any more, and its agent is gone without a word.
-    fn die(&self, which: Director, agent: Agent) {
+    pub fn die(&self, which: Director, agent: Agent) {
         agent.kill().unwrap();
         self.site.topology.cut_off(which).unwrap();
     }
@@ -101,7 +101,7 @@ impl Pair {
     }
 
     /// Waits until what this director says of its part holds.
-    fn wait(&self, which: Director, what: &str, holds: impl Fn(&Value) -> bool) {
+    pub fn wait(&self, which: Director, what: &str, holds: impl Fn(&Value) -> bool) {
         let until = Instant::now() + TOLD_WITHIN;
         loop {
             let peers = self.peers(which);
@@ -113,14 +113,14 @@ impl Pair {
         }
     }
 
-    fn wait_held(&self, which: Director, records: usize) {
+    pub fn wait_held(&self, which: Director, records: usize) {
         self.wait(which, &format!("{records} connections are held"), |peers| {
             peers["cluster"]["records_held"] == records as u64
         });
     }
 
     /// What it says to whoever gives the VIPs.
-    fn readiness(&self, which: Director) -> String {
+    pub fn readiness(&self, which: Director) -> String {
         std::fs::read_to_string(self.installation(which).folder().join("ready")).unwrap()
     }
 

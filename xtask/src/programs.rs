@@ -18,7 +18,7 @@ struct Wanted {
     package: &'static str,
 }
 
-const WANTED: [Wanted; 7] = [
+const WANTED: [Wanted; 8] = [
     Wanted { program: "nginx", package: "nginx" },
     Wanted { program: "wrk", package: "wrk" },
     Wanted { program: "curl", package: "curl" },
@@ -26,6 +26,7 @@ const WANTED: [Wanted; 7] = [
     Wanted { program: "ethtool", package: "ethtool" },
     Wanted { program: "nft", package: "nftables" },
     Wanted { program: "dnsmasq", package: "dnsmasq-base" },
+    Wanted { program: "keepalived", package: "keepalived" },
 ];
 
 /// A folder whose `bin/` has every program of [`WANTED`]: what `XLVS_TOOLS` names.
