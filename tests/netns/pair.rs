@@ -20,6 +20,8 @@ use crate::survival::MISS_TABLE_FOLLOWS;
 pub const CONNECTIONS: usize = 200;
 /// For what the directors tell each other, on a machine that does other things as well.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
+/// Likewise for the end of a connection, which is over three seconds after both sides have closed it.
+const OVER_WITHIN: Duration = Duration::from_secs(15);
 
 /// Two directors with an installation each.
 pub struct Pair {
@@ -102,7 +104,11 @@ impl Pair {
 
     /// Waits until what this director says of its part holds.
     pub fn wait(&self, which: Director, what: &str, holds: impl Fn(&Value) -> bool) {
-        let until = Instant::now() + TOLD_WITHIN;
+        self.wait_for(TOLD_WITHIN, which, what, holds);
+    }
+
+    fn wait_for(&self, limit: Duration, which: Director, what: &str, holds: impl Fn(&Value) -> bool) {
+        let until = Instant::now() + limit;
         loop {
             let peers = self.peers(which);
             if holds(&peers) {
@@ -192,9 +198,12 @@ fn connections_survive_their_director_by_direct_routing() {
 /// The control: nothing is told.
 #[test]
 fn without_replication_connections_break_with_their_director() {
-    let Failover { crowd, pair, _second, .. } = fail_over(Layout::TwoArm, Delivery::Nat, "none");
+    let Failover { crowd, servers: _servers, pair, _second } =
+        fail_over(Layout::TwoArm, Delivery::Nat, "none");
     let broken: usize = crowd.broken("nothing was told").iter().sum();
-    assert!(broken > CONNECTIONS / 10, "{broken} of {CONNECTIONS} are broken");
+    // Some hash to the server they have.
+    let some = CONNECTIONS / 10..CONNECTIONS * 9 / 10;
+    assert!(some.contains(&broken), "{broken} of {CONNECTIONS} are broken");
     assert_eq!(pair.adopted(Director::Second), 0);
 }
 
@@ -234,7 +243,7 @@ fn nine_steps_in_the_life_of_a_pair() {
     assert_eq!(pair.known(a), [0, 2 * EACH as u64]);
     // Seven: connections are closed at one, which is told to the other.
     drop(early);
-    pair.wait(a, "half of them end", |peers| {
+    pair.wait_for(OVER_WITHIN, a, "half of them end", |peers| {
         let held = peers["cluster"]["records_held"].as_u64().unwrap();
         held == EACH as u64
     });
@@ -249,7 +258,7 @@ fn nine_steps_in_the_life_of_a_pair() {
     // Nine: what ends is over everywhere.
     drop((new, late));
     for which in Director::BOTH {
-        pair.wait(which, "nothing is left", |peers| {
+        pair.wait_for(OVER_WITHIN, which, "nothing is left", |peers| {
             peers["cluster"]["records_told"] == 0 && peers["cluster"]["records_held"] == 0
         });
     }

@@ -8,6 +8,7 @@
 mod absences;
 mod events;
 mod exports;
+mod handing;
 mod life;
 mod naming;
 mod readiness;
@@ -23,7 +24,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
-use lb_common::slot;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -39,7 +39,6 @@ use super::replicas::Told;
 use crate::config::{Mesh, Model};
 use crate::dataplane::Maps;
 use crate::replication::join::Standing;
-use crate::replication::record::Class;
 use crate::replication::replicator::{Replicator, Setup};
 use crate::replication::store::Bounds;
 use crate::replication::transport::credentials::Credentials;
@@ -165,7 +164,7 @@ impl Cluster {
             if !replicator.is_recovering() {
                 exports.step(maps, naming, replicator, now);
             }
-            hand_over(replicator, naming, told, maps);
+            handing::hand_over(replicator, naming, told, maps);
         });
         self.settle(maps);
         let mark = self.desk.with(|replicator| replicator.mark());
@@ -270,26 +269,6 @@ impl Drop for Cluster {
         if let Some(streams) = &self.streams {
             streams.abort();
         }
-    }
-}
-
-/// What has changed of the others' records, for the data path.
-fn hand_over(replicator: &mut Replicator, naming: &Naming, told: &mut Told, maps: &Maps) {
-    for flow in replicator.changes() {
-        let replica = replicator.replica(flow);
-        match replica.and_then(|it| Some((naming.server(it.target)?, it.class))) {
-            // Without room it is counted, and its packets go by hash.
-            Some((server, class)) => drop(told.put(maps, flow, server, in_slot(class))),
-            None => told.take(maps, flow),
-        }
-    }
-}
-
-const fn in_slot(class: Class) -> slot::Class {
-    match class {
-        Class::Established => slot::Class::Established,
-        Class::HalfClosed => slot::Class::HalfClosed,
-        Class::Closing => slot::Class::Closing,
     }
 }
 

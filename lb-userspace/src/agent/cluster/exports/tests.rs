@@ -7,10 +7,12 @@ use lb_common::identity::HashKey;
 use lb_common::slot::{Class as SlotClass, Limits, ServerId};
 
 use super::*;
+use crate::agent::cluster::handing;
 use crate::agent::cluster::naming::Naming;
 use crate::agent::desired;
 use crate::agent::eligible::Circumstances;
 use crate::agent::ledger::Ledger;
+use crate::agent::replicas::Told;
 use crate::agent::sizes;
 use crate::agent::standing::Standings;
 use crate::config;
@@ -231,4 +233,29 @@ fn one_for_which_there_is_no_room_is_told_once_there_is() {
     director.round();
     director.round();
     assert_eq!(director.told(untold), Some(Class::Established));
+}
+
+#[test]
+fn an_entry_that_names_another_server_than_a_later_record_gives_way_to_it() {
+    let mut director = Director::new("");
+    let mut told = Told::found(&director.maps);
+    let hand_over = |director: &mut Director, told: &mut Told| {
+        let Director { replicator, naming, maps, .. } = director;
+        handing::hand_over(replicator, naming, told, maps);
+    };
+    director.store(flow(1), SlotClass::Established, 10);
+    director.round();
+    director.another_has(flow(1));
+    hand_over(&mut director, &mut told);
+    assert_eq!(told.held(), 1);
+    assert!(director.maps.flow_table().find(flow(1)).is_some(), "of the same server, it stays");
+
+    // The ends have met again, here at a server that has gone, there at the one that is told of.
+    director.clear(flow(1));
+    let (table, now) = (director.maps.flow_table(), Now::at_tick(20));
+    table.admit(flow(1), ServerId::new(5).unwrap(), false, now, LIMITS, |_, _| false).place().unwrap();
+    director.replicator.review();
+    hand_over(&mut director, &mut told);
+    assert!(director.maps.flow_table().find(flow(1)).is_none());
+    assert_eq!(told.held(), 1);
 }
