@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::contact::Contact;
@@ -76,6 +77,8 @@ async fn listen<S: AsyncRead>(
         if refused {
             return Contact::Improper;
         }
+        // What is due in return must not wait until the peer has nothing more to say: it stops at the end of its window.
+        yield_now().await;
     }
 }
 
