@@ -58,6 +58,10 @@ impl<'a> Load<'a> {
 pub struct Waiting {
     pending: VecDeque<(Instant, u64)>,
     waited: Vec<(Duration, u64)>,
+    /// More had changed than is kept for a peer, and it has not got yet what differs.
+    overflown: bool,
+    /// How often.
+    pub overflows: u32,
 }
 
 impl Waiting {
@@ -65,8 +69,18 @@ impl Waiting {
         self.pending.push_back((at, count));
     }
 
-    /// `oldest` is the age of the oldest change that is not acknowledged.
-    pub fn look(&mut self, now: Instant, oldest: Option<Duration>) {
+    pub fn none(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// `oldest` is the age of the oldest change that is not acknowledged; `stale`, that so much has changed that the peer will be
+    /// told what differs, after which only `level` says that it has everything.
+    pub fn look(&mut self, now: Instant, oldest: Option<Duration>, stale: bool, level: bool) {
+        self.overflows += u32::from(stale && !self.overflown);
+        self.overflown = stale || (self.overflown && !level);
+        if self.overflown {
+            return;
+        }
         while let Some(&(at, count)) = self.pending.front()
             && oldest.is_none_or(|age| at + age < now)
         {
@@ -99,9 +113,13 @@ mod tests {
         for (at, count) in [(0, 98), (10, 1), (20, 1)] {
             waiting.sent(begun + ms(at), count);
         }
-        waiting.look(begun + ms(20), Some(ms(10)));
+        waiting.look(begun + ms(20), Some(ms(10)), false, false);
         assert_eq!((waiting.pending.len(), waiting.quantile(0.5)), (2, 20.0));
-        waiting.look(begun + ms(30), None);
+        // After too much has changed, nothing is on its way and nothing is known either.
+        waiting.look(begun + ms(25), None, true, false);
+        waiting.look(begun + ms(26), None, false, false);
+        assert_eq!((waiting.pending.len(), waiting.overflows), (2, 1));
+        waiting.look(begun + ms(30), None, false, true);
         assert_eq!((waiting.quantile(0.99), waiting.quantile(1.0)), (20.0, 20.0));
         assert_eq!(waiting.quantile(0.0), 10.0);
     }

@@ -6,7 +6,7 @@ mod load;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use lb_userspace::replication::join::Standing;
 
 use crate::report::{Cell, Report, Section};
@@ -48,6 +48,7 @@ pub fn run(quick: bool) -> Result<Report> {
         "bytes a change",
         "teller %",
         "listener %",
+        "by digest",
     ];
     let lag = Section {
         title: format!(
@@ -113,18 +114,17 @@ fn lag(rate: u64, time: Duration) -> Result<Vec<Cell>> {
         Cell::Number(sent[0] as f64 / (2 * new) as f64, 1),
         Cell::Number(shares[0], 0),
         Cell::Number(shares[1], 0),
+        Cell::Number(f64::from(waiting.overflows), 0),
     ])
 }
 
 /// Whether all is acknowledged.
 fn look(teller: &Director, listener: &Director, waiting: &mut Waiting) -> Result<bool> {
     let now = Instant::now();
-    let Some(lag) = teller.desk.with(|it| it.lag(listener.node, now)) else {
-        anyhow::bail!("the session ended under load");
-    };
-    ensure!(!lag.stale, "more has changed than is kept for a peer");
-    waiting.look(now, lag.oldest);
-    Ok(lag.oldest.is_none())
+    let found = teller.desk.with(|it| Some((it.lag(listener.node, now)?, it.in_sync(listener.node)?)));
+    let (lag, level) = found.context("the session ended under load")?;
+    waiting.look(now, lag.oldest, lag.stale, level);
+    Ok(waiting.none())
 }
 
 fn join(records: u64) -> Result<Vec<Vec<Cell>>> {
