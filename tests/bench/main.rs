@@ -1,7 +1,8 @@
 //! The bench behind `cargo xtask bench`: what the data path costs, beside floors and, where they are given, peers, in one
-//! interleaved run. See docs/benchmarks.md.
+//! interleaved run; and what directors tell each other costs. See docs/benchmarks.md.
 
 mod packet;
+mod replication;
 mod report;
 mod scan;
 mod series;
@@ -38,6 +39,8 @@ enum Bench {
     Tables,
     /// Ten million connections: how many find no place, and how long a walk over all takes
     Scan,
+    /// How far directors are behind each other: under load, when one joins, when one takes over
+    Replication,
 }
 
 #[derive(Args)]
@@ -84,5 +87,6 @@ fn run(arguments: &Arguments) -> Result<Report> {
         }),
         Bench::Tables => tables::run(arguments.quick),
         Bench::Scan => scan::run(arguments.quick),
+        Bench::Replication => replication::run(arguments.quick),
     }
 }

@@ -51,7 +51,7 @@ enum Task {
         #[arg(long)]
         hold: bool,
     },
-    /// Measure the data path: packet, tables, scan; what is passed on is explained by `cargo xtask bench -- --help`
+    /// Measure the data path: packet, tables, scan, replication; what is passed on is explained by `cargo xtask bench -- --help`
     Bench {
         /// What to measure, and how; `packet --quick`, for example
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

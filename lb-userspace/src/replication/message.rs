@@ -41,6 +41,8 @@ pub(super) enum Message {
     Told(Told),
     /// The sender's own state.
     Standing(Standing),
+    /// Nothing, so that the receiver hears something.
+    Pulse,
 }
 
 /// The first message of each side.

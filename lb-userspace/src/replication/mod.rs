@@ -5,6 +5,7 @@
 //! peer has yet to be told), and [`replicator`], which puts them together. [`join`] says when a director may serve.
 
 pub mod digest;
+mod dirty;
 pub mod frame;
 pub mod join;
 pub mod message;

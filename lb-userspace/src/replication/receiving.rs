@@ -39,9 +39,10 @@ impl Replicator {
         };
         match envelope.message {
             Message::Hello(_) => Err(Refusal::HelloRepeated),
+            Message::Pulse => Ok(()),
             Message::Ack(through) => session.out.landed(through).then_some(()).ok_or(Refusal::NotAsked),
             Message::Standing(standing) => {
-                session.standing = standing;
+                session.standing = Some(standing);
                 Ok(())
             }
             Message::Told(told) => {

@@ -176,12 +176,14 @@ impl Replicator {
         Ok(id)
     }
 
-    /// The connection is gone.
-    pub fn disconnected(&mut self, id: SessionId) {
+    /// The connection is gone. Whether it was the peer's last: one that a newer one has replaced is over already.
+    pub fn disconnected(&mut self, id: SessionId) -> bool {
         let of = self.sessions.values().find(|session| session.id == id).map(|session| session.node);
-        if let Some(session) = of.and_then(|node| self.sessions.remove(&node)) {
-            self.orphaned(&session);
+        let session = of.and_then(|node| self.sessions.remove(&node));
+        if let Some(session) = &session {
+            self.orphaned(session);
         }
+        session.is_some()
     }
 
     /// Time passes: records lapse, digests fall due, the join goes on. To be called some times a second.
@@ -356,8 +358,9 @@ impl Replicator {
     }
 
     fn facts(&self) -> Facts {
-        let sessions = || self.sessions.values().filter(|session| session.origin.is_some());
-        let ready = |session: &Session| session.standing >= Standing::Ready;
+        // Of one that has not said how far it is nobody can tell whether it is ahead.
+        let sessions = || self.sessions.values().filter(|session| session.standing.is_some());
+        let at_least = |least: Standing| sessions().any(move |session| session.standing >= Some(least));
         let snapshot =
             |session: &Session| session.inc.told >= Told::Snapshot && session.inc.awaited.is_empty();
         Facts {
@@ -365,8 +368,8 @@ impl Replicator {
             any_connected: sessions().next().is_some(),
             snapshot: sessions().all(snapshot),
             everything: sessions().all(|session| session.inc.told == Told::Everything),
-            somebody_serves: sessions().any(|session| session.standing >= Standing::Serving),
-            somebody_ready: sessions().any(ready),
+            somebody_serves: at_least(Standing::Serving),
+            somebody_ready: at_least(Standing::Ready),
             lowest: sessions().all(|session| session.node > self.setup.origin.node),
         }
     }

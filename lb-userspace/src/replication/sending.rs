@@ -9,7 +9,7 @@ use super::message::{Envelope, Hello, Item, Listing, Message, Parcel, SPOKEN, To
 use super::names::{Names, Spoken};
 use super::record::{Content, Entry};
 use super::replicator::Replicator;
-use super::session::{Outgoing, Session, SessionId, WINDOW};
+use super::session::{Outgoing, PULSE, Session, SessionId, WINDOW};
 use super::store::Store;
 use super::version::Origin;
 
@@ -17,7 +17,8 @@ use super::version::Origin;
 const PARCEL: usize = 512;
 
 impl Replicator {
-    /// The body of the next message in this session; `None` while there is nothing to say, or too much unacknowledged.
+    /// The body of the next message in this session; `None` while there is nothing to say, or too much unacknowledged. A pulse
+    /// falls due some times a second, so this has to be asked as often.
     pub fn transmit(&mut self, id: SessionId, now: Instant) -> Option<Vec<u8>> {
         let hello = Hello {
             lowest: *SPOKEN.start(),
@@ -45,10 +46,15 @@ impl Replicator {
         } else if session.out.standing_told != Some(standing) {
             session.out.standing_told = Some(standing);
             Message::Standing(standing)
+        } else if let Some(message) = teller.next(session) {
+            message
+        } else if session.out.last.is_some_and(|last| last + PULSE <= now) {
+            Message::Pulse
         } else {
-            teller.next(session)?
+            return None;
         };
         session.out.sent += 1;
+        session.out.last = Some(now);
         Some(encode(&Envelope { sequence: session.out.sent, message }))
     }
 }
@@ -74,10 +80,9 @@ impl Teller<'_> {
         if let Some((origin, buckets)) = out.wants.pop_first() {
             return Some(Message::Want { origin, buckets });
         }
-        if out.stale && out.flight.is_empty() {
-            out.stale = false;
+        if out.stale.is_some() && out.flight.is_empty() {
+            out.stale = None;
             out.compared = false;
-            out.dirty_since = None;
             out.digests.insert(self.own);
         }
         if out.flight.len() < WINDOW
@@ -100,6 +105,7 @@ impl Teller<'_> {
 
     /// Changes and what the peer wants take turns, so that neither a busy director nor a joining one starves the other.
     fn records(&self, out: &mut Outgoing) -> Option<Message> {
+        let since = out.dirty.since().unwrap_or(self.now);
         let message = if let Some(flow) = out.answers.pop_first() {
             self.answer(flow, &mut out.spoken)?
         } else if out.dirty.is_empty() || (out.sent.is_multiple_of(2) && !out.owed.is_empty()) {
@@ -107,18 +113,14 @@ impl Teller<'_> {
         } else {
             self.changes(out)
         };
-        let since = out.dirty_since.unwrap_or(self.now);
         out.flight.push_back((out.sent + 1, since));
-        if out.dirty.is_empty() && !out.stale {
-            out.dirty_since = None;
-        }
         Some(message)
     }
 
     fn changes(&self, out: &mut Outgoing) -> Message {
         let mut parcel = Parcel::default();
         while parcel.records.len() < PARCEL
-            && let Some(flow) = out.dirty.pop_first()
+            && let Some(flow) = out.dirty.pop()
         {
             // What somebody else has taken over meanwhile, they tell.
             let own = self.store.get(flow).filter(|entry| entry.version.origin == self.own);
@@ -189,7 +191,7 @@ impl Teller<'_> {
     /// for ever. One at a time for each origin.
     fn digest_due(&self, out: &mut Outgoing) -> Option<Origin> {
         let overdue = out.own_digest_due.is_some_and(|due| due + self.patience <= self.now);
-        let exact = out.dirty.is_empty() && !out.stale;
+        let exact = out.dirty.is_empty() && out.stale.is_none();
         let ready = |origin: Origin| origin != self.own || exact || overdue || out.told == Told::Nothing;
         let due =
             out.digests.iter().copied().find(|origin| ready(*origin) && !out.unanswered.contains(origin));

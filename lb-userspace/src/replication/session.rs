@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lb_common::identity::FlowId;
 
 use super::digest::range_of;
+use super::dirty::Dirty;
 use super::join::Standing;
 use super::message::Told;
 use super::names::{Heard, Spoken};
@@ -20,6 +21,8 @@ pub struct SessionId(pub(super) u64);
 
 /// Frames with records that may be on their way without an acknowledgement.
 pub(super) const WINDOW: usize = 64;
+/// So long after its last message a director that has nothing to say says so.
+pub(super) const PULSE: Duration = Duration::from_millis(500);
 /// Answers to outdated records kept for a peer; what is beyond, the next digest finds.
 const MOST_ANSWERS: usize = 4096;
 
@@ -29,7 +32,8 @@ pub(super) struct Session {
     pub node: NodeId,
     /// Known once it has said hello; before, the session carries nothing else.
     pub origin: Option<Origin>,
-    pub standing: Standing,
+    /// What it has said of itself: in a new session nothing yet.
+    pub standing: Option<Standing>,
     pub out: Outgoing,
     pub inc: Incoming,
 }
@@ -40,13 +44,14 @@ pub(super) struct Outgoing {
     pub hello_sent: bool,
     /// Messages so far.
     pub sent: u64,
+    /// When the last of them was taken.
+    pub last: Option<Instant>,
     /// Frames with records without an acknowledgement, and when the oldest of their changes happened.
     pub flight: VecDeque<(u64, Instant)>,
     /// Own records that have changed since they were last sent.
-    pub dirty: BTreeSet<FlowId>,
-    pub dirty_since: Option<Instant>,
-    /// More has changed than is kept: once the flight has landed, a digest finds what differs.
-    pub stale: bool,
+    pub dirty: Dirty,
+    /// More has changed than is kept, since then: once the flight has landed, a digest finds what differs.
+    pub stale: Option<Instant>,
     /// Digests to be sent.
     pub digests: BTreeSet<Origin>,
     /// When the digest of the own records should have been sent.
@@ -96,7 +101,7 @@ pub struct Lag {
 impl Session {
     pub fn new(id: SessionId, node: NodeId) -> Self {
         let (out, inc) = (Outgoing::default(), Incoming::default());
-        Self { id, node, origin: None, standing: Standing::Init, out, inc }
+        Self { id, node, origin: None, standing: None, out, inc }
     }
 
     /// The peer has been told all that changed, and has acknowledged it.
@@ -109,10 +114,10 @@ impl Session {
 
     pub fn lag(&self, now: Instant) -> Lag {
         let landed = self.out.flight.front().map(|(_, since)| *since);
-        let oldest = [landed, self.out.dirty_since].into_iter().flatten().min();
+        let oldest = [landed, self.out.dirty.since(), self.out.stale].into_iter().flatten().min();
         Lag {
             dirty: self.out.dirty.len(),
-            stale: self.out.stale,
+            stale: self.out.stale.is_some(),
             oldest: oldest.map(|since| now.saturating_duration_since(since)),
             divergent: self.inc.divergent,
         }
@@ -122,14 +127,13 @@ impl Session {
 impl Outgoing {
     /// This own record has changed.
     pub fn mark(&mut self, flow: FlowId, most: usize, now: Instant) {
-        if self.stale {
+        if self.stale.is_some() {
             return;
         }
-        self.dirty_since.get_or_insert(now);
-        self.dirty.insert(flow);
+        self.dirty.mark(flow, now);
         if self.dirty.len() > most {
+            self.stale = self.dirty.since();
             self.dirty.clear();
-            self.stale = true;
         }
     }
 
@@ -151,7 +155,7 @@ impl Outgoing {
     }
 
     fn nothing_owed(&self) -> bool {
-        !self.stale && self.dirty.is_empty() && self.owed.is_empty() && self.answers.is_empty()
+        self.stale.is_none() && self.dirty.is_empty() && self.owed.is_empty() && self.answers.is_empty()
     }
 
     /// How far the beginning of the session has come.

@@ -262,6 +262,36 @@ fn who_takes_over_answers_for_silent_connections_until_they_lapse() {
     }
 }
 
+/// The lower of two that start together goes first; one whose peer has only said hello does not know whether they do.
+#[test]
+fn who_joins_waits_to_hear_how_far_its_peer_is() {
+    let (low, high) = ("lb1", "lb2");
+    let (low, high) = if NodeId::of(low) < NodeId::of(high) { (low, high) } else { (high, low) };
+    let mut now = Instant::now();
+    let mut old = director(high, low, now);
+    old.publish(flow(1), connection("rs1"), now).unwrap();
+    now += Duration::from_secs(6);
+    old.tick(now);
+    assert_eq!(old.standing(), Standing::Ready, "it was alone");
+    let mut new = director(low, high, now);
+    let there = old.connected(NodeId::of(low)).unwrap();
+    let here = new.connected(NodeId::of(high)).unwrap();
+    let hello = old.transmit(there, now).unwrap();
+    new.receive(here, &hello, now).unwrap();
+    new.tick(now);
+    assert_eq!((new.standing(), new.store().live()), (Standing::Connect, 0));
+    while let Some(body) = new.transmit(here, now) {
+        old.receive(there, &body, now).unwrap();
+        while let Some(body) = old.transmit(there, now) {
+            new.receive(here, &body, now).unwrap();
+            new.tick(now);
+            assert!(new.standing() < Standing::Ready || new.store().live() == 1);
+        }
+    }
+    new.tick(now);
+    assert_eq!((new.standing(), new.store().live()), (Standing::Ready, 1));
+}
+
 #[test]
 fn unknown_servers_wait_in_bounded_number_and_come_into_force_with_the_configuration() {
     let mut desk = Desk::new();

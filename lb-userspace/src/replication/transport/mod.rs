@@ -2,8 +2,10 @@
 //!
 //! Of two directors the one with the lower [`NodeId`] dials, so that there is one stream and no argument which of two to keep.
 //! Nothing is queued here: what a peer has yet to be told is the [`Replicator`]'s dirty set, asked when the stream can take a
-//! frame. Read [`credentials`] (who may speak), `tls` (who is there), `link` (one stream), then this.
+//! frame. Read [`credentials`] (who may speak), `tls` (who is there), `link` (one stream), [`contact`] (whether there is one), then
+//! this.
 
+pub mod contact;
 pub mod credentials;
 mod link;
 #[cfg(test)]
@@ -23,6 +25,7 @@ use tokio::time::timeout;
 
 use super::replicator::Replicator;
 use super::version::NodeId;
+use contact::Contact;
 use credentials::{Credentials, server_name};
 use tls::Tls;
 
@@ -44,6 +47,8 @@ pub struct Counters {
     pub unreached: AtomicU64,
     /// Sessions that stood, and ended.
     pub ended: AtomicU64,
+    /// Of these, those whose peer was given up because nothing came.
+    pub silent: AtomicU64,
     pub frames_sent: AtomicU64,
     pub frames_received: AtomicU64,
     pub bytes_sent: AtomicU64,
@@ -58,6 +63,7 @@ fn count(counter: &AtomicU64, by: usize) {
 #[derive(Debug)]
 pub struct Desk {
     replicator: Mutex<Replicator>,
+    contacts: Mutex<BTreeMap<NodeId, (Contact, Instant)>>,
     /// Says that there may be something new to tell.
     news: watch::Sender<()>,
     pub counters: Counters,
@@ -66,7 +72,8 @@ pub struct Desk {
 impl Desk {
     pub fn new(replicator: Replicator) -> Self {
         let (news, _) = watch::channel(());
-        Self { replicator: Mutex::new(replicator), news, counters: Counters::default() }
+        let (replicator, contacts) = (Mutex::new(replicator), Mutex::default());
+        Self { replicator, contacts, news, counters: Counters::default() }
     }
 
     /// Does something with the replicator, after which peers are told what is new. Never waits for a peer.
@@ -74,6 +81,28 @@ impl Desk {
         let done = work(&mut self.lock());
         self.news.send_replace(());
         done
+    }
+
+    /// What was last found of this peer, and since when it has been so. `None` as long as it was neither reached nor tried;
+    /// a peer that is not there is tried by the one of the two who dials.
+    pub fn contact(&self, peer: NodeId) -> Option<(Contact, Instant)> {
+        self.contacts().get(&peer).copied()
+    }
+
+    fn found(&self, peer: NodeId, contact: Contact) {
+        let mut contacts = self.contacts();
+        if contacts.get(&peer).is_none_or(|(before, _)| *before != contact) {
+            contacts.insert(peer, (contact, Instant::now()));
+        }
+    }
+
+    fn unreached(&self, peer: NodeId, contact: Contact) {
+        count(&self.counters.unreached, 1);
+        self.found(peer, contact);
+    }
+
+    fn contacts(&self) -> MutexGuard<'_, BTreeMap<NodeId, (Contact, Instant)>> {
+        self.contacts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Replicator> {
@@ -123,7 +152,8 @@ async fn dial(desk: Arc<Desk>, tls: Arc<Tls>, peer: NodeId, address: SocketAddr)
                     pause = *PAUSE.start();
                 }
             }
-            Ok(Err(_)) | Err(_) => count(&desk.counters.unreached, 1),
+            Ok(Err(error)) => desk.unreached(peer, Contact::of(&error)),
+            Err(_) => desk.unreached(peer, Contact::Silent),
         }
         // Not all at once, after a failure that all have seen.
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;

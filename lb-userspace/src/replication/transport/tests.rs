@@ -1,5 +1,8 @@
 //! Two directors over real sockets, and those who only say that they are one.
 
+mod proxy;
+mod silence;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -81,6 +84,11 @@ fn papers(folder: &Path, names: &[&str]) {
 async fn pair(folder: &Path) -> [Director; 2] {
     let sockets = [socket().await, socket().await];
     let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    pair_at(folder, sockets, addresses)
+}
+
+/// The two at these sockets, each of which the other looks for at the address.
+fn pair_at(folder: &Path, sockets: [TcpListener; 2], addresses: [SocketAddr; 2]) -> [Director; 2] {
     let [first, second] = sockets;
     let mut pair = [
         Director::start(NAMES[0], 1, first, (NAMES[1], addresses[1]), &folder.join(NAMES[0])),
