@@ -160,7 +160,7 @@ pub fn explain<'t, T: Tables>(
     told: impl FnOnce(),
 ) -> Option<ServerId> {
     let Question { director, sharers, ref client, signal } = *question;
-    // How many could be derived (upper half), and the sum of their ids (lower half).
+    // How many were told and how many could be derived (upper halves), and the sums of their ids (lower halves).
     let (mut inherited, mut derivable) = (0, veiled(0, director.settings.flags.load()));
     for number in sharers.ids {
         let Some(id) = ServerId::new(number) else { break };
@@ -172,12 +172,13 @@ pub fn explain<'t, T: Tables>(
         if tie == Tie::NAMED {
             return Some(id);
         }
-        inherited = veiled(inherited | tie.told() * u64::from(number), tie.word());
+        inherited = veiled(inherited + tie.told() * (1 << 32 | u64::from(number)), tie.word());
         derivable = veiled(derivable + tie.derivable() * (1 << 32 | u64::from(number)), tie.word());
     }
-    if let Some(id) = ServerId::new(inherited as u16) {
+    // Of two, nobody knows which: neither is answered for.
+    if inherited >> 32 == 1 {
         told();
-        return Some(id);
+        return ServerId::new(inherited as u16);
     }
     let may_derive = match signal.segment() {
         Segment::Datagram => director.is(Settings::DERIVE_UDP),

@@ -10,7 +10,7 @@ use super::people::*;
 use crate::datapath::world::{
     Hop, Limits, Lost, Number, Protocol, Replica, Server, Service, Side, World, mac_of,
 };
-use crate::fixture::Output::{self, Dropped, Through};
+use crate::fixture::Output::{self, Dropped, Passed, Through};
 use crate::packet::{Ipv4, Tcp, Transport, Udp};
 
 /// A family and a mode.
@@ -310,7 +310,23 @@ fn answered(way: Way) -> Vec<Case> {
             ("derived_reply", 0),
         ]);
     }
-    vec![adopted, homeless]
+    vec![adopted, homeless, of_two(way)]
+}
+
+/// Before it came here, the client had one port at two VIPs' ports that lead to one server and port.
+fn of_two(way: Way) -> Case {
+    let twin = Service::tcp("twin", way.vip(), 81);
+    let world = way.world(way.service()).and(twin, [Server::at("twin1", way.server(2), 8080)]);
+    let other = Replica { vip: (way.vip(), 81), server: Number(2), ..way.replica(Class::Established) };
+    let case = Case::new(way.name("an answer of two connections is neither's"), world);
+    let case = case.change(|world| world.replicas = vec![way.replica(Class::Established), other]);
+    let case =
+        case.change(|world| world.route(way.client(), Hop { side: Side::Front, mac: mac_of(way.client()) }));
+    let back = from_server(ip(way.server(2), way.client(), 64, answer(8080)));
+    let case = case.back(&back, "passed_unexplained", Passed).counting(UNTOLD);
+    // Once one of the two has ended.
+    let case = case.change(|world| world.replicas.truncate(1));
+    way.answers(case, &answer(8080)).counting(INHERITED)
 }
 
 /// Two services, and the word that the connection of one is at a server of the other.
