@@ -172,7 +172,7 @@ pub fn explain<'t, T: Tables>(
         if tie == Tie::NAMED {
             return Some(id);
         }
-        inherited = veiled(inherited | tie.told() * u64::from(number), tie.word());
+        inherited = veiled(inherited | (tie.told() * u64::from(number)), tie.word());
         derivable = veiled(derivable + tie.derivable() * (1 << 32 | u64::from(number)), tie.word());
     }
     if let Some(id) = ServerId::new(inherited as u16) {
