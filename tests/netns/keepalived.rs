@@ -31,8 +31,11 @@ impl<'a> Engine<'a> {
         fs::write(&file, example(&folder.join("ready"), which)).unwrap();
         let mut command = pair.site.topology.director_of(which).command("keepalived").unwrap();
         command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp", "--use-file"]).arg(&file);
-        command.arg("--pid").arg(folder.join("keepalived.pid"));
-        command.arg("--vrrp_pid").arg(folder.join("vrrp.pid"));
+        for (option, name) in [("--pid", "keepalived.pid"), ("--vrrp_pid", "vrrp.pid")] {
+            command.arg(option).arg(folder.join(name));
+            // No machine boots with the old ones.
+            let _ = fs::remove_file(folder.join(name));
+        }
         let daemon = Daemon::start("keepalived", &mut command, &folder.join("keepalived.log")).unwrap();
         Self { pair, which, daemon }
     }

@@ -85,7 +85,8 @@ impl Cluster {
         };
         let readiness = match &mesh.ready_file {
             Some(path) => {
-                let begun = Readiness::begin(path.clone());
+                let until = adopted.then(|| Instant::now() + mesh.patience.whole);
+                let begun = Readiness::begin(path.clone(), until);
                 Some(begun.with_context(|| format!("saying in {} that it is not ready", path.display()))?)
             }
             None => None,
@@ -205,7 +206,7 @@ impl Cluster {
             tracing::warn!(director = self.name(node), connections, "dead; its connections are taken over");
         }
         self.observe();
-        self.say_ready(is_ready);
+        self.tell_engine(|readiness| readiness.say(is_ready, now));
     }
 
     /// Why it may not have the VIPs; `None` if it may.
@@ -224,9 +225,9 @@ impl Cluster {
 
     /// Tells the peers the last news, waits a moment for them to have it, and closes the streams.
     pub async fn leave(&mut self, maps: &Maps) {
-        self.say_ready(false);
-        let Self { desk, naming, exports, .. } = self;
         let now = Instant::now();
+        self.tell_engine(|readiness| readiness.leave(now));
+        let Self { desk, naming, exports, .. } = self;
         desk.with(|replicator| {
             if !replicator.is_recovering() {
                 exports.finish(maps, naming, replicator, now);
@@ -249,9 +250,9 @@ impl Cluster {
         model.cluster.mesh.as_ref() == Some(&self.mesh)
     }
 
-    fn say_ready(&mut self, ready: bool) {
+    fn tell_engine(&mut self, say: impl FnOnce(&mut Readiness) -> std::io::Result<()>) {
         if let Some(readiness) = &mut self.readiness
-            && let Err(error) = readiness.say(ready)
+            && let Err(error) = say(readiness)
         {
             let path: &Path = readiness.path();
             tracing::error!("saying in {} whether it is ready: {error}", path.display());

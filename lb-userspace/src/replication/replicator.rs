@@ -255,10 +255,10 @@ impl Replicator {
         self.sessions.get(&peer).map(|session| session.lag(now))
     }
 
-    /// What this peer has said of itself. `None` before it has said hello.
+    /// What this peer has said of itself. `None` before it has said who it is and how far.
     pub fn heard_of(&self, peer: NodeId) -> Option<(Origin, Standing)> {
         let session = self.sessions.get(&peer)?;
-        Some((session.origin?, session.standing))
+        Some((session.origin?, session.standing?))
     }
 
     /// Who this director is.

@@ -200,7 +200,11 @@ pub fn connection(number: u64) -> Connection {
 }
 
 fn pair(number: u64) -> Pair {
-    Pair { service: "web".to_owned(), server: format!("rs{number}") }
+    Pair {
+        service: "web".to_owned(),
+        lane: "nat tcp 10.77.1.100:80".to_owned(),
+        server: format!("rs{number}"),
+    }
 }
 
 /// Bytes of memory this process has.

@@ -15,7 +15,7 @@ pub(crate) const NATIVE: &str = "native";
 const PRIVILEGED: &str = "privileged";
 
 /// Tests of the suite `netns` that want the machine for themselves, by how their names begin.
-const ALONE: [&str; 4] = ["flood::", "load::", "survival::", "fragments::a_flood"];
+const ALONE: [&str; 5] = ["flood::", "load::", "survival::", "fragments::a_flood", "keepalived::"];
 
 /// A test target of the workspace.
 #[derive(Clone, Debug, PartialEq)]
