@@ -52,5 +52,5 @@ pub use status::{
 pub use time::{Time, time_of};
 pub use words::{
     Admin, AgentOrder, ChangeKind, ClusterAction, ClusterStanding, ConnectionClass, Decision, Effect,
-    FailureKind, ForwardMode, Health, OverrideAction, Protocol, ServerState, XdpMode,
+    FailureKind, ForwardMode, Health, OverrideAction, PeerAbsence, Protocol, ServerState, XdpMode,
 };

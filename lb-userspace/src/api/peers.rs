@@ -1,6 +1,6 @@
 //! `xlvs peers`: the other directors of the cluster, and how far they know what this one knows.
 
-use super::{ClusterStanding, Schema, Time};
+use super::{ClusterStanding, PeerAbsence, Schema, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -56,6 +56,10 @@ pub struct PeerStatus {
     pub connected: bool,
     /// Since when; null: it is not connected.
     pub since: Option<Time>,
+    /// What shows that it is not connected; null: it is, or nobody has tried yet.
+    pub absence: Option<PeerAbsence>,
+    /// Since when that is so.
+    pub absent_since: Option<Time>,
     /// How far it is on its own way; null: it is not connected.
     pub standing: Option<ClusterStanding>,
     /// Whether it has acknowledged all it was told; null: it is not connected.

@@ -294,6 +294,18 @@ words! {
 }
 
 words! {
+    /// What was last found of a director that is not connected.
+    PeerAbsence {
+        /// Its host answers, its agent does not.
+        Closed = "closed",
+        /// Nothing comes: frozen, cut off or dead.
+        Silent = "silent",
+        /// Whoever answers is not the director, or breaks the rules.
+        Improper = "improper",
+    }
+}
+
+words! {
     /// Why a request was not done. The exit code follows from it: `no_agent` is 3, `timed_out` 4, `usage`
     /// 2, anything else 1.
     FailureKind {

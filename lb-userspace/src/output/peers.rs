@@ -54,11 +54,20 @@ pub(super) fn summary(cluster: &ClusterStatus) -> String {
     text
 }
 
+/// How long it has stood, or what is there instead.
+fn session(peer: &PeerStatus, at: Time) -> String {
+    match (&peer.absence, peer.absent_since) {
+        _ if peer.connected => or_unknown(peer.since, |since| age(since, at)),
+        (Some(absence), Some(since)) => format!("LOST, {absence} {}", age(since, at)),
+        _ => "LOST".to_owned(),
+    }
+}
+
 fn row(peer: &PeerStatus, at: Time) -> Vec<String> {
     vec![
         peer.name.clone(),
         peer.address.to_string(),
-        if peer.connected { or_unknown(peer.since, |since| age(since, at)) } else { "LOST".to_owned() },
+        session(peer, at),
         peer.standing.as_ref().map_or_else(|| UNKNOWN.to_owned(), ToString::to_string),
         or_unknown(peer.in_sync, |in_sync| if in_sync { "yes" } else { "no" }.to_owned()),
         count(peer.records_held),

@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use super::Cluster;
-use crate::api::{ClusterStanding, ClusterStatus, PeerStatus, PeersReport, Schema, time_of};
+use crate::api::{ClusterStanding, ClusterStatus, PeerAbsence, PeerStatus, PeersReport, Schema, time_of};
 use crate::replication::join::Standing;
+use crate::replication::transport::contact::Contact;
 use crate::replication::version::NodeId;
 
 impl Cluster {
@@ -54,11 +55,15 @@ impl Cluster {
             let lag = heard.and_then(|_| replicator.lag(node, now));
             let session = self.observed.sessions.get(&node).filter(|_| heard.is_some());
             let held = replicator.store().origins().filter(|origin| origin.node == node);
+            let found = self.desk.contact(node).filter(|_| heard.is_none());
+            let absence = found.and_then(|(contact, since)| Some((absence(contact)?, since)));
             PeerStatus {
                 name: name.to_owned(),
                 address,
                 connected: heard.is_some(),
                 since: session.map(|session| time_of(session.since)),
+                absence: absence.as_ref().map(|(absence, _)| absence.clone()),
+                absent_since: absence.map(|(_, since)| time_of(SystemTime::now() - (now - since))),
                 standing: heard.map(|(_, standing)| word(standing)),
                 in_sync: heard.and_then(|_| replicator.in_sync(node)),
                 records_held: held.map(|origin| replicator.store().live_of(origin) as u64).sum(),
@@ -70,6 +75,15 @@ impl Cluster {
                 divergent_buckets: lag.map(|lag| lag.divergent as u64),
             }
         })
+    }
+}
+
+fn absence(contact: Contact) -> Option<PeerAbsence> {
+    match contact {
+        Contact::Session => None,
+        Contact::Closed => Some(PeerAbsence::Closed),
+        Contact::Silent => Some(PeerAbsence::Silent),
+        Contact::Improper => Some(PeerAbsence::Improper),
     }
 }
 
