@@ -116,9 +116,11 @@ impl Agent {
             .map(|(service, server)| PairName::of(service, server))
             .collect();
         if let (true, Some(server)) = (names.is_empty(), &request.server) {
-            let place =
-                request.service.as_ref().map_or("any service".to_owned(), |name| format!("service {name}"));
-            return Err(not_found(format!("{place} has no server {server}; see 'xlvs servers'")));
+            let what = match &request.service {
+                Some(service) => format!("service {service} has no server {server}"),
+                None => format!("no service has a server {server}"),
+            };
+            return Err(not_found(format!("{what}; see 'xlvs servers'")));
         }
         Ok(names)
     }
