@@ -1,7 +1,8 @@
 //! Which record of a flow id holds: the one with the greatest version, until it lapses.
 //!
 //! Exports (own records) and replicas (others') are one map, so that no flow id can have both. A tombstone is a record that
-//! says *ended*; it stays as long as any older record of its flow id could still turn up.
+//! says *ended*; it stays as long as any older record of its flow id could still turn up, also behind a later one that lives:
+//! that may lapse without a trace before the older ones do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub enum Merge {
 pub struct Store {
     bounds: Bounds,
     entries: BTreeMap<FlowId, Entry>,
+    /// Tombstones behind a later record that lives.
+    buried: BTreeMap<FlowId, Entry>,
     ledgers: BTreeMap<Origin, Ledger>,
     tombstones: BTreeSet<(Instant, FlowId)>,
     live: usize,
@@ -62,6 +65,7 @@ impl Store {
         Self {
             bounds,
             entries: BTreeMap::new(),
+            buried: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             tombstones: BTreeSet::new(),
             live: 0,
@@ -186,7 +190,7 @@ impl Store {
             if since + self.bounds.tombstone_life() > now {
                 break;
             }
-            self.remove(flow);
+            self.forget((since, flow));
         }
         let (first, _) = range_of(self.swept);
         let (_, last) = range_of(self.swept + 255);
@@ -195,8 +199,24 @@ impl Store {
         self.range(first, last).filter(|(flow, entry)| lapsed(*flow, entry)).map(|(flow, _)| flow).collect()
     }
 
+    /// The record has never been, as far as others are concerned; what had ended before it still has.
     pub(super) fn remove(&mut self, flow: FlowId) {
-        let Some(entry) = self.entries.remove(&flow) else { return };
+        self.take(flow);
+        if let Some(tombstone) = self.buried.remove(&flow) {
+            self.entries.insert(flow, tombstone);
+        }
+    }
+
+    fn forget(&mut self, tombstone: (Instant, FlowId)) {
+        self.tombstones.remove(&tombstone);
+        let (_, flow) = tombstone;
+        if self.buried.remove(&flow).is_none() {
+            self.entries.remove(&flow);
+        }
+    }
+
+    fn take(&mut self, flow: FlowId) -> Option<Entry> {
+        let entry = self.entries.remove(&flow)?;
         match entry.content {
             Content::Ended => {
                 self.tombstones.remove(&(entry.since, flow));
@@ -212,6 +232,7 @@ impl Store {
                 }
             }
         }
+        Some(entry)
     }
 
     /// A record older than its bucket's last vouching was not among what was vouched for. The others of the bucket take the
@@ -229,12 +250,19 @@ impl Store {
     }
 
     fn put(&mut self, flow: FlowId, entry: Entry) {
-        self.remove(flow);
+        let before = self.take(flow);
         match entry.content {
             Content::Ended => {
+                if let Some(earlier) = self.buried.remove(&flow) {
+                    self.tombstones.remove(&(earlier.since, flow));
+                }
                 self.tombstones.insert((entry.since, flow));
             }
             Content::Live(_) => {
+                if let Some(tombstone) = before.filter(|before| before.connection().is_none()) {
+                    self.tombstones.insert((tombstone.since, flow));
+                    self.buried.insert(flow, tombstone);
+                }
                 self.live += 1;
                 self.settle_vouching(flow, &entry);
                 let ledger = self.ledgers.entry(entry.version.origin).or_insert_with(Ledger::new);
@@ -243,8 +271,8 @@ impl Store {
         }
         self.entries.insert(flow, entry);
         while self.tombstones.len() > self.bounds.tombstones {
-            let &(_, oldest) = self.tombstones.first().expect("more than the bound");
-            self.remove(oldest);
+            let &oldest = self.tombstones.first().expect("more than the bound");
+            self.forget(oldest);
             self.forgotten += 1;
         }
     }

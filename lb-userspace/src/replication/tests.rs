@@ -7,12 +7,12 @@ use proptest::prelude::*;
 
 use super::join::{Patience, Standing};
 use super::message::{Envelope, Hello, Item, Listing, Message, Parcel, Words, decode, encode};
-use super::record::{Class, Connection, Pair};
+use super::record::{Class, Connection, Content, Entry, Pair};
 use super::refusal::Refusal;
 use super::replicator::{Replicator, Setup};
 use super::session::SessionId;
-use super::store::Bounds;
-use super::version::{NodeId, Origin};
+use super::store::{Bounds, Merge, Store};
+use super::version::{NodeId, Origin, Version};
 
 const IDLE: u32 = 900;
 
@@ -45,6 +45,31 @@ pub(super) fn setup(name: &str, peer: &str) -> Setup {
         digest_interval: Duration::from_secs(10),
         patience: Patience::default(),
     }
+}
+
+/// Seed 370 of the simulation: a later record replaces a tombstone, lapses, and then an older one turns up.
+#[test]
+fn what_had_ended_stays_ended_when_a_later_record_leaves_without_a_trace() {
+    let (Setup { origin, bounds, .. }, since, flow) = (setup("lb1", "lb2"), Instant::now(), flow(1));
+    let live = Content::Live(connection("rs1"));
+    let entry = |counter, content| Entry { version: Version { counter, origin }, content, since };
+    let later = since + Duration::from_secs(u64::from(IDLE) * 2);
+    let mut store = Store::new(bounds);
+    assert_eq!(store.merge(flow, entry(2, Content::Ended)), Ok(Merge::Applied));
+    assert_eq!(store.merge(flow, entry(3, live)), Ok(Merge::Applied));
+    assert_eq!((store.live(), store.tombstones()), (1, 1));
+    store.remove(flow);
+    assert_eq!(store.merge(flow, entry(1, live)), Ok(Merge::Older), "it ended in the second");
+    assert_eq!(store.merge(flow, entry(3, live)), Ok(Merge::Applied), "its origin may bring it back");
+    // The end of the later one is one for both.
+    assert_eq!(store.merge(flow, entry(4, Content::Ended)), Ok(Merge::Applied));
+    assert_eq!((store.live(), store.tombstones()), (0, 1));
+    // Under a record that lives on, a tombstone has its time as any.
+    assert_eq!(store.merge(flow, entry(5, live)), Ok(Merge::Applied));
+    store.sweep(later);
+    assert_eq!((store.live(), store.tombstones()), (1, 0));
+    store.remove(flow);
+    assert_eq!(store.get(flow), None);
 }
 
 fn director(name: &str, peer: &str, now: Instant) -> Replicator {
