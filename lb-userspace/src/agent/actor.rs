@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::affinity;
 use super::capture::Capture;
-use super::cluster::{self, Cluster};
+use super::cluster::{self, Cluster, Findings, Found};
 use super::copies::Copied;
 use super::desired::{self, DesiredService};
 use super::eligible::{self, Circumstances};
@@ -69,6 +69,8 @@ pub struct Agent {
     pub(super) last_reload: Option<LastReload>,
     pub(super) watch: Watch,
     pub(super) standings: Standings,
+    /// What its own checks say, whoever leads.
+    pub(super) found: Findings,
     /// The services that have no quorum.
     pub(super) without_quorum: BTreeSet<String>,
     /// When the time alone will change what is wanted, in Unix seconds.
@@ -131,6 +133,7 @@ impl Agent {
                     if let Some(cluster) = &mut self.cluster {
                         cluster.step(&self.installation.maps, Instant::now());
                     }
+                    self.agree();
                 }
                 event = news.recv() => {
                     let Some(event) = event else { anyhow::bail!("the health checks ended by themselves") };
@@ -247,10 +250,10 @@ impl Agent {
         let standing = self.standings.entry(event.key.clone()).or_default();
         let before = *standing;
         let heard = self.heard.entry(event.key.clone()).or_default();
-        let changed = standing.health != health && !standing.unchecked;
+        let known = self.found.get(&event.key).copied().unwrap_or_else(|| Found::of(standing));
+        let changed = known.health != health && !standing.unchecked;
         let AddressName { pair: PairName { service, server }, family } = &event.key;
         if changed {
-            standing.health = health;
             tracing::info!(%service, %server, %family, "{:?} -> {:?}: {}", event.before, event.health, event.reason);
         }
         if let Some(said) = &event.said
@@ -265,15 +268,26 @@ impl Agent {
             }
         }
         let at = unix_seconds(event.at) as u32;
-        let touched = service.clone();
+        let (touched, key) = (service.clone(), event.key.clone());
         heard.hear(event, changed);
         let advised = heard.advised();
+        let found = Found { health: if standing.unchecked { standing.health } else { health }, advised };
+        self.found.insert(key, found);
+        // Another director that leads has the say, as long as it is heard.
+        if self.cluster.as_ref().is_some_and(Cluster::follows) {
+            return None;
+        }
         let another = (Advised { heard: true, ..standing.advised }) != (Advised { heard: true, ..advised });
-        standing.advised = advised;
-        if changed || another {
+        let is_otherwise = another || found.health != standing.health;
+        found.put_on(standing);
+        if is_otherwise {
             standing.changed_from(&before, at);
         }
-        (*standing != before).then_some(touched)
+        let is_touched = *standing != before;
+        if is_touched && let Some(cluster) = &mut self.cluster {
+            cluster.settle_anew();
+        }
+        is_touched.then_some(touched)
     }
 
     pub(super) fn look_at_network(&mut self) {
@@ -348,6 +362,10 @@ impl Agent {
         self.standings = standings;
         self.note_quorums(circumstances.without_quorum.clone());
         self.heard.retain(|name, _| self.standings.contains_key(name));
+        self.found.retain(|name, _| self.standings.contains_key(name));
+        if let Some(cluster) = &mut self.cluster {
+            cluster.settle_anew();
+        }
         self.config_path = path.to_owned();
         let applied = self.installation.apply(plan, &wanted, Instant::now());
         self.look_ahead(&wanted);

@@ -6,11 +6,14 @@
 //! ([`readiness`]). One owner, asked ten times a second; nobody waits for a peer here.
 
 mod absences;
+mod agreeing;
+mod agreement;
 mod events;
 mod exports;
 mod handing;
 mod life;
 mod naming;
+mod ordered;
 mod readiness;
 mod report;
 mod ripening;
@@ -32,6 +35,7 @@ use self::events::Observed;
 use self::exports::Exports;
 use self::life::Life;
 use self::naming::Naming;
+use self::ordered::Ordered;
 use self::readiness::Readiness;
 use super::desired::DesiredService;
 use super::ledger::Ledger;
@@ -44,6 +48,8 @@ use crate::replication::store::Bounds;
 use crate::replication::transport::credentials::Credentials;
 use crate::replication::transport::{self, Desk};
 use crate::replication::version::NodeId;
+
+pub use self::agreement::{Findings, Found};
 
 /// How often a part of the table is looked at, and what has come is handed to the data path.
 pub const STEP: Duration = Duration::from_millis(1000 / exports::STEPS as u64);
@@ -65,6 +71,11 @@ pub struct Cluster {
     naming: Naming,
     exports: Exports,
     told: Told,
+    ordered: Ordered,
+    /// Who decides what servers are in; `None`: each for itself.
+    led_by: Option<NodeId>,
+    /// Standings have yet to be brought to what is agreed.
+    is_unsettled: bool,
     absences: Absences,
     readiness: Option<Readiness>,
     observed: Observed,
@@ -98,7 +109,11 @@ impl Cluster {
         let made = maps.about.only().since.load();
         let (mut life, recovering) = Life::settle(&model.agent.state_dir, node, made, adopted)?;
         let setup = setup(&mesh, model, &life, recovering);
-        let replicator = Replicator::new(setup, life.mark(), Instant::now());
+        let mut replicator = Replicator::new(setup, life.mark(), Instant::now());
+        let (ordered, given) = Ordered::read(&model.agent.state_dir)?;
+        for (server, given) in given {
+            replicator.remember(server, given)?;
+        }
         life.keep(replicator.mark())?;
         Ok(Some(Self {
             mesh,
@@ -109,6 +124,9 @@ impl Cluster {
             naming: Naming::default(),
             exports: Exports::new(maps.flows.all().len()),
             told: Told::found(maps),
+            ordered,
+            led_by: None,
+            is_unsettled: true,
             absences: Absences::default(),
             readiness,
             observed: Observed::default(),

@@ -20,7 +20,11 @@ impl Agent {
     /// # Errors
     /// If nobody is meant by the names.
     pub(super) fn order(&mut self, request: &OverrideRequest) -> Result<OverrideReport, Failure> {
-        let named = self.meant(request)?.into_iter().map(|name| (self.put_on(&name, request.order), name));
+        let named = self.meant(request)?.into_iter();
+        let named: Vec<(bool, PairName)> = named
+            .map(|name| Ok((self.put_on(&name, request.order)?, name)))
+            .collect::<Result<_, Failure>>()?;
+        let named = named.into_iter();
         let (changed, names): (Vec<bool>, Vec<PairName>) =
             named.filter(|(changed, _)| *changed || request.order != Order::Clear).unzip();
         let services: BTreeSet<String> = names.iter().map(|name| name.service.clone()).collect();
@@ -59,8 +63,11 @@ impl Agent {
         Ok(OverrideReport { schema: Schema, action: action(request.order), servers: servers.collect() })
     }
 
-    /// Puts an order on every address of a server; says whether it changed anything.
-    fn put_on(&mut self, name: &PairName, order: Order) -> bool {
+    /// Puts an order on every address of a server, here and on the other directors; says whether it changed anything.
+    ///
+    /// # Errors
+    /// When it could not be kept.
+    fn put_on(&mut self, name: &PairName, order: Order) -> Result<bool, Failure> {
         let mut changed = false;
         for address in name.addresses() {
             let Some(standing) = self.standings.get_mut(&address) else { continue };
@@ -81,8 +88,13 @@ impl Agent {
         if changed {
             let PairName { service, server } = name;
             tracing::info!(%service, %server, "ordered: {order:?}");
+            let standing = name.addresses().iter().find_map(|name| self.standings.get(name));
+            if let (Some(cluster), Some(standing)) = (&mut self.cluster, standing) {
+                cluster.order(name, standing).map_err(super::actor::refused)?;
+                cluster.settle_anew();
+            }
         }
-        changed
+        Ok(changed)
     }
 
     /// # Errors

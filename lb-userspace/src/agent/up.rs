@@ -162,7 +162,7 @@ async fn start(
         found(&maps, &secret, sizes.geometry);
     }
     pool::found(maps.pool.only(), &model.fullnat);
-    let cluster = Cluster::prepare(&model, &maps, known).await.map_err(refused)?;
+    let mut cluster = Cluster::prepare(&model, &maps, known).await.map_err(refused)?;
     if known && !sizes::hold(&maps, &sizes) {
         warnings.push(
             "the pinned maps have other sizes than the file asks for (flow_table_size, client_addresses, server_slots, whether \
@@ -182,7 +182,10 @@ async fn start(
         .ok();
     let program_tag = program.tag().map_err(refused)?;
     let installation = Installation::of(maps, Instant::now());
-    let standings = standing::prepared(&model, &standing::remembered(&model, &memos(&installation)));
+    let mut standings = standing::prepared(&model, &standing::remembered(&model, &memos(&installation)));
+    if let Some(cluster) = &mut cluster {
+        cluster.recall(&mut standings);
+    }
 
     let targets: BTreeSet<IpAddr> = standing::configured(&model).map(|it| it.address.ip()).collect();
     let (tracker, view) = Tracker::start(targets).await.map_err(trouble("watching routes and neighbours"))?;
@@ -215,6 +218,7 @@ async fn start(
         last_reload: None,
         watch: read,
         standings,
+        found: HashMap::new(),
         without_quorum: BTreeSet::new(),
         due: None,
         vips_are_due: false,

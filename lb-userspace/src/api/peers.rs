@@ -29,6 +29,8 @@ pub struct ClusterStatus {
     pub node: String,
     /// How far it is on its way into the cluster, or out of it.
     pub standing: ClusterStanding,
+    /// Who decides what the servers are in: itself, another one, or (null) each director for itself.
+    pub leader: Option<String>,
     /// How many other directors are configured.
     pub peers: u64,
     /// Of these, how many are connected.

@@ -49,6 +49,13 @@ impl Share {
     /// Into how many parts a weight is divided.
     pub const PARTS: u16 = 8;
 
+    /// So many eighths, as another director has settled them; at most what a percentage comes to.
+    #[must_use]
+    pub fn of_eighths(eighths: u16) -> Self {
+        const MOST: u16 = (MOST_PERCENT * Share::PARTS as u32 / 100) as u16;
+        Self { eighths: eighths.min(MOST) }
+    }
+
     /// So many eighths of a weight.
     #[must_use]
     pub fn eighths(self) -> u16 {

@@ -36,9 +36,14 @@ impl Render for PeersReport {
 /// One line.
 pub(super) fn summary(cluster: &ClusterStatus) -> String {
     let mut text = format!(
-        "{} is {}, {} of {} connected; {} connections told, {} held, {} replicas in the data path",
+        "{} is {}, {}, {} of {} connected; {} connections told, {} held, {} replicas in the data path",
         cluster.node,
         cluster.standing,
+        match &cluster.leader {
+            Some(leader) if *leader == cluster.node => "leads".to_owned(),
+            Some(leader) => format!("led by {leader}"),
+            None => "without a leader".to_owned(),
+        },
         cluster.peers_connected,
         plural(cluster.peers, "peer"),
         count(cluster.records_told),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::board::Note;
 use super::join::Standing;
 use super::record::{Class, Pair};
 use super::refusal::Refusal;
@@ -43,6 +44,8 @@ pub(super) enum Message {
     Standing(Standing),
     /// Nothing, so that the receiver hears something.
     Pulse,
+    /// Orders, and what the leader has found.
+    Note(Note),
 }
 
 /// The first message of each side.

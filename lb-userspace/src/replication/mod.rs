@@ -4,6 +4,8 @@
 //! [`version`] and [`record`] first, then [`store`] (which record holds), [`digest`] (who differs where), [`session`] (what a
 //! peer has yet to be told), and [`replicator`], which puts them together. [`join`] says when a director may serve.
 
+mod agreeing;
+pub mod board;
 pub mod digest;
 mod dirty;
 pub mod frame;

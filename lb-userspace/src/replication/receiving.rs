@@ -40,9 +40,11 @@ impl Replicator {
         match envelope.message {
             Message::Hello(_) => Err(Refusal::HelloRepeated),
             Message::Pulse => Ok(()),
+            Message::Note(note) => self.noted(node, note),
             Message::Ack(through) => session.out.landed(through).then_some(()).ok_or(Refusal::NotAsked),
             Message::Standing(standing) => {
                 session.standing = Some(standing);
+                self.news = true;
                 Ok(())
             }
             Message::Told(told) => {
@@ -67,6 +69,7 @@ impl Replicator {
         let (own, recovering) = (self.setup.origin, self.recovering);
         let Some(session) = self.sessions.get_mut(&node) else { return Err(Refusal::StaleSession) };
         session.origin = Some(origin);
+        self.board.owe_all(&mut session.out.board);
         // Each speaks for itself; an agent that has forgotten asks what it said.
         session.out.digests =
             self.store.origins().filter(|&at| at != own && (at != origin || hello.recovering)).collect();

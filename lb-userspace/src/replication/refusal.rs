@@ -33,6 +33,7 @@ pub enum Refusal {
     UnknownOrigin,
     StoreFull,
     QuarantineFull,
+    TooManyOrders,
 }
 
 impl Refusal {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lb_common::identity::FlowId;
 
+use super::board::Board;
 use super::join::{self, Facts, Patience, Standing};
 use super::message::Told;
 use super::names::Names;
@@ -49,6 +50,9 @@ pub struct Replicator {
     pub(super) sessions: BTreeMap<NodeId, Session>,
     last_session: u64,
     pub(super) refusals: Refusals,
+    pub(super) board: Board,
+    /// Others have ordered or found something, or who leads may be another.
+    pub(super) news: bool,
     standing: Standing,
     began: Instant,
     last_digest: Instant,
@@ -68,6 +72,8 @@ impl Replicator {
             sessions: BTreeMap::new(),
             last_session: 0,
             refusals: Refusals::default(),
+            board: Board::default(),
+            news: true,
             standing: Standing::Init,
             began: now,
             last_digest: now,
@@ -182,6 +188,7 @@ impl Replicator {
         let session = of.and_then(|node| self.sessions.remove(&node));
         if let Some(session) = &session {
             self.orphaned(session);
+            self.news = true;
         }
         session.is_some()
     }

@@ -46,6 +46,8 @@ impl Replicator {
         } else if session.out.standing_told != Some(standing) {
             session.out.standing_told = Some(standing);
             Message::Standing(standing)
+        } else if let Some(note) = self.board.next(&mut session.out.board) {
+            Message::Note(note)
         } else if let Some(message) = teller.next(session) {
             message
         } else if session.out.last.is_some_and(|last| last + PULSE <= now) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lb_common::identity::FlowId;
 
+use super::board::{AddressKey, Finding, Owed};
 use super::digest::range_of;
 use super::dirty::Dirty;
 use super::join::Standing;
@@ -68,6 +69,7 @@ pub(super) struct Outgoing {
     pub wants: BTreeMap<Origin, Vec<u16>>,
     pub told: Told,
     pub standing_told: Option<Standing>,
+    pub board: Owed,
     pub spoken: Spoken,
 }
 
@@ -83,6 +85,8 @@ pub(super) struct Incoming {
     pub told: Told,
     /// Buckets that differed in the last digest of the peer's own records.
     pub divergent: usize,
+    /// What it has found of servers; it counts while the peer leads.
+    pub findings: BTreeMap<AddressKey, Finding>,
 }
 
 /// How far a peer is behind.

@@ -325,6 +325,7 @@ pub(crate) fn cluster() -> ClusterStatus {
     ClusterStatus {
         node: "lb1".to_owned(),
         standing: ClusterStanding::Serving,
+        leader: Some("lb1".to_owned()),
         peers: 2,
         peers_connected: 1,
         records_told: 2399,

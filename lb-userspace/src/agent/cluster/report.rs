@@ -42,6 +42,7 @@ impl Cluster {
                 records_told: own as u64,
                 records_held: (replicator.store().live() - own) as u64,
                 records_waiting: replicator.waiting() as u64,
+                leader: self.leader().map(str::to_owned),
                 replicas: self.told.held(),
                 replicas_without_room_total: self.told.no_room(),
             }

@@ -23,6 +23,16 @@ impl Agent {
         }
     }
 
+    /// What was ordered and found elsewhere comes into force here, and what was found here is told if this director leads.
+    pub(in crate::agent) fn agree(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let touched = cluster.agree(&mut self.standings, &self.found);
+        if !touched.is_empty() {
+            self.reconcile_services(&touched);
+            self.check_targets();
+        }
+    }
+
     /// What a reload has asked for that only a start does.
     pub(in crate::agent) fn warn_of_cluster(&mut self) {
         let holds = match &self.cluster {

@@ -13,6 +13,7 @@ impl World {
             self.bounded(index);
             self.nothing_rises(index);
             self.join_ends(index);
+            self.orders_only_grow(index);
         }
         self.peers_in_sync_know();
     }
@@ -90,6 +91,7 @@ impl World {
 
     /// After a calm: everybody holds the same, and it is the truth.
     pub(super) fn all_agree(&self) {
+        self.all_obey_and_follow();
         for (a, node) in self.nodes.iter().enumerate() {
             let core = node.core.as_ref().expect("all are back");
             assert!(core.standing() >= Standing::Ready, "node {a} is {:?}", core.standing());

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use lb_common::identity::{FlowId, mix};
 
+use super::super::board::{Given, ServerKey};
 use super::super::join::{OnTimeout, Patience, Standing};
 use super::super::record::{Connection, Pair};
 use super::super::refusal::Refusal;
@@ -25,6 +26,7 @@ pub(super) struct Faults {
     pub lose_changes: bool,
     pub forget_tombstones: bool,
     pub forget_mark: bool,
+    pub forget_orders: bool,
 }
 
 pub(super) struct Node {
@@ -32,6 +34,8 @@ pub(super) struct Node {
     /// What the data path holds: outlives the agent, not the machine.
     pub flows: BTreeMap<FlowId, Connection>,
     pub life: u64,
+    /// The orders on its disk.
+    pub ordered: Vec<(ServerKey, Given)>,
     /// What stands on the disk.
     mark: u64,
     /// Its clock, in thousandths of the true one.
@@ -44,7 +48,7 @@ pub(super) struct Node {
 }
 
 pub(super) struct World {
-    rng: Rng,
+    pub(super) rng: Rng,
     faults: Faults,
     epoch: Instant,
     /// Milliseconds of true time.
@@ -56,6 +60,8 @@ pub(super) struct World {
     quarantine: usize,
     dirty: usize,
     on_timeout: OnTimeout,
+    /// Nobody moves the VIP any more.
+    is_calm: bool,
 }
 
 impl World {
@@ -66,6 +72,7 @@ impl World {
             core: None,
             flows: BTreeMap::new(),
             life: 1,
+            ordered: Vec::new(),
             mark: 0,
             rate: rng.u64(900..=1100),
             returns: rng.u64(0..2000),
@@ -86,6 +93,7 @@ impl World {
             quarantine,
             dirty,
             on_timeout,
+            is_calm: false,
         }
     }
 
@@ -95,6 +103,7 @@ impl World {
             self.step(passed);
             self.misfortune();
             self.life_goes_on();
+            self.orders_are_given();
         }
         self.network.cut.clear();
         for index in 0..self.nodes.len() {
@@ -125,6 +134,7 @@ impl World {
     }
 
     fn calm(&mut self, seconds: u64, step: u64) {
+        self.is_calm = true;
         for _ in 0..seconds / step {
             self.step(step * 1000);
         }
@@ -149,6 +159,7 @@ impl World {
         self.deliver();
         for index in 0..self.nodes.len() {
             self.tend(index);
+            self.findings_are_told(index);
         }
         self.transmit();
         self.check();
@@ -177,6 +188,11 @@ impl World {
         let mark = if self.faults.forget_mark { 0 } else { node.mark };
         let mut core = Replicator::new(setup, mark, self.clock(index));
         core.begin(self.clock(index));
+        if !self.faults.forget_orders {
+            for (server, given) in &self.nodes[index].ordered {
+                core.remember(*server, *given).expect("there is room");
+            }
+        }
         let began = self.node_time(index);
         let node = &mut self.nodes[index];
         (node.core, node.began) = (Some(core), began);
@@ -257,7 +273,7 @@ impl World {
 
     /// What an agent does by itself: the tick, the scan, what stands on the disk, the VIP.
     fn tend(&mut self, index: usize) {
-        let (now, serve) = (self.clock(index), self.rng.u8(..8) == 0);
+        let (now, serve) = (self.clock(index), !self.is_calm && self.rng.u8(..8) == 0);
         let lost = self.faults.lose_changes && self.rng.u8(..4) == 0;
         let node = &mut self.nodes[index];
         let Some(core) = &mut node.core else { return };

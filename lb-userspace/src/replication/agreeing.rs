@@ -1,0 +1,114 @@
+//! Orders and findings among directors, and who leads: [`super::board`] put to work.
+
+use std::collections::BTreeMap;
+
+use super::board::{AddressKey, Board, Finding, Given, Note, Order, ServerKey};
+use super::join::Standing;
+use super::names::MOST_NAMES;
+use super::refusal::Refusal;
+use super::replicator::Replicator;
+use super::version::{NodeId, Version};
+
+impl Replicator {
+    /// Who decides what servers are in: the lowest of those who serve; while nobody does, of those who may. `None`: nobody, each
+    /// goes by what it finds itself.
+    pub fn leader(&self) -> Option<NodeId> {
+        let of_peers = self.sessions.values().filter_map(|session| Some((session.standing?, session.node)));
+        let all = of_peers.chain([(self.standing(), self.setup.origin.node)]);
+        let rank = |standing| match standing {
+            Standing::Serving => Some(0),
+            Standing::Ready => Some(1),
+            _ => None,
+        };
+        all.filter_map(|(standing, node)| Some((rank(standing)?, node))).min().map(|(_, node)| node)
+    }
+
+    /// An operator orders this here. Without effect if it holds already.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn order(&mut self, server: ServerKey, order: Order) -> Result<(), Refusal> {
+        if self.board.order(server, order.concern()) == Some(order) {
+            return Ok(());
+        }
+        let version = Version { counter: self.counter.count(), origin: self.setup.origin };
+        self.give(server, Given { order, version }, None).map_err(|refusal| self.refuse(refusal))
+    }
+
+    /// What was ordered in an earlier life of the agent, here or elsewhere. Not told as news: sessions begin with all there is.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn remember(&mut self, server: ServerKey, given: Given) -> Result<(), Refusal> {
+        self.give(server, given, None)
+    }
+
+    /// What an order was before there was a cluster: anything that was ordered since is later.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn inherit(&mut self, server: ServerKey, order: Order) -> Result<(), Refusal> {
+        let version = Version { counter: 0, origin: self.setup.origin };
+        match self.board.order(server, order.concern()) {
+            Some(_) => Ok(()),
+            None => self.give(server, Given { order, version }, None),
+        }
+    }
+
+    /// What this director's checks have found, of all addresses; told while it leads.
+    pub fn find(&mut self, findings: BTreeMap<AddressKey, Finding>) {
+        let new = self.board.find(findings);
+        for session in self.sessions.values_mut().filter(|session| session.origin.is_some()) {
+            session.out.board.findings(&new);
+        }
+    }
+
+    /// What another director that leads has found; `None` if this one leads, or nobody.
+    pub fn found_by_leader(&self) -> Option<&BTreeMap<AddressKey, Finding>> {
+        let leader = self.leader().filter(|leader| *leader != self.setup.origin.node)?;
+        Some(&self.sessions.get(&leader)?.inc.findings)
+    }
+
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Whether others have ordered or found something since this was last asked.
+    pub fn heard_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    pub(super) fn noted(&mut self, node: NodeId, note: Note) -> Result<(), Refusal> {
+        self.news = true;
+        match note {
+            Note::Orders(orders) => {
+                for (server, given) in orders.into_iter().map(super::board::Told::into_given) {
+                    if !self.counter.hear(given.version.counter) {
+                        self.refuse(Refusal::CounterOutOfRange);
+                    } else if let Err(refusal) = self.give(server, given, Some(node)) {
+                        self.refuse(refusal);
+                    }
+                }
+            }
+            Note::Findings(findings) => {
+                let Some(session) = self.sessions.get_mut(&node) else { return Err(Refusal::StaleSession) };
+                session.inc.findings.extend(findings);
+                if session.inc.findings.len() > 2 * MOST_NAMES {
+                    return Err(Refusal::TooManyNames);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is new is told to everybody but whom it came from.
+    fn give(&mut self, server: ServerKey, given: Given, from: Option<NodeId>) -> Result<(), Refusal> {
+        if self.board.give(server, given)? {
+            let others = self.sessions.values_mut().filter(|session| Some(session.node) != from);
+            for session in others.filter(|session| session.origin.is_some()) {
+                session.out.board.order(server, given.order.concern());
+            }
+        }
+        Ok(())
+    }
+}
