@@ -10,6 +10,7 @@
 
 mod admission;
 mod affinity;
+mod agreement;
 mod callers;
 mod capturing;
 mod controls;

@@ -1,12 +1,15 @@
 //! Orders and findings among directors, and who leads: [`super::board`] put to work.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::board::{AddressKey, Board, Finding, Given, Note, Order, ServerKey};
 use super::join::Standing;
 use super::names::MOST_NAMES;
 use super::refusal::Refusal;
 use super::replicator::Replicator;
+use super::session::Session;
+use super::step::Word;
 use super::version::{NodeId, Version};
 
 impl Replicator {
@@ -69,6 +72,19 @@ impl Replicator {
         Some(&self.sessions.get(&leader)?.inc.findings)
     }
 
+    /// Whether every peer that may serve goes by tables that are counted with, by its own word: then what all of those give need
+    /// not be told. One that joins is brought in step before it may serve.
+    pub fn all_in_step(&self) -> bool {
+        let mut ready = self.sessions.values().filter(|session| session.standing >= Some(Standing::Ready));
+        self.step.current().is_some() && ready.all(|session| self.step.is_in_step(session.node))
+    }
+
+    /// Whether everybody in step has acknowledged what had been written by then.
+    pub fn has_told_all_of(&self, then: Instant) -> bool {
+        let in_step = |session: &&Session| self.step.is_in_step(session.node);
+        self.sessions.values().filter(in_step).all(|session| session.has_all_of(then))
+    }
+
     pub fn board(&self) -> &Board {
         &self.board
     }
@@ -89,6 +105,16 @@ impl Replicator {
                         self.refuse(refusal);
                     }
                 }
+            }
+            Note::Step(word) => {
+                if let Word::Prepare(round, _) = &word
+                    && !self.counter.hear(round.counter)
+                {
+                    self.refuse(Refusal::CounterOutOfRange);
+                    return Ok(());
+                }
+                let leader = self.leader();
+                self.step.hear(node, word, leader);
             }
             Note::Findings(findings) => {
                 let Some(session) = self.sessions.get_mut(&node) else { return Err(Refusal::StaleSession) };

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::MOST_NAMES;
 use super::refusal::Refusal;
+use super::step::Word;
 use super::version::{Origin, Version};
 
 /// A server in a service, by the hash of both names.
@@ -102,6 +103,7 @@ pub(super) struct Told {
 pub(super) enum Note {
     Orders(Vec<Told>),
     Findings(Vec<(AddressKey, Finding)>),
+    Step(Word),
 }
 
 /// Keys in one message: far below a frame.

@@ -18,6 +18,7 @@ pub mod refusal;
 pub mod replicator;
 mod sending;
 pub mod session;
+pub mod step;
 pub mod store;
 pub mod transport;
 pub mod version;

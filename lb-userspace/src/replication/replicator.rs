@@ -15,6 +15,7 @@ use super::names::Names;
 use super::record::{Connection, Content, Entry, Pair};
 use super::refusal::{Refusal, Refusals};
 use super::session::{Lag, Session, SessionId};
+use super::step::{self, Step};
 use super::store::{Bounds, Store};
 use super::version::{Counter, NodeId, Origin, Version};
 
@@ -51,10 +52,13 @@ pub struct Replicator {
     last_session: u64,
     pub(super) refusals: Refusals,
     pub(super) board: Board,
+    pub(super) step: Step,
     /// Others have ordered or found something, or who leads may be another.
     pub(super) news: bool,
     standing: Standing,
     began: Instant,
+    /// Of the last tick.
+    now: Instant,
     last_digest: Instant,
 }
 
@@ -73,9 +77,11 @@ impl Replicator {
             last_session: 0,
             refusals: Refusals::default(),
             board: Board::default(),
+            step: Step::new(setup.origin.node, step::EVERY),
             news: true,
             standing: Standing::Init,
             began: now,
+            now,
             last_digest: now,
             setup,
         }
@@ -177,7 +183,7 @@ impl Replicator {
         self.last_session += 1;
         let id = SessionId(self.last_session);
         if let Some(old) = self.sessions.insert(node, Session::new(id, node)) {
-            self.orphaned(&old);
+            self.left(&old);
         }
         Ok(id)
     }
@@ -187,8 +193,7 @@ impl Replicator {
         let of = self.sessions.values().find(|session| session.id == id).map(|session| session.node);
         let session = of.and_then(|node| self.sessions.remove(&node));
         if let Some(session) = &session {
-            self.orphaned(session);
-            self.news = true;
+            self.left(session);
         }
         session.is_some()
     }
@@ -215,6 +220,9 @@ impl Replicator {
                 }
             }
         }
+        self.now = now;
+        let leads = self.leader() == Some(self.setup.origin.node);
+        self.step.tick(leads, || self.counter.count(), now);
         let facts = self.facts();
         self.standing = join::next(self.standing, &facts, &self.setup.patience, self.began, now);
         if self.recovering && self.standing >= Standing::Ready {
@@ -302,6 +310,15 @@ impl Replicator {
         self.counter.mark()
     }
 
+    /// Its miss tables, and those of the others.
+    pub fn step(&self) -> &Step {
+        &self.step
+    }
+
+    pub fn step_mut(&mut self) -> &mut Step {
+        &mut self.step
+    }
+
     pub fn store(&self) -> &Store {
         &self.store
     }
@@ -348,6 +365,12 @@ impl Replicator {
         Ok(())
     }
 
+    fn left(&mut self, lost: &Session) {
+        self.orphaned(lost);
+        self.step.lost(lost.node, self.now);
+        self.news = true;
+    }
+
     /// The records of a lost peer are compared among those who remain.
     fn orphaned(&mut self, lost: &Session) {
         let Some(origin) = lost.origin else { return };
@@ -374,7 +397,8 @@ impl Replicator {
             all_connected: sessions().count() == self.setup.peers.len(),
             any_connected: sessions().next().is_some(),
             snapshot: sessions().all(snapshot),
-            everything: sessions().all(|session| session.inc.told == Told::Everything),
+            everything: sessions().all(|session| session.inc.told == Told::Everything)
+                && self.step.is_settled(self.leader()),
             somebody_serves: at_least(Standing::Serving),
             somebody_ready: at_least(Standing::Ready),
             lowest: sessions().all(|session| session.node > self.setup.origin.node),

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use lb_common::identity::FlowId;
 
+use super::board::Note;
 use super::digest::{Ledger, range_of};
 use super::message::{Envelope, Hello, Item, Listing, Message, Parcel, SPOKEN, Told, Words, encode};
 use super::names::{Names, Spoken};
@@ -43,6 +44,9 @@ impl Replicator {
             Message::Hello(hello)
         } else if session.origin.is_none() {
             return None;
+        } else if let Some(word) = self.step.next_word(session.node) {
+            // Before the standing: who may serve is asked whether it is in step.
+            Message::Note(Note::Step(word))
         } else if session.out.standing_told != Some(standing) {
             session.out.standing_told = Some(standing);
             Message::Standing(standing)

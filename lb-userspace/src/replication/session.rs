@@ -116,6 +116,17 @@ impl Session {
             && self.out.flight.is_empty()
     }
 
+    /// The peer has acknowledged all that had changed by then.
+    pub fn has_all_of(&self, then: Instant) -> bool {
+        let landed = self.out.flight.front().map(|(_, since)| *since);
+        let oldest = [landed, self.out.dirty.since()].into_iter().flatten().min();
+        let is_known = self.out.compared && self.out.told == Told::Everything;
+        is_known
+            && self.out.stale.is_none()
+            && self.out.owed.is_empty()
+            && oldest.is_none_or(|oldest| oldest > then)
+    }
+
     pub fn lag(&self, now: Instant) -> Lag {
         let landed = self.out.flight.front().map(|(_, since)| *since);
         let oldest = [landed, self.out.dirty.since(), self.out.stale].into_iter().flatten().min();
