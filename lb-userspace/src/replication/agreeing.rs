@@ -1,7 +1,9 @@
 //! Orders and findings among directors, and who leads: [`super::board`] put to work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
+
+use lb_common::identity::FlowId;
 
 use super::board::{AddressKey, Board, Finding, Given, Note, Order, ServerKey};
 use super::join::Standing;
@@ -24,6 +26,13 @@ impl Replicator {
             _ => None,
         };
         all.filter_map(|(standing, node)| Some((rank(standing)?, node))).min().map(|(_, node)| node)
+    }
+
+    /// All who serve, as far as this director knows.
+    pub(super) fn serving(&self) -> BTreeSet<NodeId> {
+        let peers = self.sessions.values().filter(|session| session.standing == Some(Standing::Serving));
+        let own = (self.standing() == Standing::Serving).then_some(self.setup.origin.node);
+        peers.map(|session| session.node).chain(own).collect()
     }
 
     /// An operator orders this here. Without effect if it holds already.
@@ -79,8 +88,19 @@ impl Replicator {
         self.step.current().is_some() && ready.all(|session| self.step.is_in_step(session.node))
     }
 
-    /// Whether everybody in step has acknowledged what had been written by then.
+    /// Whether nothing was said of this flow: a peer believes what it was told before what it derives, and who was away may still
+    /// hold an entry that a tombstone alone does not clear. So what is told stays told until it ends, and what follows it at once
+    /// is told as well.
+    pub fn may_be_left_untold(&self, flow: FlowId) -> bool {
+        self.store.get(flow).is_none()
+    }
+
+    /// Whether everybody in step has acknowledged what had been written by then. An agent that has restarted tells nothing before
+    /// it has heard what it told.
     pub fn has_told_all_of(&self, then: Instant) -> bool {
+        if self.recovering {
+            return true;
+        }
         let in_step = |session: &&Session| self.step.is_in_step(session.node);
         self.sessions.values().filter(in_step).all(|session| session.has_all_of(then))
     }

@@ -156,6 +156,7 @@ impl Replicator {
     /// The origin is dead and this director answers for its connections: each record becomes its own, and its expiry starts
     /// anew. Those of which no packet comes are withdrawn when they lapse. Says how many there are.
     pub fn take_over(&mut self, dead: Origin, now: Instant) -> usize {
+        self.step.taken_over(now);
         let theirs: Vec<(FlowId, Content)> = self
             .store
             .iter()
@@ -222,7 +223,8 @@ impl Replicator {
         }
         self.now = now;
         let leads = self.leader() == Some(self.setup.origin.node);
-        self.step.tick(leads, || self.counter.count(), now);
+        let (is_ready, serving) = (self.standing >= Standing::Ready, self.serving());
+        self.step.tick(leads, is_ready, serving, || self.counter.count(), now);
         let facts = self.facts();
         self.standing = join::next(self.standing, &facts, &self.setup.patience, self.began, now);
         if self.recovering && self.standing >= Standing::Ready {

@@ -5,6 +5,7 @@
 mod invariants;
 mod network;
 mod orders;
+mod tables;
 mod world;
 
 use world::{Faults, World};
@@ -52,6 +53,7 @@ fn faults_put_in_on_purpose_are_found() {
         ("changes are lost", found(Faults { lose_changes: true, ..Faults::default() })),
         ("tombstones are forgotten", found(Faults { forget_tombstones: true, ..Faults::default() })),
         ("the counter begins anew", found(Faults { forget_mark: true, ..Faults::default() })),
+        ("a director commits early", found(Faults { commit_early: true, ..Faults::default() })),
         ("orders are not kept", found(Faults { forget_orders: true, ..Faults::default() })),
     ];
     std::panic::set_hook(silent);

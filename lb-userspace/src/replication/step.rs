@@ -170,6 +170,11 @@ pub struct Step {
     stale: BTreeMap<NodeId, Instant>,
     every: Duration,
     idle: Duration,
+    /// This director may serve: what its connections need counts.
+    is_ready: bool,
+    /// Who serves.
+    serving: BTreeSet<NodeId>,
+    now: Option<Instant>,
     changed: Option<Instant>,
     out: Vec<(NodeId, Word)>,
     /// Who went over with this director the last time, and in which round.
@@ -195,6 +200,9 @@ impl Step {
             stale: BTreeMap::new(),
             every,
             idle: Duration::ZERO,
+            is_ready: false,
+            serving: BTreeSet::new(),
+            now: None,
             changed: None,
             out: Vec::new(),
             with: BTreeSet::new(),
@@ -268,7 +276,19 @@ impl Step {
         self.stances.remove(&peer);
         self.stale.remove(&peer);
         self.out.retain(|(to, _)| *to != peer);
+        self.taken_over(now);
+    }
+
+    /// Connections have come here, or may have, of which nothing is known but that they were derived: until they have spoken, or
+    /// have been silent for too long, nothing changes. What others have prepared they may have committed.
+    pub(super) fn taken_over(&mut self, now: Instant) {
         self.stand_still(now);
+        if let Some(next) = self.next.take_if(|next| next.phase != Phase::Committed)
+            && next.phase != Phase::Proposed
+        {
+            self.keep_left(next.tables);
+        }
+        self.lead.take_if(|lead| lead.committed.is_none());
     }
 
     /// The next word to this peer.
@@ -287,16 +307,27 @@ impl Step {
                 // Another leader knows nothing of the last one's counter.
                 let is_later = |next: &Next| next.round < round || next.round.leader != from;
                 let later = self.next.as_ref().is_none_or(is_later);
-                if leader != Some(from) || round.leader != from || !later || !recipes.fit() {
+                let tables = Tables::of(recipes);
+                let unsettles = self.is_ready && self.is_still() && tables.digest != self.digest();
+                if leader != Some(from)
+                    || round.leader != from
+                    || !later
+                    || unsettles
+                    || !tables.recipes.fit()
+                {
                     return self.say(from, Word::Refused(round));
                 }
-                self.replace_next(Next { round, tables: Tables::of(recipes), phase: Phase::Proposed });
+                self.replace_next(Next { round, tables, phase: Phase::Proposed });
             }
             Word::Heard(round) => self.answered(from, round, Answer::Heard),
             Word::Ready(round) => self.answered(from, round, Answer::Ready),
             Word::Refused(round) => {
-                if self.lead.as_ref().is_some_and(|lead| lead.round == round) {
-                    self.leave_behind(from, None);
+                if let Some(lead) = &self.lead
+                    && lead.round == round
+                    && lead.committed.is_none()
+                {
+                    let now = self.now.unwrap_or(lead.began);
+                    self.leave_behind(from, now);
                 }
             }
             Word::Commit(round, with) => {
@@ -358,8 +389,20 @@ impl Step {
         self.say_stance();
     }
 
-    /// Time passes. `leads`: this director leads; `round`: a counter above all that were used.
-    pub(super) fn tick(&mut self, leads: bool, counter: impl FnOnce() -> u64, now: Instant) {
+    /// Time passes. `leads`: this director leads, and `is_ready`: it may serve; `counter`: above all that were used.
+    pub(super) fn tick(
+        &mut self,
+        leads: bool,
+        is_ready: bool,
+        serving: BTreeSet<NodeId>,
+        counter: impl FnOnce() -> u64,
+        now: Instant,
+    ) {
+        (self.now, self.is_ready) = (Some(now), is_ready);
+        if self.serving != serving {
+            self.serving = serving;
+            self.taken_over(now);
+        }
         if leads && !std::mem::replace(&mut self.leads, leads) {
             self.stand_still(now);
         }
@@ -390,8 +433,7 @@ impl Step {
         }
         let desired = self.desired.as_ref().filter(|desired| desired.digest != own)?;
         let is_early = self.changed.is_some_and(|at| now < at + self.every);
-        let is_still = self.still_until.is_some_and(|until| now < until);
-        (!is_early && !is_still).then(|| desired.clone())
+        (!is_early && !self.is_still()).then(|| desired.clone())
     }
 
     fn begin(&mut self, tables: Tables, counter: u64, now: Instant) {
@@ -445,7 +487,7 @@ impl Step {
         let stale: Vec<NodeId> =
             lead.waits.iter().filter(|(_, answer)| is_stale(answer)).map(|(peer, _)| *peer).collect();
         for peer in stale {
-            self.leave_behind(peer, Some(now));
+            self.leave_behind(peer, now);
         }
         let Some(lead) = &mut self.lead else { return };
         let own = self.next.as_mut().filter(|next| next.round == lead.round);
@@ -473,13 +515,22 @@ impl Step {
         }
     }
 
-    /// The change goes on without this peer, which is told so by nobody: it is seen by its stance.
-    fn leave_behind(&mut self, peer: NodeId, now: Option<Instant>) {
-        if let Some(lead) = &mut self.lead {
-            lead.waits.remove(&peer);
-            let since = now.unwrap_or(lead.began);
-            self.stale.insert(peer, since + AGAIN);
+    /// This peer does not come along. It may be dying, and somebody may be taking its connections over: a change is given up, and
+    /// the next one does not wait for it. What is no change for those who are in step goes on.
+    fn leave_behind(&mut self, peer: NodeId, now: Instant) {
+        let Some(lead) = &mut self.lead else { return };
+        lead.waits.remove(&peer);
+        let own = self.digest();
+        if self.next.as_ref().is_some_and(|next| next.tables.digest != own) {
+            self.stale.insert(peer, now + self.idle + self.every * 2);
+            self.taken_over(now);
+        } else {
+            self.stale.insert(peer, now + AGAIN);
         }
+    }
+
+    fn is_still(&self) -> bool {
+        self.still_until.zip(self.now).is_some_and(|(until, now)| now < until)
     }
 
     fn answered(&mut self, from: NodeId, round: Round, answer: Answer) {

@@ -10,12 +10,14 @@ use lb_common::identity::{FlowId, mix};
 
 use super::super::board::{Given, ServerKey};
 use super::super::join::{OnTimeout, Patience, Standing};
-use super::super::record::{Connection, Pair};
+use super::super::record::{Connection, Pair, Target};
 use super::super::refusal::Refusal;
 use super::super::replicator::{Replicator, Setup};
+use super::super::step::{Step, Tables};
 use super::super::store::Bounds;
 use super::super::version::{NodeId, Origin, Version};
 use super::network::{End, Network};
+use super::tables::{EVERY, Kitchen, tables};
 
 const LONGEST_IDLE: u64 = 60;
 const FLOWS: u64 = 24;
@@ -27,6 +29,7 @@ pub(super) struct Faults {
     pub forget_tombstones: bool,
     pub forget_mark: bool,
     pub forget_orders: bool,
+    pub commit_early: bool,
 }
 
 pub(super) struct Node {
@@ -34,6 +37,11 @@ pub(super) struct Node {
     /// What the data path holds: outlives the agent, not the machine.
     pub flows: BTreeMap<FlowId, Connection>,
     pub life: u64,
+    /// The tables that its data path goes by, and those it would like.
+    pub tables: Tables,
+    pub desired: Tables,
+    /// When the walk began that tells what the next tables would lose.
+    pub tell_since: Option<Instant>,
     /// The orders on its disk.
     pub ordered: Vec<(ServerKey, Given)>,
     /// What stands on the disk.
@@ -49,10 +57,10 @@ pub(super) struct Node {
 
 pub(super) struct World {
     pub(super) rng: Rng,
-    faults: Faults,
+    pub(super) faults: Faults,
     epoch: Instant,
     /// Milliseconds of true time.
-    now: u64,
+    pub(super) now: u64,
     pub nodes: Vec<Node>,
     pub network: Network,
     /// Who has each living connection, and where it goes.
@@ -60,8 +68,13 @@ pub(super) struct World {
     quarantine: usize,
     dirty: usize,
     on_timeout: OnTimeout,
+    /// What can be derived is told as well.
+    pub tells_all: bool,
+    pub kitchen: Kitchen,
+    /// Stored nowhere: at which director, its server, and until when it may be silent.
+    pub silent: BTreeMap<FlowId, (usize, Target, u64)>,
     /// Nobody moves the VIP any more.
-    is_calm: bool,
+    pub(super) is_calm: bool,
 }
 
 impl World {
@@ -72,6 +85,9 @@ impl World {
             core: None,
             flows: BTreeMap::new(),
             life: 1,
+            tables: tables([1; 4]),
+            desired: tables([1; 4]),
+            tell_since: None,
             ordered: Vec::new(),
             mark: 0,
             rate: rng.u64(900..=1100),
@@ -83,7 +99,6 @@ impl World {
         let on_timeout = if rng.bool() { OnTimeout::Serve } else { OnTimeout::StayBackup };
         let (quarantine, dirty) = (rng.usize(2..100), rng.usize(1..30));
         Self {
-            rng,
             faults,
             epoch: Instant::now(),
             now: 0,
@@ -93,7 +108,11 @@ impl World {
             quarantine,
             dirty,
             on_timeout,
+            tells_all: rng.bool(),
+            kitchen: Kitchen::default(),
+            silent: BTreeMap::new(),
             is_calm: false,
+            rng,
         }
     }
 
@@ -104,6 +123,7 @@ impl World {
             self.misfortune();
             self.life_goes_on();
             self.orders_are_given();
+            self.weights_change();
         }
         self.network.cut.clear();
         for index in 0..self.nodes.len() {
@@ -115,6 +135,7 @@ impl World {
             self.configure(index, true);
         }
         self.all_agree();
+        self.all_would_go_on();
         self.stale_entries_expire();
         self.calm(5 * LONGEST_IDLE, 2);
         self.all_agree();
@@ -144,7 +165,7 @@ impl World {
         Duration::from_millis(self.now * self.nodes[index].rate / 1000)
     }
 
-    fn clock(&self, index: usize) -> Instant {
+    pub(super) fn clock(&self, index: usize) -> Instant {
         self.epoch + self.node_time(index)
     }
 
@@ -188,6 +209,8 @@ impl World {
         let mark = if self.faults.forget_mark { 0 } else { node.mark };
         let mut core = Replicator::new(setup, mark, self.clock(index));
         core.begin(self.clock(index));
+        *core.step_mut() = Step::new(core.origin().node, EVERY);
+        core.step_mut().found(Some(self.nodes[index].tables.clone()));
         if !self.faults.forget_orders {
             for (server, given) in &self.nodes[index].ordered {
                 core.remember(*server, *given).expect("there is room");
@@ -281,11 +304,27 @@ impl World {
         if serve {
             core.serve(core.standing() == Standing::Ready);
         }
-        for (flow, (_, connection)) in self.truth.iter().filter(|(_, (holder, _))| *holder == index) {
-            core.publish(*flow, *connection, now).expect("there is room");
+        self.keep_in_step(index);
+        let held: Vec<(FlowId, Connection)> = self
+            .truth
+            .iter()
+            .filter(|(_, (holder, _))| *holder == index)
+            .map(|(flow, (_, connection))| (*flow, *connection))
+            .collect();
+        for (flow, connection) in held {
+            self.export(index, flow, connection);
         }
+        self.export_left_over(index);
+        let node = &mut self.nodes[index];
+        let Some(core) = &mut node.core else { return };
         for flow in core.changes() {
             assert!(core.replica(flow).is_none() || core.store.get(flow).is_some());
+            // What another director says later wins over an entry that names another server.
+            let clears = core.replica(flow).map(|replica| replica.target);
+            if node.flows.get(&flow).is_some_and(|entry| clears.is_some_and(|target| target != entry.target))
+            {
+                node.flows.remove(&flow);
+            }
         }
         if lost {
             for session in core.sessions.values_mut() {
@@ -317,6 +356,6 @@ fn living(core: &Replicator) -> BTreeMap<FlowId, Version> {
         .collect()
 }
 
-fn pair(number: u64) -> Pair {
+pub(super) fn pair(number: u64) -> Pair {
     Pair { service: "web".into(), server: format!("rs{number}"), lane: "80".into() }
 }

@@ -2,22 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::identity::{FLOW_ID_BITS, FlowId, mix};
+use lb_common::identity::FlowId;
 
+use super::super::tables::{SILENCE, flow_of};
 use super::{FLOWS, LONGEST_IDLE, World, pair};
 use crate::replication::join::Standing;
-use crate::replication::record::{Class, Connection};
+use crate::replication::record::{Class, Connection, Target};
 use crate::replication::version::Origin;
 
 impl World {
     pub(super) fn life_goes_on(&mut self) {
         for _ in 0..self.rng.usize(0..4) {
-            let flow = FlowId::from_bits(mix(self.rng.u64(0..FLOWS)) >> (64 - FLOW_ID_BITS));
+            let flow = flow_of(self.rng.u64(0..FLOWS));
             let index = self.rng.usize(0..self.nodes.len());
             let ready =
                 self.nodes[index].core.as_ref().is_some_and(|core| core.standing() >= Standing::Ready);
             let connection = Connection {
-                target: pair(self.rng.u64(0..4)).target(),
+                target: self.pick(index, flow),
                 class: [Class::Established, Class::HalfClosed, Class::Closing][self.rng.usize(0..3)],
                 idle: self.rng.u32(30..=LONGEST_IDLE as u32),
             };
@@ -37,13 +38,17 @@ impl World {
     }
 
     fn hold(&mut self, flow: FlowId, index: usize, connection: Connection) {
-        let now = self.clock(index);
+        self.silent.remove(&flow);
         self.truth.insert(flow, (index, connection));
-        let node = &mut self.nodes[index];
-        node.flows.insert(flow, connection);
-        if let Some(core) = &mut node.core {
-            core.publish(flow, connection, now).expect("there is room");
-        }
+        self.nodes[index].flows.insert(flow, connection);
+        self.export(index, flow, connection);
+    }
+
+    /// Whom the director's select table gives a new connection: often, but not always, the one that its miss table would.
+    fn pick(&mut self, index: usize, flow: FlowId) -> Target {
+        let by_table = self.kitchen.gives(&self.nodes[index].tables, flow);
+        let any = pair(self.rng.u64(0..4)).target();
+        by_table.filter(|_| self.rng.u8(..3) > 0).unwrap_or(any)
     }
 
     fn close(&mut self, flow: FlowId, holder: usize) {
@@ -82,6 +87,8 @@ impl World {
     }
 
     fn crash(&mut self, index: usize, whole_machine: bool) {
+        let knew: Vec<usize> =
+            (0..self.nodes.len()).filter(|peer| *peer != index && self.is_in_sync(index, *peer)).collect();
         let Some(core) = self.nodes[index].core.take() else { return };
         self.nodes[index].returns = self.now + self.rng.u64(100..15_000);
         for peer in (0..self.nodes.len()).filter(|peer| *peer != index) {
@@ -94,12 +101,15 @@ impl World {
         if whole_machine {
             self.nodes[index].flows.clear();
             self.nodes[index].life += 1;
-            self.takeover(index, core.setup.origin);
+            // Its tables are made anew, of whatever servers it finds.
+            self.nodes[index].tables = self.any_tables();
+            self.silent.retain(|_, (heir, _, _)| *heir != index);
+            self.takeover(index, core.setup.origin, &knew);
         }
     }
 
     /// Somebody else gets the VIP and goes on with what it knows. The rest of the connections is reset.
-    fn takeover(&mut self, dead: usize, origin: Origin) {
+    fn takeover(&mut self, dead: usize, origin: Origin, knew: &[usize]) {
         let heir = (0..self.nodes.len()).find(|index| {
             self.nodes[*index].core.as_ref().is_some_and(|core| core.standing() >= Standing::Ready)
         });
@@ -117,7 +127,23 @@ impl World {
             core.take_over(origin, now);
         }
         for flow in orphans {
-            self.truth.remove(&flow);
+            let derived = self.truth.remove(&flow).map(|(_, connection)| connection);
+            // What was not told is derived, and goes on if the heir was in sync.
+            if let (Some(heir), Some(connection)) = (heir.filter(|heir| knew.contains(heir)), derived)
+                && !kept.contains_key(&flow)
+                && self.nodes[heir]
+                    .core
+                    .as_ref()
+                    .is_some_and(|core| core.names.is_configured(connection.target))
+            {
+                assert_eq!(self.route(heir, flow), Some(connection.target), "node {heir} inherits {flow:?}");
+                if self.rng.bool() {
+                    self.hold(flow, heir, connection);
+                } else {
+                    let until = self.now + SILENCE.as_millis() as u64 * 8 / 10;
+                    self.silent.insert(flow, (heir, connection.target, until));
+                }
+            }
             // Half of them speak at once, the others are silent for good and have to lapse.
             if let Some((heir, connection)) = kept.remove(&flow).filter(|_| self.rng.bool()) {
                 self.hold(flow, heir, connection);
