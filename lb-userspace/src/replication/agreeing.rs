@@ -82,10 +82,13 @@ impl Replicator {
     }
 
     /// Whether every peer that may serve goes by tables that are counted with, by its own word: then what all of those give need
-    /// not be told. One that joins is brought in step before it may serve.
+    /// not be told. One that joins is brought in step before it may serve. An agent that recovers does not know what it had said, so
+    /// it says all.
     pub fn all_in_step(&self) -> bool {
         let mut ready = self.sessions.values().filter(|session| session.standing >= Some(Standing::Ready));
-        self.step.current().is_some() && ready.all(|session| self.step.is_in_step(session.node))
+        !self.recovering
+            && self.step.current().is_some()
+            && ready.all(|session| self.step.is_in_step(session.node))
     }
 
     /// Whether nothing was said of this flow: a peer believes what it was told before what it derives, and who was away may still

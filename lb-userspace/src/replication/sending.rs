@@ -33,6 +33,7 @@ impl Replicator {
         let session = self.sessions.values_mut().find(|session| session.id == id)?;
         let teller = Teller {
             own: self.setup.origin,
+            recovering: self.recovering,
             as_of: self.counter.now(),
             store: &self.store,
             names: &self.names,
@@ -68,6 +69,7 @@ impl Replicator {
 /// The records to tell from.
 struct Teller<'a> {
     own: Origin,
+    recovering: bool,
     as_of: u64,
     store: &'a Store,
     names: &'a Names,
@@ -89,7 +91,10 @@ impl Teller<'_> {
         if out.stale.is_some() && out.flight.is_empty() {
             out.stale = None;
             out.compared = false;
-            out.digests.insert(self.own);
+            // A digest of what one has not got back yet would end the rest. There is one when all of it is here.
+            if !self.recovering {
+                out.digests.insert(self.own);
+            }
         }
         if out.flight.len() < WINDOW
             && let Some(message) = self.records(out)

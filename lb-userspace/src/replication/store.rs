@@ -119,7 +119,9 @@ impl Store {
     /// When there is no room for it.
     pub fn merge(&mut self, flow: FlowId, entry: Entry) -> Result<Merge, Refusal> {
         if let Some(here) = self.entries.get(&flow) {
-            match entry.version.cmp(&here.version) {
+            // Of one version, the end is later than the life: its owner has given it up, and may have told only some.
+            let place = |entry: &Entry| (entry.version, entry.connection().is_none());
+            match place(&entry).cmp(&place(here)) {
                 std::cmp::Ordering::Greater => {}
                 std::cmp::Ordering::Equal => return Ok(Merge::Equal),
                 std::cmp::Ordering::Less => return Ok(Merge::Older),

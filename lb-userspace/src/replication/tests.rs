@@ -1,5 +1,7 @@
 //! Two directors on one desk: what one says, handed to the other message by message, true or forged.
 
+mod recovering;
+
 use std::time::{Duration, Instant};
 
 use lb_common::identity::FlowId;

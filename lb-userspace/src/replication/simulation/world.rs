@@ -36,6 +36,8 @@ pub(super) struct Node {
     pub core: Option<Replicator>,
     /// What the data path holds: outlives the agent, not the machine.
     pub flows: BTreeMap<FlowId, Connection>,
+    /// Since when, by its own clock, no packet has met an entry.
+    pub unmet: BTreeMap<FlowId, Duration>,
     pub life: u64,
     /// The tables that its data path goes by, and those it would like.
     pub tables: Tables,
@@ -84,6 +86,7 @@ impl World {
         let node = |rng: &mut Rng| Node {
             core: None,
             flows: BTreeMap::new(),
+            unmet: BTreeMap::new(),
             life: 1,
             tables: tables([1; 4]),
             desired: tables([1; 4]),
@@ -136,20 +139,27 @@ impl World {
         }
         self.all_agree();
         self.all_would_go_on();
-        self.stale_entries_expire();
         self.calm(5 * LONGEST_IDLE, 2);
         self.all_agree();
         self.nothing_is_left_over();
     }
 
-    /// Flow tables forget what has long been another director's.
-    fn stale_entries_expire(&mut self) {
+    /// Flow tables forget what no packet has met for as long as it may be idle, whether an agent looks or not.
+    fn entries_expire(&mut self) {
         for index in 0..self.nodes.len() {
-            let flows: Vec<FlowId> = self.nodes[index].flows.keys().copied().collect();
-            for flow in flows {
-                if self.truth.get(&flow).is_none_or(|(holder, _)| *holder != index) {
-                    self.forget(flow, index);
+            let (now, truth) = (self.node_time(index), &self.truth);
+            let Node { flows, unmet, .. } = &mut self.nodes[index];
+            let met = |flow: &FlowId| truth.get(flow).is_some_and(|(holder, _)| *holder == index);
+            unmet.retain(|flow, _| flows.contains_key(flow) && !met(flow));
+            let mut expired = Vec::new();
+            for (flow, entry) in flows.iter().filter(|(flow, _)| !met(flow)) {
+                let since = *unmet.entry(*flow).or_insert(now);
+                if since + Duration::from_secs(entry.idle.into()) <= now {
+                    expired.push(*flow);
                 }
+            }
+            for flow in expired {
+                self.forget(flow, index);
             }
         }
     }
@@ -177,6 +187,7 @@ impl World {
             }
         }
         self.connections();
+        self.entries_expire();
         self.deliver();
         for index in 0..self.nodes.len() {
             self.tend(index);
