@@ -40,6 +40,20 @@ impl Position {
         Self { word: mixed >> 21, shift: ((mixed >> 17) & 0xf) * 4 }
     }
 
+    /// As one number, for a subprogram.
+    #[must_use]
+    #[inline(always)]
+    pub const fn number(self) -> u64 {
+        self.word as u64 | (self.shift as u64) << 32
+    }
+
+    /// What [`number`](Self::number) gave.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_number(number: u64) -> Self {
+        Self { word: number as u32, shift: (number >> 32) as u32 & 0x3c }
+    }
+
     #[must_use]
     #[inline(always)]
     pub const fn word(self) -> u32 {

@@ -6,7 +6,10 @@
 
 use core::{cell::Cell, marker::PhantomData};
 
-use lb_common::{net::Addr, word::veiled};
+use lb_common::{
+    net::{Addr, Mac},
+    word::veiled,
+};
 
 /// One frame, as far as it can be looked at: what does not fit the driver's first buffer lies elsewhere (multi-buffer). Views into it may overlap, so their fields are cells.
 #[derive(Debug)]
@@ -55,8 +58,9 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline(always)]
     pub fn view<H: Header>(&self, offset: usize) -> Option<&'a H> {
-        // The sum first, then one comparison with the end: the form the verifier follows.
-        let at = settled(self.start.wrapping_add(offset));
+        // The sum first, then one comparison with the end: the form the verifier follows. It follows sums of constants apart.
+        let at = self.start.wrapping_add(offset);
+        let at = if is_known(offset as u64) { at } else { settled(at) };
         if at.wrapping_add(size_of::<H>()) as usize > self.end as usize {
             return None;
         }
@@ -69,15 +73,31 @@ impl<'a> Frame<'a> {
     }
 
     /// The same for an offset that was computed from the packet: bounded where the verifier sees it, and otherwise unknown
-    /// to it, so that it goes on the same way with a VLAN tag and without, with TCP and with UDP.
+    /// to it, so that it goes on the same way with a VLAN tag and without, with TCP and with UDP. Of a packet of which nothing
+    /// is left open ([`plain`](crate::plain)), the offset is a constant after all, and there is nothing to hide.
     #[must_use]
     #[inline(always)]
     pub fn view_at<H: Header>(&self, offset: u64) -> Option<&'a H> {
+        if is_known(offset) {
+            return self.view(offset as usize);
+        }
         if offset > MAX_OFFSET {
             return None;
         }
         self.view((veiled(offset, self.len() as u64) & MAX_OFFSET) as usize)
     }
+}
+
+/// Whether the compiler knows this number once everything is inlined. Nothing but speed may depend on it.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub(crate) fn is_known(number: u64) -> bool {
+    core::intrinsics::is_val_statically_known(number)
+}
+
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) const fn is_known(_: u64) -> bool {
+    false
 }
 
 /// Keeps the compiler from working the address out anew after the check: the verifier knows only the register (or its
@@ -158,21 +178,21 @@ impl Field<4> {
 impl Field<6> {
     /// A MAC address: in two loads, where a copy of six bytes of alignment 1 would be made byte by byte.
     #[inline(always)]
-    pub fn mac(&self) -> [u8; 6] {
+    pub fn mac(&self) -> Mac {
         let at = self.0.as_ptr();
         // SAFETY: six bytes, as the type says.
-        let (a, b) =
-            unsafe { (at.cast::<[u8; 4]>().read_unaligned(), at.cast::<[u8; 2]>().add(2).read_unaligned()) };
-        [a[0], a[1], a[2], a[3], b[0], b[1]]
+        let (a, b) = unsafe { (at.cast::<u32>().read_unaligned(), at.cast::<u16>().add(2).read_unaligned()) };
+        Mac::of_halves(a, b)
     }
 
     #[inline(always)]
-    pub fn set_mac(&self, m: [u8; 6]) {
+    pub fn set_mac(&self, mac: Mac) {
         let at = self.0.as_ptr();
+        let (a, b) = mac.halves();
         // SAFETY: as above; a cell may be written through a shared reference.
         unsafe {
-            at.cast::<u32>().write_unaligned(u32::from_ne_bytes([m[0], m[1], m[2], m[3]]));
-            at.cast::<u16>().add(2).write_unaligned(u16::from_ne_bytes([m[4], m[5]]));
+            at.cast::<u32>().write_unaligned(a);
+            at.cast::<u16>().add(2).write_unaligned(b);
         }
     }
 }

@@ -26,26 +26,37 @@ use crate::{
 /// The way of an established connection. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
 /// Services that limit packets have theirs metered in a stage of its own; so have those whose packets name their server.
 #[inline(always)]
-pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
+pub fn forward<'a, T: Tables>(
+    frame: &Frame<'a>,
+    packet: &Packet<'a>,
+    transport: &Transport<'a>,
+    tables: &T,
+) -> Outcome {
     let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
     let director = &director;
     if !director.is(Settings::FLOWS) {
         return Outcome::OPEN;
     }
-    let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
-    let tuple = tuple(packet, &transport);
+    let tuple = tuple(packet, transport);
     let flow = director.settings.flow_id(&tuple);
     let Some(entry) = director.flows().find(flow) else { return Outcome::OPEN };
-    let Some(server) = keeper(director, &tuple, entry.slot(), transport.signal) else { return Outcome::OPEN };
+    let slot = entry.slot();
+    let Some(server) = director.server_for(slot.server(), &tuple) else { return Outcome::OPEN };
+    let goes_on = goes_on(director, slot, server, transport.signal);
+    if !goes_on && !keeps(director, slot, server, transport.signal.segment()) {
+        return Outcome::OPEN;
+    }
     if server.state.has(ServerState::METERED | ServerState::BY_ID) {
         return if server.state.has(ServerState::BY_ID) { Outcome::TO_QUIC } else { Outcome::TO_METER };
     }
-    refresh(director, &entry, server, transport.signal);
+    if !goes_on {
+        refresh(director, &entry, server, transport.signal);
+    }
     if server.state.has(ServerState::TUNNEL) {
         let (server, entropy) = (server.id, tunnel::entropy(flow));
         return tables.encapsulate(frame, Parcel { server, shape: packet.shape, entropy });
     }
-    deliver(frame, packet, &transport, &server, director)
+    deliver(frame, packet, transport, &server, director)
 }
 
 /// Sends a packet, or a later part of one, to the server that it was given. `entropy`: [`Parcel::entropy`].
@@ -151,6 +162,12 @@ pub fn keeper<'t, T: Tables>(
 ) -> Option<Chosen<'t>> {
     let server = director.server_for(slot.server(), tuple)?;
     if keeps(director, slot, server, signal.segment()) { Some(server) } else { None }
+}
+
+/// Nearly always: a connection that stays where it is, and of which there is nothing to note.
+#[inline(always)]
+fn goes_on<T: Tables>(director: &Director<'_, T>, slot: Slot, server: Chosen<'_>, signal: Signal) -> bool {
+    signal.is_amid_connection() && server.state.alive() && slot.is_live(director.now)
 }
 
 /// Notes that the client has sent this.

@@ -33,7 +33,7 @@ pub type Change = Option<(End, Addr)>;
 pub trait IpHeader: Header {
     /// TTL or hop limit.
     fn hop_limit(&self) -> u8;
-    /// Spends one hop and changes an address; the header's own checksum follows. What the transport's checksum must take
+    /// Spends one hop of at least one and changes an address; the header's own checksum follows. What the transport's checksum must take
     /// in is the answer (its pseudo-header: RFC 9293 section 3.1, RFC 8200 section 8.1).
     fn forward(&self, change: Change) -> Delta;
     /// Source and destination; none if an IPv6 packet names a mapped IPv4 address. In our keys that would be the IPv4 one; on
@@ -64,10 +64,9 @@ impl IpHeader for Ipv4 {
 
     #[inline(always)]
     fn forward(&self, change: Change) -> Delta {
-        let (ttl, protocol) = (self.ttl.byte(), self.protocol.byte());
-        let hop = Delta::none()
-            .half(u16::from_ne_bytes([ttl, protocol]), u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]));
+        let ttl = self.ttl.byte();
         self.ttl.set([ttl.wrapping_sub(1)]);
+        let hop = Delta::none().half(u16::from_ne_bytes([1, 0]), 0);
         let delta = change.map_or(Delta::none(), |(end, to)| self.put(end, to));
         self.checksum.set_raw(hop.and(delta).apply(self.checksum.raw()));
         delta

@@ -21,7 +21,8 @@
 //! (the VIP is a local address: the kernel would answer with RST). What is not ours is not touched.
 
 #![no_std]
-#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", expect(internal_features, reason = "`frame` asks what the compiler knows"))]
 #[cfg(test)]
 extern crate std;
 
@@ -48,6 +49,7 @@ pub mod outbound;
 pub mod outcome;
 pub mod parse;
 pub mod path_mtu;
+pub mod plain;
 pub mod quic;
 pub mod quote;
 pub mod reset;

@@ -18,92 +18,55 @@ use lb_common::{
     stage::Stage,
     verdict::{Action, Verdict},
 };
-use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tags};
+use lb_ebpf::{Exit, Outcome, stages, tags};
 use maps::{DEVICES, KernelTables};
 use purpose::is_capturing;
 
-#[xdp(frags)]
-pub fn xlvs(context: XdpContext) -> u32 {
-    run(&context, None, stages::entry)
+/// One stage of a frame's way as a program; `None`: the entry. Not a function that takes the stage, which the compiler would
+/// call instead of unfolding it.
+macro_rules! program {
+    ($name:ident, $stage:expr, $way:path) => {
+        #[xdp(frags)]
+        #[inline(always)]
+        pub fn $name(context: XdpContext) -> u32 {
+            let tables = KernelTables::new(context.ctx);
+            let frame = tables.frame();
+            let bytes = tables.bytes_of(&frame);
+            // No frame is empty: the comparison alone makes another program of it.
+            if cfg!(feature = "variant") && bytes == 0 {
+                return xdp_action::XDP_ABORTED;
+            }
+            end(&context, &tables, bytes, $stage, $way(&frame, &tables))
+        }
+    };
 }
 
-#[xdp(frags)]
-pub fn xlvs_reply(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Reply), stages::reply)
-}
+program!(xlvs, None, stages::entry);
+program!(xlvs_reply, Some(Stage::Reply), stages::reply);
+program!(xlvs_arrival, Some(Stage::Arrival), stages::arrival);
+program!(xlvs_icmp, Some(Stage::Icmp), stages::icmp);
+program!(xlvs_fragment, Some(Stage::Fragment), stages::fragment);
+program!(xlvs_meter, Some(Stage::Meter), stages::meter);
+program!(xlvs_notice, Some(Stage::Notice), stages::notice);
+program!(xlvs_quic, Some(Stage::Quic), stages::quic);
+program!(xlvs_full_nat, Some(Stage::FullNat), stages::full_nat);
+program!(xlvs_full_nat_reply, Some(Stage::FullNatReply), stages::full_nat_reply);
+program!(xlvs_lease, Some(Stage::Lease), stages::lease);
+program!(xlvs_full_nat_icmp, Some(Stage::FullNatIcmp), stages::full_nat_icmp);
+program!(xlvs_heir, Some(Stage::Heir), stages::heir);
 
-#[xdp(frags)]
-pub fn xlvs_arrival(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Arrival), stages::arrival)
-}
-
-#[xdp(frags)]
-pub fn xlvs_icmp(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Icmp), stages::icmp)
-}
-
-#[xdp(frags)]
-pub fn xlvs_fragment(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Fragment), stages::fragment)
-}
-
-#[xdp(frags)]
-pub fn xlvs_meter(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Meter), stages::meter)
-}
-
-#[xdp(frags)]
-pub fn xlvs_notice(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Notice), stages::notice)
-}
-
-#[xdp(frags)]
-pub fn xlvs_quic(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Quic), stages::quic)
-}
-
-#[xdp(frags)]
-pub fn xlvs_full_nat(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::FullNat), stages::full_nat)
-}
-
-#[xdp(frags)]
-pub fn xlvs_full_nat_reply(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::FullNatReply), stages::full_nat_reply)
-}
-
-#[xdp(frags)]
-pub fn xlvs_lease(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Lease), stages::lease)
-}
-
-#[xdp(frags)]
-pub fn xlvs_full_nat_icmp(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::FullNatIcmp), stages::full_nat_icmp)
-}
-
-#[xdp(frags)]
-pub fn xlvs_heir(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Heir), stages::heir)
-}
-
-/// One stage of a frame's way; `None`: the entry.
+/// Carries out what a stage came to.
 #[inline(always)]
-fn run(
+fn end(
     context: &XdpContext,
-    name: Option<Stage>,
-    stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome,
+    tables: &KernelTables,
+    bytes: u64,
+    stage: Option<Stage>,
+    outcome: Outcome,
 ) -> u32 {
-    let tables = KernelTables::new(context.ctx);
-    let frame = tables.frame();
-    let length = tables.bytes_of(&frame);
-    // No frame is empty: the comparison alone makes another program of it.
-    if cfg!(feature = "variant") && length == 0 {
-        return xdp_action::XDP_ABORTED;
-    }
-    let outcome = hand_over(context, stage(&frame, &tables));
-    let (action, verdict) = execute(tags::finish(outcome, &tables));
-    tables.conclude(verdict, length, name);
+    let outcome = hand_over(context, outcome);
+    let (action, verdict) = execute(tags::finish(outcome, tables));
+    tables.conclude(verdict, bytes, stage);
     if is_capturing() {
         capturing::pass_on(context, action);
     }

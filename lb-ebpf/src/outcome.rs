@@ -23,6 +23,9 @@ pub enum Exit {
 pub struct Door(u64);
 
 impl Door {
+    /// By the interface it came in through, as it is.
+    pub const BACK: Self = Self(0);
+
     /// By this interface, `back` if that is on the device it came in through. If there are VLAN tags, the frame is to get
     /// those of that interface.
     #[inline(always)]

@@ -3,7 +3,7 @@
 use lb_common::{
     checksum::Delta,
     entry::ServerState,
-    net::{Addr, NextHop, Port},
+    net::{Addr, Port},
     verdict::Verdict,
 };
 
@@ -133,8 +133,7 @@ pub fn change_checksum(field: &Field<2>, udp: bool, delta: Delta) -> Delta {
 
 #[inline(always)]
 pub fn send(packet: &Packet<'_>, way: Way, verdict: Verdict) -> Outcome {
-    let NextHop { mac, .. } = way.next_hop;
-    packet.link.destination.set_mac(mac);
+    packet.link.destination.set_mac(way.next_mac);
     packet.link.source.set_mac(way.own_mac);
     Outcome::sent_by(verdict, way.door)
 }

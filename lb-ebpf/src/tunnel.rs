@@ -116,7 +116,7 @@ fn wrap<T: Tables>(tables: &T, id: ServerId, shape: Shape, word: u64, entropy: u
 #[inline(always)]
 fn address(frame: &Frame<'_>, way: Way) -> Option<()> {
     let link: &Ethernet = frame.view(0)?;
-    link.destination.set_mac(way.next_hop.mac);
+    link.destination.set_mac(way.next_mac);
     link.source.set_mac(way.own_mac);
     Some(())
 }
@@ -204,10 +204,10 @@ impl Outer {
     #[inline(always)]
     fn put_udp(&self, udp: &Udp, port: Port) {
         let length = self.shape.length().wrapping_add(self.udp_length());
-        udp.source.set((DYNAMIC_PORTS | self.entropy as u16).to_be_bytes());
-        udp.destination.set(port.to_wire());
+        udp.ports.source.set((DYNAMIC_PORTS | self.entropy as u16).to_be_bytes());
+        udp.ports.destination.set(port.to_wire());
         udp.length.set(length.to_be_bytes());
-        udp.checksum.set([0; 2]);
+        udp.checksum.value.set([0; 2]);
     }
 
     #[inline(always)]
