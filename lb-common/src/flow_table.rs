@@ -196,14 +196,16 @@ impl<'m, M: Memory, L: Layout> FlowTable<'m, M, L> {
         let tag = self.geometry.tag(flow);
         let mut number = self.geometry.first(flow);
         let mut bucket = self.geometry.bucket(self.memory, number)?;
-        let mut places = matches(bucket, Slot::identity(tag, false));
-        if places == 0 || tag == 0 {
+        let mut index = position(bucket, Slot::identity(tag, false));
+        if index == NOWHERE || tag == 0 {
             number = self.geometry.other(number, tag);
             bucket = self.geometry.bucket(self.memory, number)?;
-            places = matches(bucket, Slot::identity(tag, true));
+            index = position(bucket, Slot::identity(tag, true));
         }
-        let index = lowest(places);
-        if places != 0 { Some((Place { bucket: number, index: index as u32 }, &bucket[index])) } else { None }
+        if index == NOWHERE {
+            return None;
+        }
+        Some((Place { bucket: number, index: index as u32 }, &bucket[index % BUCKET_SLOTS]))
     }
 
     /// The entry that stands there now, whosever it is.
@@ -311,14 +313,22 @@ impl<C: Cell> Entry<'_, C> {
     }
 }
 
-/// Where in a bucket the flow's identity stands, as one bit a place. Lower halves first, which are nearly always different.
+/// No place in a bucket.
+const NOWHERE: usize = BUCKET_SLOTS;
+
+/// Where in a bucket the flow's identity stands, or [`NOWHERE`]. Lower halves first, which are nearly always different.
 #[inline(always)]
-fn matches<C: Cell>(bucket: &[C; BUCKET_SLOTS], wanted: u64) -> u64 {
-    let places = zeros(bucket, |word| u64::from(word as u32 ^ wanted as u32));
-    if places == 0 || Slot::has_identity(bucket[lowest(places)].load(), wanted) {
-        return places;
+fn position<C: Cell>(bucket: &[C; BUCKET_SLOTS], wanted: u64) -> usize {
+    let mut places = zeros(bucket, |word| u64::from(word as u32 ^ wanted as u32));
+    if places == 0 {
+        return NOWHERE;
     }
-    zeros(bucket, |word| (word ^ wanted) & Slot::identity_mask())
+    let index = lowest(places);
+    if Slot::has_identity(bucket[index].load(), wanted) {
+        return index;
+    }
+    places = zeros(bucket, |word| (word ^ wanted) & Slot::identity_mask());
+    if places == 0 { NOWHERE } else { lowest(places) }
 }
 
 /// Where in a bucket this is zero (and below 2^63 elsewhere), as one bit a place, without a branch: the verifier need not follow

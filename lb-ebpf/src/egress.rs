@@ -124,7 +124,7 @@ fn by<T: Tables>(shape: Shape, next_hop: u64, director: &Director<'_, T>) -> Res
     let interface = director.tables.interface(port).ok_or(Verdict::Aborted)?;
     let (next_mac, own_mac) = (Mac::in_word(next_hop), interface.mac());
     let (wire, ingress) = (interface.wire(), director.tables.ingress());
-    if wire == Wire::untagged(ingress) && !shape.is_tagged() {
+    if wire.to_word() == Wire::untagged(ingress).to_word() && !shape.is_tagged() {
         return Ok(Way { next_mac, own_mac, door: Door::BACK });
     }
     if wire.device == 0 {

@@ -19,6 +19,14 @@ pub struct Frame<'a> {
     _bytes: PhantomData<&'a Cell<[u8]>>,
 }
 
+/// Where a header begins, in bytes from the start of the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Offset {
+    /// In a [plain](crate::plain) packet.
+    Constant(usize),
+    Computed(u64),
+}
+
 /// A header that can be viewed in place.
 ///
 /// # Safety
@@ -54,13 +62,16 @@ impl<'a> Frame<'a> {
         self.len() == 0
     }
 
-    /// The header at this offset, if it lies wholly within the frame.
+    /// The header at this offset, a constant, if it lies wholly within the frame.
     #[must_use]
     #[inline(always)]
     pub fn view<H: Header>(&self, offset: usize) -> Option<&'a H> {
-        // The sum first, then one comparison with the end: the form the verifier follows. It follows sums of constants apart.
-        let at = self.start.wrapping_add(offset);
-        let at = if is_known(offset as u64) { at } else { settled(at) };
+        self.checked(self.start.wrapping_add(offset))
+    }
+
+    #[inline(always)]
+    fn checked<H: Header>(&self, at: *mut u8) -> Option<&'a H> {
+        // The sum first, then one comparison with the end: the form the verifier follows.
         if at.wrapping_add(size_of::<H>()) as usize > self.end as usize {
             return None;
         }
@@ -73,31 +84,26 @@ impl<'a> Frame<'a> {
     }
 
     /// The same for an offset that was computed from the packet: bounded where the verifier sees it, and otherwise unknown
-    /// to it, so that it goes on the same way with a VLAN tag and without, with TCP and with UDP. Of a packet of which nothing
-    /// is left open ([`plain`](crate::plain)), the offset is a constant after all, and there is nothing to hide.
+    /// to it, so that it goes on the same way with a VLAN tag and without, with TCP and with UDP.
     #[must_use]
     #[inline(always)]
     pub fn view_at<H: Header>(&self, offset: u64) -> Option<&'a H> {
-        if is_known(offset) {
-            return self.view(offset as usize);
-        }
         if offset > MAX_OFFSET {
             return None;
         }
-        self.view((veiled(offset, self.len() as u64) & MAX_OFFSET) as usize)
+        let offset = veiled(offset, self.len() as u64) & MAX_OFFSET;
+        self.checked(settled(self.start.wrapping_add(offset as usize)))
     }
-}
 
-/// Whether the compiler knows this number once everything is inlined. Nothing but speed may depend on it.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-pub(crate) fn is_known(number: u64) -> bool {
-    core::intrinsics::is_val_statically_known(number)
-}
-
-#[cfg(not(target_arch = "bpf"))]
-pub(crate) const fn is_known(_: u64) -> bool {
-    false
+    /// Whichever it is.
+    #[must_use]
+    #[inline(always)]
+    pub fn view_from<H: Header>(&self, start: Offset) -> Option<&'a H> {
+        match start {
+            Offset::Constant(offset) => self.view(offset),
+            Offset::Computed(offset) => self.view_at(offset),
+        }
+    }
 }
 
 /// Keeps the compiler from working the address out anew after the check: the verifier knows only the register (or its

@@ -21,8 +21,7 @@
 //! (the VIP is a local address: the kernel would answer with RST). What is not ours is not touched.
 
 #![no_std]
-#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
-#![cfg_attr(target_arch = "bpf", expect(internal_features, reason = "`frame` asks what the compiler knows"))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #[cfg(test)]
 extern crate std;
 

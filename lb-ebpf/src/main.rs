@@ -79,6 +79,9 @@ fn end(
 /// Does not return if another stage goes on and is there.
 #[inline(always)]
 fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
+    if !outcome.goes_on() {
+        return outcome;
+    }
     match outcome {
         Outcome::TO_REPLY => jump::<{ Stage::Reply as u32 }>(context.ctx),
         Outcome::TO_ARRIVAL => jump::<{ Stage::Arrival as u32 }>(context.ctx),
@@ -92,7 +95,7 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_HEIR => jump::<{ Stage::Heir as u32 }>(context.ctx),
         Outcome::TO_LEASE => jump::<{ Stage::Lease as u32 }>(context.ctx),
         Outcome::TO_FULL_NAT_ICMP => jump::<{ Stage::FullNatIcmp as u32 }>(context.ctx),
-        ended => return ended,
+        _ => (),
     }
     Verdict::Aborted.into()
 }
@@ -108,36 +111,17 @@ fn complain(context: &XdpContext) {
 #[inline(always)]
 fn execute(outcome: Outcome) -> (u32, u32) {
     let number = outcome.number();
-    // The actions as one constant, so that no table is read.
-    if PASSES >> number & 1 == 1 {
-        return (xdp_action::XDP_PASS, number);
-    }
-    if SENDS >> number & 1 == 0 {
-        return (xdp_action::XDP_DROP, number);
-    }
-    match outcome.exit() {
-        Exit::Back => (xdp_action::XDP_TX, number),
-        Exit::Through(port) => match DEVICES.redirect(port.index(), 0) {
-            Ok(action) => (action, number),
-            Err(_) => (xdp_action::XDP_DROP, Verdict::DroppedNoNextHop as u32),
+    match outcome.action() {
+        Action::Send => match outcome.exit() {
+            Exit::Back => (xdp_action::XDP_TX, number),
+            Exit::Through(port) => match DEVICES.redirect(port.index(), 0) {
+                Ok(action) => (action, number),
+                Err(_) => (xdp_action::XDP_DROP, Verdict::DroppedNoNextHop as u32),
+            },
         },
+        Action::Drop => (xdp_action::XDP_DROP, number),
+        Action::Pass => (xdp_action::XDP_PASS, number),
     }
-}
-
-const PASSES: u64 = with_action(Action::Pass);
-const SENDS: u64 = with_action(Action::Send);
-
-/// The verdicts with this action, a bit each.
-const fn with_action(action: Action) -> u64 {
-    let mut bits = 0;
-    let mut i = 0;
-    while i < Verdict::ALL.len() {
-        if Verdict::ALL[i].action() as u8 == action as u8 {
-            bits |= 1 << i;
-        }
-        i += 1;
-    }
-    bits
 }
 
 #[panic_handler]

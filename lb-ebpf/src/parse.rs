@@ -16,7 +16,7 @@ use network_types::{eth::EtherType, ip::IpProto};
 
 use crate::{
     Outcome, extensions,
-    frame::Frame,
+    frame::{Frame, Offset},
     headers::{Checksum, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp},
     ip::IpHeader as _,
     tables::Tables,
@@ -37,6 +37,33 @@ pub struct Packet<'a> {
     pub source: Addr,
     pub destination: Addr,
     pub shape: Shape,
+    begins: Offset,
+}
+
+impl<'a> Packet<'a> {
+    /// Of this shape, which says too where the IP header begins; of a [plain](crate::plain) packet, the compiler knows.
+    #[inline(always)]
+    pub(crate) fn new(
+        link: &'a Ethernet,
+        source: Addr,
+        destination: Addr,
+        shape: Shape,
+        begins: Offset,
+    ) -> Self {
+        Self { link, source, destination, shape, begins }
+    }
+
+    #[inline(always)]
+    pub fn network(&self) -> Network {
+        Network { begins: self.begins, family: self.shape.family() }
+    }
+}
+
+/// Where an IP header is, and of which family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    pub begins: Offset,
+    pub family: Family,
 }
 
 /// What the IP header says about the packet, in one word, because the BPF stack wants whole ones.
@@ -101,6 +128,11 @@ impl Shape {
     #[inline(always)]
     pub const fn family(self) -> Family {
         if self.0 & Self::IPV6 == 0 { Family::V4 } else { Family::V6 }
+    }
+
+    #[inline(always)]
+    pub const fn network(self) -> Network {
+        Network { begins: Offset::Computed(self.link_length()), family: self.family() }
     }
 
     /// From the start of the frame to the IP header: 14, and 4 for each VLAN tag.
@@ -228,6 +260,7 @@ pub fn network<'a, T: Tables>(frame: &Frame<'a>, tables: &T) -> Result<Packet<'a
     packet.shape = packet.shape.behind(head);
     // And all shapes.
     packet.shape = Shape(veiled(packet.shape.0, frame.len() as u64));
+    packet.begins = packet.shape.network().begins;
     Ok(packet)
 }
 
@@ -262,12 +295,14 @@ fn ipv4<'a, T: Tables>(
         return Err(Verdict::PassedMalformed.into());
     }
     let fragment = if ip.fragment.number() & FRAGMENT_MASK != 0 { Shape::FRAGMENT } else { 0 };
-    Ok(Packet {
+    let shape = Shape::new(link_length, u64::from(header_length), length, ip.protocol.byte(), fragment);
+    Ok(Packet::new(
         link,
-        source: Addr::v4(ip.source.get()),
-        destination: Addr::v4(ip.destination.get()),
-        shape: Shape::new(link_length, u64::from(header_length), length, ip.protocol.byte(), fragment),
-    })
+        Addr::v4(ip.source.get()),
+        Addr::v4(ip.destination.get()),
+        shape,
+        Offset::Computed(link_length),
+    ))
 }
 
 #[inline(always)]
@@ -286,18 +321,9 @@ fn ipv6<'a, T: Tables>(
         return Err(Verdict::PassedMalformed.into());
     }
     let (source, destination) = ip.ends().ok_or(Verdict::PassedNotOurs)?;
-    Ok(Packet {
-        link,
-        source,
-        destination,
-        shape: Shape::new(
-            link_length,
-            u64::from(HEADER),
-            HEADER + payload,
-            ip.next_header.byte(),
-            Shape::IPV6,
-        ),
-    })
+    let shape =
+        Shape::new(link_length, u64::from(HEADER), HEADER + payload, ip.next_header.byte(), Shape::IPV6);
+    Ok(Packet::new(link, source, destination, shape, Offset::Computed(link_length)))
 }
 
 /// # Errors

@@ -7,7 +7,7 @@ use lb_common::net::{Addr, Port, Protocol};
 use network_types::{eth::EtherType, ip::IpProto};
 
 use crate::{
-    frame::Frame,
+    frame::{Frame, Offset},
     headers::{Checksum, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp},
     ip::IpHeader as _,
     parse::{FRAGMENT_MASK, Packet, Shape, Signal, Transport},
@@ -32,7 +32,7 @@ pub fn ipv4<'a>(frame: &Frame<'a>) -> Option<(Packet<'a>, Transport<'a>)> {
     let transport = transport(frame, LINK + HEADER, number, LINK + usize::from(length))?;
     let (source, destination) = (Addr::v4(ip.source.get()), Addr::v4(ip.destination.get()));
     let shape = Shape::new(LINK as u64, HEADER as u64, length, number, 0);
-    Some((Packet { link, source, destination, shape }, transport))
+    Some((Packet::new(link, source, destination, shape, Offset::Constant(LINK)), transport))
 }
 
 /// An IPv6 packet, if the frame is a plain one.
@@ -48,7 +48,7 @@ pub fn ipv6<'a>(frame: &Frame<'a>) -> Option<(Packet<'a>, Transport<'a>)> {
     let transport = transport(frame, LINK + HEADER, number, LINK + usize::from(length))?;
     let (source, destination) = ip.ends()?;
     let shape = Shape::new(LINK as u64, HEADER as u64, length, number, Shape::IPV6);
-    Some((Packet { link, source, destination, shape }, transport))
+    Some((Packet::new(link, source, destination, shape, Offset::Constant(LINK)), transport))
 }
 
 /// The transport header of this number, which begins `at` this byte of the frame, if it and the packet's `end` are there.

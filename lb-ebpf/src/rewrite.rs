@@ -13,7 +13,7 @@ use crate::{
     egress::{self, Way},
     frame::{Field, Frame},
     ip::{self, End},
-    parse::{Packet, Shape, Transport},
+    parse::{Network, Packet, Transport},
     tables::Tables,
 };
 
@@ -30,15 +30,15 @@ pub fn towards_server<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_to_server(frame, packet.shape)?;
+    has_hops_to_server(frame, packet.network())?;
     let way = egress::to_server(packet, &packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
         let change = (End::Destination, server.server.address.load());
-        change_port(ip::forward(frame, packet.shape, Some(change)).ok_or(Verdict::Aborted)?);
+        change_port(ip::forward(frame, packet.network(), Some(change)).ok_or(Verdict::Aborted)?);
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
-    ip::forward(frame, packet.shape, None).ok_or(Verdict::Aborted)?;
+    ip::forward(frame, packet.network(), None).ok_or(Verdict::Aborted)?;
     Ok(send(packet, way, Verdict::ForwardedDr))
 }
 
@@ -54,10 +54,10 @@ pub fn towards_client<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_left(frame, packet.shape)?;
+    has_hops_left(frame, packet.network())?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, packet.destination, vip, director)?;
-    change_port(ip::forward(frame, packet.shape, Some((End::Source, vip))).ok_or(Verdict::Aborted)?);
+    change_port(ip::forward(frame, packet.network(), Some((End::Source, vip))).ok_or(Verdict::Aborted)?);
     Ok(send(packet, way, Verdict::ForwardedNatReply))
 }
 
@@ -99,8 +99,8 @@ pub fn change_port(transport: &Transport<'_>, end: End, to: Port, address: Delta
 
 /// A router may not send on what it has counted down to zero (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
-pub fn has_hops_left(frame: &Frame<'_>, shape: Shape) -> Result<(), Verdict> {
-    match ip::hop_limit(frame, shape) {
+pub fn has_hops_left(frame: &Frame<'_>, network: Network) -> Result<(), Verdict> {
+    match ip::hop_limit(frame, network) {
         Some(0 | 1) => Err(Verdict::DroppedTtl),
         Some(_) => Ok(()),
         None => Err(Verdict::Aborted),
@@ -109,8 +109,8 @@ pub fn has_hops_left(frame: &Frame<'_>, shape: Shape) -> Result<(), Verdict> {
 
 /// The same on the way to a server, where the client is told.
 #[inline(always)]
-pub fn has_hops_to_server(frame: &Frame<'_>, shape: Shape) -> Result<(), Outcome> {
-    match ip::hop_limit(frame, shape) {
+pub fn has_hops_to_server(frame: &Frame<'_>, network: Network) -> Result<(), Outcome> {
+    match ip::hop_limit(frame, network) {
         Some(0 | 1) => Err(Outcome::TO_NOTICE),
         Some(_) => Ok(()),
         None => Err(Verdict::Aborted.into()),

@@ -81,7 +81,7 @@ fn try_to<T: Tables>(frame: &Frame<'_>, tables: &T, parcel: Parcel) -> Result<Ou
     let director = Director::again(tables).ok_or(Verdict::Aborted)?;
     let server = director.server(id).ok_or(Verdict::Aborted)?;
     let tunnel = tables.tunnel(id).ok_or(Verdict::Aborted)?;
-    rewrite::has_hops_to_server(frame, shape)?;
+    rewrite::has_hops_to_server(frame, shape.network())?;
     let word = tunnel.way.load();
     let through = TunnelWay::from_word(word).ok_or(Verdict::DroppedNoNextHop)?;
     if shape.length() > tunnel.room(through, director.now) {
@@ -93,7 +93,7 @@ fn try_to<T: Tables>(frame: &Frame<'_>, tables: &T, parcel: Parcel) -> Result<Ou
     address(frame, way).ok_or(Verdict::Aborted)?;
     let verdict = if icmp::is_carried_by(shape) { Verdict::ForwardedIcmp } else { Verdict::ForwardedTunnel };
     let sent = Outcome::sent_by(verdict, way.door);
-    ip::forward(frame, shape, None).ok_or(Verdict::Aborted)?;
+    ip::forward(frame, shape.network(), None).ok_or(Verdict::Aborted)?;
     if !wrap(tables, id, shape, word, entropy) {
         return Err(Verdict::DroppedNoHeadroom.into());
     }

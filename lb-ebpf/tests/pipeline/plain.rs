@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use lb_ebpf::frame::Frame;
+use lb_ebpf::frame::{Frame, Offset};
 use lb_ebpf::parse::{self, Packet, Transport};
 use lb_ebpf::plain;
 use proptest::prelude::*;
@@ -31,8 +31,16 @@ fn whole(ipv6: bool, udp: bool, flags: u8, payload: usize) -> Vec<u8> {
 fn described(packet: &Packet<'_>, transport: &Transport<'_>) -> String {
     let views = (std::ptr::from_ref(transport.ports), std::ptr::from_ref(transport.checksum));
     let Transport { at, protocol, source, destination, signal, .. } = transport;
-    let shape = packet.shape.word();
-    format!("{packet:?} {shape:x} {at} {protocol:?} {source:?} {destination:?} {signal:?} {views:?}")
+    let Packet { link, source: from, destination: to, shape, .. } = packet;
+    let (shape, network) = (shape.word(), packet.network());
+    let start = match network.begins {
+        Offset::Constant(offset) => offset as u64,
+        Offset::Computed(offset) => offset,
+    };
+    format!(
+        "{link:p} {from:?} {to:?} {shape:x} {start} {:?} {at} {protocol:?} {source:?} {destination:?} {signal:?} {views:?}",
+        network.family
+    )
 }
 
 /// What the shortcut makes of a frame, if it takes it, and what parsing does.
