@@ -17,7 +17,7 @@ use crate::{
     director::{Chosen, Director},
     frame::Frame,
     ip::End,
-    parse::{self, NoTransport, Packet, Signal, Transport},
+    parse::{self, Network, NoTransport, Packet, Signal, Transport},
     rewrite,
     tables::{Direction, Tables},
     tunnel::{self, Parcel},
@@ -29,6 +29,7 @@ use crate::{
 pub fn forward<'a, T: Tables>(
     frame: &Frame<'a>,
     packet: &Packet<'a>,
+    network: Network,
     transport: &Transport<'a>,
     tables: &T,
 ) -> Outcome {
@@ -56,7 +57,7 @@ pub fn forward<'a, T: Tables>(
         let (server, entropy) = (server.id, tunnel::entropy(flow));
         return tables.encapsulate(frame, Parcel { server, shape: packet.shape, entropy });
     }
-    deliver(frame, packet, transport, &server, director)
+    deliver(frame, packet, network, transport, &server, director)
 }
 
 /// Sends a packet, or a later part of one, to the server that it was given. `entropy`: [`Parcel::entropy`].
@@ -79,9 +80,10 @@ pub fn forward_to<T: Tables>(
 fn rewrite_for<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: ServerId) -> Outcome {
     let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
     let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
+    let network = packet.shape.network();
     match parse::transport(frame, packet, tables) {
-        Ok(transport) => deliver(frame, packet, &transport, &server, &director),
-        Err(NoTransport::Fragment) => send(frame, packet, &server, &director, |_| ()),
+        Ok(transport) => deliver(frame, packet, network, &transport, &server, &director),
+        Err(NoTransport::Fragment) => send(frame, packet, network, &server, &director, |_| ()),
         Err(_) => Verdict::Aborted.into(),
     }
 }
@@ -129,11 +131,12 @@ pub fn tuple(packet: &Packet<'_>, transport: &Transport<'_>) -> Tuple {
 fn deliver<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
+    network: Network,
     transport: &Transport<'_>,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Outcome {
-    send(frame, packet, server, director, |address| {
+    send(frame, packet, network, server, director, |address| {
         let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
         rewrite::change_port(transport, End::Destination, port, address);
     })
@@ -144,11 +147,12 @@ fn deliver<T: Tables>(
 fn send<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
+    network: Network,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Outcome {
-    let sent = rewrite::towards_server(frame, packet, server, director, change_port);
+    let sent = rewrite::towards_server(frame, packet, network, server, director, change_port);
     director.tables.book(server.id, Direction::In, packet.shape.length(), sent)
 }
 

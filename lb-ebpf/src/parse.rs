@@ -37,29 +37,10 @@ pub struct Packet<'a> {
     pub source: Addr,
     pub destination: Addr,
     pub shape: Shape,
-    begins: Offset,
 }
 
-impl<'a> Packet<'a> {
-    /// Of this shape, which says too where the IP header begins; of a [plain](crate::plain) packet, the compiler knows.
-    #[inline(always)]
-    pub(crate) fn new(
-        link: &'a Ethernet,
-        source: Addr,
-        destination: Addr,
-        shape: Shape,
-        begins: Offset,
-    ) -> Self {
-        Self { link, source, destination, shape, begins }
-    }
-
-    #[inline(always)]
-    pub fn network(&self) -> Network {
-        Network { begins: self.begins, family: self.shape.family() }
-    }
-}
-
-/// Where an IP header is, and of which family.
+/// Where an IP header is, and of which family. As the packet's shape says; but of a [plain](crate::plain) packet, the compiler
+/// knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
     pub begins: Offset,
@@ -260,7 +241,6 @@ pub fn network<'a, T: Tables>(frame: &Frame<'a>, tables: &T) -> Result<Packet<'a
     packet.shape = packet.shape.behind(head);
     // And all shapes.
     packet.shape = Shape(veiled(packet.shape.0, frame.len() as u64));
-    packet.begins = packet.shape.network().begins;
     Ok(packet)
 }
 
@@ -296,13 +276,8 @@ fn ipv4<'a, T: Tables>(
     }
     let fragment = if ip.fragment.number() & FRAGMENT_MASK != 0 { Shape::FRAGMENT } else { 0 };
     let shape = Shape::new(link_length, u64::from(header_length), length, ip.protocol.byte(), fragment);
-    Ok(Packet::new(
-        link,
-        Addr::v4(ip.source.get()),
-        Addr::v4(ip.destination.get()),
-        shape,
-        Offset::Computed(link_length),
-    ))
+    let (source, destination) = (Addr::v4(ip.source.get()), Addr::v4(ip.destination.get()));
+    Ok(Packet { link, source, destination, shape })
 }
 
 #[inline(always)]
@@ -323,7 +298,7 @@ fn ipv6<'a, T: Tables>(
     let (source, destination) = ip.ends().ok_or(Verdict::PassedNotOurs)?;
     let shape =
         Shape::new(link_length, u64::from(HEADER), HEADER + payload, ip.next_header.byte(), Shape::IPV6);
-    Ok(Packet::new(link, source, destination, shape, Offset::Computed(link_length)))
+    Ok(Packet { link, source, destination, shape })
 }
 
 /// # Errors

@@ -10,10 +10,15 @@ use crate::{
     frame::{Frame, Offset},
     headers::{Checksum, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp},
     ip::IpHeader as _,
-    parse::{FRAGMENT_MASK, Packet, Shape, Signal, Transport},
+    parse::{FRAGMENT_MASK, Family, Network, Packet, Shape, Signal, Transport},
 };
 
 const LINK: usize = size_of::<Ethernet>();
+
+/// Where a plain IPv4 packet's header is, and an IPv6 one's.
+pub const IPV4: Network = Network { begins: Offset::Constant(LINK), family: Family::V4 };
+pub const IPV6: Network = Network { begins: Offset::Constant(LINK), family: Family::V6 };
+
 /// RFC 791: version 4, and a header of five words.
 const VERSION_4_OF_5_WORDS: u8 = 0x45;
 
@@ -32,7 +37,7 @@ pub fn ipv4<'a>(frame: &Frame<'a>) -> Option<(Packet<'a>, Transport<'a>)> {
     let transport = transport(frame, LINK + HEADER, number, LINK + usize::from(length))?;
     let (source, destination) = (Addr::v4(ip.source.get()), Addr::v4(ip.destination.get()));
     let shape = Shape::new(LINK as u64, HEADER as u64, length, number, 0);
-    Some((Packet::new(link, source, destination, shape, Offset::Constant(LINK)), transport))
+    Some((Packet { link, source, destination, shape }, transport))
 }
 
 /// An IPv6 packet, if the frame is a plain one.
@@ -48,7 +53,7 @@ pub fn ipv6<'a>(frame: &Frame<'a>) -> Option<(Packet<'a>, Transport<'a>)> {
     let transport = transport(frame, LINK + HEADER, number, LINK + usize::from(length))?;
     let (source, destination) = ip.ends()?;
     let shape = Shape::new(LINK as u64, HEADER as u64, length, number, Shape::IPV6);
-    Some((Packet::new(link, source, destination, shape, Offset::Constant(LINK)), transport))
+    Some((Packet { link, source, destination, shape }, transport))
 }
 
 /// The transport header of this number, which begins `at` this byte of the frame, if it and the packet's `end` are there.

@@ -26,19 +26,20 @@ use crate::{
 pub fn towards_server<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
+    network: Network,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_to_server(frame, packet.network())?;
+    has_hops_to_server(frame, network)?;
     let way = egress::to_server(packet, &packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
         let change = (End::Destination, server.server.address.load());
-        change_port(ip::forward(frame, packet.network(), Some(change)).ok_or(Verdict::Aborted)?);
+        change_port(ip::forward(frame, network, Some(change)).ok_or(Verdict::Aborted)?);
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
-    ip::forward(frame, packet.network(), None).ok_or(Verdict::Aborted)?;
+    ip::forward(frame, network, None).ok_or(Verdict::Aborted)?;
     Ok(send(packet, way, Verdict::ForwardedDr))
 }
 
@@ -54,10 +55,12 @@ pub fn towards_client<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_left(frame, packet.network())?;
+    has_hops_left(frame, packet.shape.network())?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, packet.destination, vip, director)?;
-    change_port(ip::forward(frame, packet.network(), Some((End::Source, vip))).ok_or(Verdict::Aborted)?);
+    change_port(
+        ip::forward(frame, packet.shape.network(), Some((End::Source, vip))).ok_or(Verdict::Aborted)?,
+    );
     Ok(send(packet, way, Verdict::ForwardedNatReply))
 }
 

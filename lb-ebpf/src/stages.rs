@@ -13,7 +13,7 @@ use crate::{
     fragments,
     frame::Frame,
     full_nat, full_nat_icmp, heir, icmp, inbound, lease, notice, outbound,
-    parse::{self, NoTransport, Packet, Transport},
+    parse::{self, Network, NoTransport, Packet, Transport},
     path_mtu, plain, quic, reset,
     tables::Tables,
     tags,
@@ -52,13 +52,16 @@ pub fn followed<T: Tables>(frame: &Frame<'_>, tables: &T) -> (Outcome, Option<St
 #[inline(always)]
 pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
     if let Some((packet, transport)) = plain::ipv4(frame) {
-        return met(frame, &packet, Ok(&transport), tables);
+        return met(frame, &packet, plain::IPV4, Ok(&transport), tables);
     }
     if let Some((packet, transport)) = plain::ipv6(frame) {
-        return met(frame, &packet, Ok(&transport), tables);
+        return met(frame, &packet, plain::IPV6, Ok(&transport), tables);
     }
     match parse::network(frame, tables) {
-        Ok(packet) => met(frame, &packet, parse::transport(frame, &packet, tables).as_ref(), tables),
+        Ok(packet) => {
+            let transport = parse::transport(frame, &packet, tables);
+            met(frame, &packet, packet.shape.network(), transport.as_ref(), tables)
+        }
         Err(outcome) => outcome,
     }
 }
@@ -67,6 +70,7 @@ pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
 fn met<'a, T: Tables>(
     frame: &Frame<'a>,
     packet: &Packet<'a>,
+    network: Network,
     transport: Result<&Transport<'a>, &NoTransport>,
     tables: &T,
 ) -> Outcome {
@@ -77,8 +81,8 @@ fn met<'a, T: Tables>(
             outcome => outcome,
         };
     }
-    let outcome =
-        transport.map_or(Outcome::OPEN, |transport| inbound::forward(frame, packet, transport, tables));
+    let outcome = transport
+        .map_or(Outcome::OPEN, |transport| inbound::forward(frame, packet, network, transport, tables));
     match outcome {
         Outcome::OPEN if is_of_full_nat(tables, position(packet)) => Outcome::TO_FULL_NAT,
         Outcome::OPEN => heir::or_arrival(tables),

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use lb_ebpf::frame::{Frame, Offset};
-use lb_ebpf::parse::{self, Packet, Transport};
+use lb_ebpf::parse::{self, Network, Packet, Transport};
 use lb_ebpf::plain;
 use proptest::prelude::*;
 use xlvs_tests::datapath::Native;
@@ -28,11 +28,11 @@ fn whole(ipv6: bool, udp: bool, flags: u8, payload: usize) -> Vec<u8> {
     packet::Frame::new([2; 6], [4; 6], network).bytes()
 }
 
-fn described(packet: &Packet<'_>, transport: &Transport<'_>) -> String {
+fn described(packet: &Packet<'_>, network: Network, transport: &Transport<'_>) -> String {
     let views = (std::ptr::from_ref(transport.ports), std::ptr::from_ref(transport.checksum));
     let Transport { at, protocol, source, destination, signal, .. } = transport;
     let Packet { link, source: from, destination: to, shape, .. } = packet;
-    let (shape, network) = (shape.word(), packet.network());
+    let shape = shape.word();
     let start = match network.begins {
         Offset::Constant(offset) => offset as u64,
         Offset::Computed(offset) => offset,
@@ -47,12 +47,15 @@ fn described(packet: &Packet<'_>, transport: &Transport<'_>) -> String {
 fn both(bytes: &[u8]) -> (Option<String>, Option<String>) {
     let cells: Vec<Cell<u8>> = bytes.iter().copied().map(Cell::new).collect();
     let (frame, tables) = (Frame::of_cells(&cells), Native::new().unwrap());
-    let short = plain::ipv4(&frame).or_else(|| plain::ipv6(&frame));
+    let short = plain::ipv4(&frame).map(|(packet, transport)| described(&packet, plain::IPV4, &transport));
+    let short = short.or_else(|| {
+        plain::ipv6(&frame).map(|(packet, transport)| described(&packet, plain::IPV6, &transport))
+    });
     let long = parse::network(&frame, &tables).ok().and_then(|packet| {
         let transport = parse::transport(&frame, &packet, &tables).ok()?;
-        Some(described(&packet, &transport))
+        Some(described(&packet, packet.shape.network(), &transport))
     });
-    (short.map(|(packet, transport)| described(&packet, &transport)), long)
+    (short, long)
 }
 
 proptest! {
