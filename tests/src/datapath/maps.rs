@@ -27,7 +27,7 @@ use super::region::Region;
 use super::world::{self, Hop, Lost, Mode, Side, World};
 
 /// Room for the worlds of tests.
-pub const SERVICES: u32 = 24;
+pub const SERVICES: u32 = 32;
 pub const SERVERS: u32 = 64;
 /// Sets of the table of sources.
 pub const SOURCE_SETS: u32 = 64;

@@ -3,11 +3,12 @@
 mod busy;
 mod frames;
 mod people;
+mod told;
 
 use lb_common::slot::Slot;
 use lb_common::word::Word;
 
-pub use busy::{busy_world, busy_world_of_both_families};
+pub use busy::{busy_world, busy_world_of_both_families, world_of_seed};
 use frames::frame;
 use people::{Addresses, v4, v6};
 
@@ -28,10 +29,10 @@ pub fn random(seed: u64, acts: usize) -> Vec<Act> {
     acts_in(busy_world(), &[v4], seed, acts)
 }
 
-/// So many acts in the busy world of both families, of each about half.
+/// So many acts in the world of this seed, of each family about half.
 #[must_use]
 pub fn random_of_both_families(seed: u64, acts: usize) -> Vec<Act> {
-    acts_in(busy_world_of_both_families(), &[v4, v6], seed, acts)
+    acts_in(world_of_seed(seed), &[v4, v6], seed, acts)
 }
 
 fn acts_in(mut world: World, families: &[Addresses], seed: u64, acts: usize) -> Vec<Act> {
@@ -42,6 +43,10 @@ fn acts_in(mut world: World, families: &[Addresses], seed: u64, acts: usize) -> 
             1 if random.below(10) == 0 => Act::Pass(20 + random.below(1000) as u32),
             2 if random.below(4) == 0 => {
                 change(&mut random, &mut world);
+                Act::Change(world.clone())
+            }
+            3 if random.below(3) != 0 => {
+                told::tell(&mut random, &mut world);
                 Act::Change(world.clone())
             }
             _ => {
