@@ -41,7 +41,7 @@ fn acts_in(mut world: World, families: &[Addresses], seed: u64, acts: usize) -> 
         .map(|_| match random.below(40) {
             0 => Act::Pass(1 + random.below(3) as u32),
             1 if random.below(10) == 0 => Act::Pass(20 + random.below(1000) as u32),
-            2 if random.below(4) == 0 => {
+            2 if random.below(2) == 0 => {
                 change(&mut random, &mut world);
                 Act::Change(world.clone())
             }
@@ -58,7 +58,7 @@ fn acts_in(mut world: World, families: &[Addresses], seed: u64, acts: usize) -> 
 }
 
 fn change(random: &mut Random, world: &mut World) {
-    match random.below(10) {
+    match random.below(12) {
         0 => world.derive_udp = !world.derive_udp,
         1 => world.serving = !world.serving,
         2 => world.flows = random.below(4) != 0,
@@ -69,6 +69,14 @@ fn change(random: &mut Random, world: &mut World) {
             let (service, weight) = (random.below(services) as usize, random.below(2) as u32);
             for (_, server) in world.servers.iter_mut().filter(|(number, _)| number.0 == service) {
                 (server.weight, server.miss_weight, server.down) = (weight, Some(weight), weight == 0);
+            }
+        }
+        5 | 6 => {
+            // Or all of them are drained, or none.
+            let (service, drained) =
+                (random.below(world.services.len() as u64) as usize, random.below(3) != 0);
+            for (_, server) in world.servers.iter_mut().filter(|(number, _)| number.0 == service) {
+                server.drained = drained;
             }
         }
         _ => {

@@ -7,7 +7,7 @@ use crate::datapath::world::{Number, Replica, World};
 use crate::random::Random;
 
 /// So many at a time, for few of them are asked about before they are stored here.
-const SAID: usize = 24;
+const SAID: usize = 40;
 
 /// More is told, or some of it or everything is withdrawn.
 pub(super) fn tell(random: &mut Random, world: &mut World) {
