@@ -1,4 +1,4 @@
-//! Any bytes as a story in a busy world: frames, ticks, servers that fail and come back.
+//! Any bytes as a story in a busy world: frames, ticks, servers that fail and come back, what other directors say.
 //!
 //! The fuzzer feeds it what it likes (`cargo xtask fuzz`), the native tests what the fuzzer found worth keeping. What must
 //! hold: nothing panics, no byte beyond the frame is touched (a frame's memory is exactly as long as the frame; the
@@ -9,20 +9,25 @@ use std::cell::RefCell;
 
 use lb_common::verdict::Action;
 
-use crate::datapath::script::{Act, busy_world_of_both_families, crowd};
-use crate::datapath::world::{Side, World};
+use crate::datapath::script::{Act, busy_world_of_both_families, crowd, told_of};
+use crate::datapath::world::{Lost, Replica, Side, World};
 use crate::datapath::{Engine as _, Native};
 use crate::oracle::soundness::is_sound;
 
 /// What a step does, in the upper bits of its first byte.
 const TICKS: u8 = 0x40;
 const STATE: u8 = 0x80;
+const TOLD: u8 = 0x20;
+/// What was told has ended.
+const ENDED: u8 = 0x10;
 /// A frame whose length has a second byte.
 const LONG: u8 = 0x02;
 
 thread_local! {
     /// Made once: a run must cost microseconds.
     static WORLDS: RefCell<Vec<Native>> = RefCell::new(worlds());
+    /// What other directors may say.
+    static SAYINGS: Vec<Replica> = told_of(1, &busy_world_of_both_families(), 256);
 }
 
 /// Runs one input.
@@ -40,6 +45,9 @@ pub fn run(input: &[u8]) {
                 Step::Frame(side, frame) => try_frame(native, side, frame),
                 Step::Pass(ticks) => native.pass(ticks).expect("time passes"),
                 Step::State(server, flags) => native.disturb(server, flags),
+                Step::Told(number, ended) => {
+                    SAYINGS.with(|sayings| native.tell(&sayings[usize::from(number)], ended));
+                }
             }
         }
         native.forget();
@@ -72,6 +80,8 @@ enum Step<'a> {
     Pass(u32),
     /// These flags of a server's state are turned over.
     State(u8, u8),
+    /// This is said of a connection, or that it has ended.
+    Told(u8, bool),
 }
 
 /// The first step of an input, and what follows it.
@@ -83,6 +93,10 @@ fn step(input: &[u8]) -> Option<(Step<'_>, &[u8])> {
     }
     if first & TICKS != 0 {
         return Some((Step::Pass(u32::from(first & !TICKS)), rest));
+    }
+    if first & TOLD != 0 {
+        let (number, rest) = rest.split_first()?;
+        return Some((Step::Told(*number, first & ENDED != 0), rest));
     }
     let side = if first & 1 == 0 { Side::Front } else { Side::Back };
     let (length, rest) = rest.split_first()?;
@@ -138,6 +152,15 @@ fn worlds() -> Vec<Native> {
             }
         })
     };
+    // A third of the services each keeps, resets and lets go what a dead server had.
+    let losing = |world: World| {
+        world.with(|world| {
+            for (number, service) in world.services.iter_mut().enumerate() {
+                service.lost = [Lost::Kept, Lost::Reset, Lost::Rehashed][number % 3];
+            }
+            world.servers.iter_mut().step_by(4).for_each(|(_, server)| server.down = true);
+        })
+    };
     let all = [
         busy(),
         lagging(busy()).with(|world| world.derive_udp = true),
@@ -151,5 +174,10 @@ fn worlds() -> Vec<Native> {
     crowd(1, busy().servers.len() as u64, crowded.arrays.flows.words());
     crowded.rest();
     worlds.push(crowded);
+    // Where most of what comes is another director's.
+    let told = losing(lagging(busy())).with(|world| world.replicas = told_of(2, world, 1000));
+    let mut told = Native::with(&told).expect("memory for a world");
+    told.rest();
+    worlds.push(told);
     worlds
 }

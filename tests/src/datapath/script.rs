@@ -12,7 +12,7 @@ pub use busy::{busy_world, busy_world_of_both_families, world_of_seed};
 use frames::frame;
 use people::{Addresses, v4, v6};
 
-use super::world::{Lost, Side, World};
+use super::world::{Lost, Replica, Side, World};
 use crate::random::Random;
 
 /// What happens next.
@@ -98,6 +98,13 @@ fn change(random: &mut Random, world: &mut World) {
             }
         }
     }
+}
+
+/// What may be told in this world: so many connections that the random traffic may be about.
+#[must_use]
+pub fn told_of(seed: u64, world: &World, count: usize) -> Vec<Replica> {
+    let mut random = Random::from_seed(seed);
+    (0..count).map(|_| told::replica(&mut random, world)).collect()
 }
 
 /// Fills every place, so that each newcomer must find one to give way. Half the buckets are of one class each, for a

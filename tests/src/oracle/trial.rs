@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Oracle;
 use super::reading::{self, Body, Reading, Segment, Word};
 use crate::datapath::Engine;
-use crate::datapath::script::{Act, random_of_both_families, world_of_seed};
+use crate::datapath::script::{Act, busy_world_of_both_families, random_of_both_families, world_of_seed};
 use crate::datapath::world::{Protocol, Side};
 use crate::fixture::Observation;
 use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Mac, Network, Tcp, TcpFlags, Transport, Udp, difference};
@@ -89,7 +89,7 @@ pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) ->
 /// The engine could not be run.
 pub fn story(seed: u64, acts: usize, engine: &mut dyn Engine) -> Result<Vec<Act>> {
     engine.reset()?;
-    engine.install(&world_of_seed(seed))?;
+    engine.install(&busy_world_of_both_families())?;
     let mut answers = Answers { random: Random::from_seed(!seed), left: VecDeque::new() };
     let mut script = random_of_both_families(seed, acts).into_iter();
     let mut told = Vec::new();

@@ -22,7 +22,7 @@ pub(super) fn tell(random: &mut Random, world: &mut World) {
 }
 
 /// Of a connection that the random traffic may be about, mostly at one of its service's servers.
-fn replica(random: &mut Random, world: &World) -> Replica {
+pub(super) fn replica(random: &mut Random, world: &World) -> Replica {
     let number = random.below(world.services.len() as u64) as usize;
     let service = &world.services[number];
     let address: Addresses = if service.vip.is_ipv4() { v4 } else { v6 };
