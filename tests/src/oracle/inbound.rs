@@ -225,7 +225,7 @@ impl Oracle {
             let stored = belief.map(|connection| connection.server);
             let stored = stored.filter(|server| !self.server(*server).freed);
             let held = || self.held_elsewhere(&flow).map(|connection| connection.server);
-            if let Some(server) = stored.or_else(held) {
+            if let Some(server) = if belief.is_some() { stored } else { held() } {
                 all.push(self.forward_error(from, frame, packet, &quote, server).storing(flow, belief));
                 continue;
             }

@@ -382,5 +382,23 @@ fn datagrams() -> Vec<Case> {
             .change(|world| world.named("rs2").down = true)
             .front(&from_client(VIP, query(PORT, 80)), "forwarded_nat", arrived(RS1))
             .counting(UNTOLD),
+        past_an_entry(way, replica),
     ]
+}
+
+/// What is stored here was at a server that is gone, and no other takes anything: nobody else's word counts there, so the
+/// client is told as if there were none.
+fn past_an_entry(way: Way, replica: Replica) -> Case {
+    let query = || ip(way.client(), way.vip(), 64, Udp::new(PORT, 80, *b"query"));
+    let at_rs1 = Ipv4::new(CLIENT, RS1, Udp::new(PORT, 8080, *b"query")).ttl(63);
+    Case::new(way.name("a client hears of no server, also if another director knows one"), {
+        way.world(way.service().udp())
+    })
+    .front(&client_frame(query()), "forwarded_nat", Through(at_server(RS1, at_rs1)))
+    .change(|world| {
+        (world.named("rs1").freed, world.named("rs1").weight) = (true, 0);
+        world.replicas = vec![replica];
+    })
+    .front(&client_frame(query()), "replied_unreachable", Notice::PORT_UNREACHABLE.about(query()))
+    .counting(UNTOLD)
 }
