@@ -129,6 +129,7 @@ impl Tables for Native {
     }
 
     fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        self.touched.sources.note(set);
         self.arrays.sources.get(set)
     }
 

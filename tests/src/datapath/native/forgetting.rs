@@ -11,9 +11,10 @@ use lb_common::word::Word;
 
 use super::Native;
 use crate::datapath::FIRST_TICK;
-use crate::datapath::maps::Room;
+use crate::datapath::maps::{Room, SOURCE_SETS};
 use crate::datapath::region::Region;
 use crate::datapath::world::Replica;
+use crate::random::Random;
 
 /// What may hold anything, so that it can be forgotten without a look at all of it.
 pub(super) struct Touched {
@@ -21,6 +22,7 @@ pub(super) struct Touched {
     pub(super) leases: Noted,
     pub(super) seats: Noted,
     pub(super) notes: Noted,
+    pub(super) sources: Noted,
     pub(super) paths: Noted,
     replicas: Noted,
 }
@@ -40,6 +42,7 @@ impl Default for Touched {
             leases: Noted::below(Room::SMALL.lease_buckets),
             seats: buckets(),
             notes: Noted::below(fragments::SETS),
+            sources: Noted::below(SOURCE_SETS),
             paths: Noted::below(Path::SETS),
             replicas: buckets(),
         }
@@ -75,7 +78,7 @@ impl Noted {
 }
 
 impl Native {
-    /// Forgets connections, ports, paths, notes, and what happened to servers and replicas, at the cost of what there is to be
+    /// Forgets connections, ports, paths, notes, rates, and what happened to servers and replicas, at the cost of what there is to be
     /// forgotten.
     pub fn forget(&mut self) {
         let none = &[][..];
@@ -83,6 +86,7 @@ impl Native {
         restore(&self.arrays.leases, &self.touched.leases, none);
         restore(&self.arrays.seats, &self.touched.seats, none);
         restore(&self.arrays.fragments, &self.touched.notes, none);
+        restore(&self.arrays.sources, &self.touched.sources, none);
         restore(&self.arrays.replicas, &self.touched.replicas, &self.resting.replicas);
         self.announce(!self.resting.replicas.is_empty());
         for number in self.touched.paths.take() {
@@ -92,7 +96,16 @@ impl Native {
             self.arrays.servers.all()[number as usize].state.store(state);
         }
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
+        let loads = self.arrays.loads.all().iter();
+        loads.chain(self.arrays.services.all().iter().map(|service| &service.total)).for_each(|load| {
+            load.begun.store(0);
+        });
+        for limits in self.arrays.limits.all() {
+            limits.used.store(0);
+        }
         self.servers.get_mut().clear();
+        self.turns.get_mut().clear();
+        *self.random.get_mut() = Random::from_seed(1);
         self.pulse.take();
     }
 
