@@ -60,6 +60,7 @@ pub fn run(input: &[u8]) {
             }
         }
         native.forget();
+        native.forget_counts();
     });
 }
 

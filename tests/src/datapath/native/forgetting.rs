@@ -78,7 +78,7 @@ impl Noted {
 }
 
 impl Native {
-    /// Forgets connections, ports, paths, notes, rates, and what happened to servers and replicas, at the cost of what there is to be
+    /// Forgets connections, ports, paths, notes, and what happened to servers and replicas, at the cost of what there is to be
     /// forgotten.
     pub fn forget(&mut self) {
         let none = &[][..];
@@ -86,7 +86,6 @@ impl Native {
         restore(&self.arrays.leases, &self.touched.leases, none);
         restore(&self.arrays.seats, &self.touched.seats, none);
         restore(&self.arrays.fragments, &self.touched.notes, none);
-        restore(&self.arrays.sources, &self.touched.sources, none);
         restore(&self.arrays.replicas, &self.touched.replicas, &self.resting.replicas);
         self.announce(!self.resting.replicas.is_empty());
         for number in self.touched.paths.take() {
@@ -96,17 +95,22 @@ impl Native {
             self.arrays.servers.all()[number as usize].state.store(state);
         }
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
+        self.servers.get_mut().clear();
+        self.pulse.take();
+    }
+
+    /// Forgets as well what schedulers and limits have counted, and by what chance they went.
+    pub fn forget_counts(&mut self) {
         let loads = self.arrays.loads.all().iter();
         loads.chain(self.arrays.services.all().iter().map(|service| &service.total)).for_each(|load| {
             load.begun.store(0);
         });
+        restore(&self.arrays.sources, &self.touched.sources, &[]);
         for limits in self.arrays.limits.all() {
             limits.used.store(0);
         }
-        self.servers.get_mut().clear();
         self.turns.get_mut().clear();
         *self.random.get_mut() = Random::from_seed(1);
-        self.pulse.take();
     }
 
     /// Whoever is stored or told of now is still there when everything is forgotten.
