@@ -412,6 +412,20 @@ mod tests {
     }
 
     #[test]
+    fn the_nearest_shape_is_the_wanted_one_if_there_is_such() {
+        for (wanted, nearest) in [
+            (0, MIN_BUCKET_BITS),
+            (MIN_BUCKET_BITS - 1, MIN_BUCKET_BITS),
+            (MIN_BUCKET_BITS, MIN_BUCKET_BITS),
+            (MIN_BUCKET_BITS + 1, MIN_BUCKET_BITS + 1),
+            (MAX_BUCKET_BITS, MAX_BUCKET_BITS),
+            (MAX_BUCKET_BITS + 1, MAX_BUCKET_BITS),
+        ] {
+            assert_eq!(Geometry::nearest(wanted).bucket_bits(), nearest, "{wanted}");
+        }
+    }
+
+    #[test]
     fn ten_million_connections_fit_the_largest_table() {
         assert_eq!(Geometry::for_connections(10_000_000).unwrap().bucket_bits(), MAX_BUCKET_BITS);
         assert_eq!(Geometry::for_connections(65_536).unwrap().bucket_bits(), MIN_BUCKET_BITS);

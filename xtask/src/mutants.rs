@@ -70,7 +70,16 @@ fn change(
     cargo.env("XLVS_SEQUENCES", SEQUENCES).env("XLVS_SEED", SEED);
     let found = workspace.target().join("mutants.found").join(package);
     std::fs::create_dir_all(&found).with_context(|| format!("making {}", found.display()))?;
-    cargo.args(["mutants", "--jobs=1", "--no-shuffle", "--profile=mutants", "--timeout", TEST_LIMIT]);
+    // The unchanged tree would be judged by the changed package's own tests alone, and not by the pipeline's: `cargo test` does.
+    cargo.args([
+        "mutants",
+        "--baseline=skip",
+        "--jobs=1",
+        "--no-shuffle",
+        "--profile=mutants",
+        "--timeout",
+        TEST_LIMIT,
+    ]);
     cargo.args(["--package", package, "--test-package", judges, "--output"]).arg(&found);
     for file in &wish.file {
         cargo.args(["--file", file]);
