@@ -28,6 +28,7 @@ use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
 use super::watch::Watch;
+use super::watchdog;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
@@ -192,6 +193,7 @@ impl Agent {
     /// Each second: a sign of life, a stretch of the table, what is due.
     fn tick(&mut self) {
         self.beat();
+        watchdog::alive();
         if let Some(log) = &mut self.log {
             log.flush();
         }

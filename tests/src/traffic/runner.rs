@@ -73,10 +73,14 @@ impl Drop for Runner {
     }
 }
 
-/// Debian's soft limit is 1,024 descriptors, fewer than the two ends of a thousand connections.
+/// Debian's soft limit is 1,024 descriptors, fewer than the two ends of a thousand connections; and a hard one of less than those
+/// of ten thousand, which root may raise, is met with, too.
 fn make_room_for_sockets() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 16), hard));
+    const ENOUGH: u64 = 1 << 16;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+        setrlimit(Resource::RLIMIT_NOFILE, ENOUGH, hard.max(ENOUGH))
+            .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard))
+    });
     if let Err(error) = raised {
         eprintln!("warning: the limit of open files stays as it is: {error}");
     }

@@ -15,7 +15,8 @@ pub(crate) const NATIVE: &str = "native";
 const PRIVILEGED: &str = "privileged";
 
 /// Tests of the suite `netns` that want the machine for themselves, by how their names begin.
-const ALONE: [&str; 5] = ["flood::", "load::", "survival::", "fragments::a_flood", "keepalived::"];
+const ALONE: [&str; 6] =
+    ["flood::", "load::", "survival::", "fragments::a_flood", "keepalived::", "faults::"];
 
 /// A test target of the workspace.
 #[derive(Clone, Debug, PartialEq)]
