@@ -20,7 +20,7 @@ pub use echo_server::{EchoServer, Greeting};
 pub use handshakes::{HandshakePlan, HandshakeReport, handshakes};
 pub use outcome::{ConnectionReport, Fate, SwarmReport};
 pub use probe::{Outage, Probe};
-pub use runner::Runner;
+pub use runner::{Runner, at_most};
 pub use swarm::{Activity, Swarm, SwarmPlan};
 pub use udp::{UdpEchoServer, UdpReport, udp_flows};
 pub use wire::numbered_payload;
