@@ -157,7 +157,6 @@ impl<'a> Scene<'a> {
     /// A machine that was killed boots: keepalived first, which may not have the VIP before the agent is in sync.
     pub fn boot(&mut self, which: Director) {
         self.pair.installation(which).ok(&["down"]).unwrap();
-        self.pair.site.topology.wait_bare(which).unwrap();
         // It was in the memory of the machine.
         std::fs::remove_file(self.pair.installation(which).folder().join("ready")).unwrap();
         self.engines[place(which)] = Some(Engine::start(self.pair, which));

@@ -51,11 +51,13 @@ fn a_frozen_agent_is_found_and_replaced() {
 
     // Without a watchdog, it says that it has begun and no more.
     let agent = start(None);
+    run.look();
     assert_eq!(supervisor.hear().as_deref(), Some("READY=1"));
     assert_eq!(supervisor.hear(), None);
     agent.kill().unwrap();
 
     let agent = start(Some(PATIENCE));
+    run.look();
     assert_eq!(supervisor.hear().as_deref(), Some("READY=1"));
     for _ in 0..3 {
         assert_eq!(supervisor.hear().as_deref(), Some("WATCHDOG=1"));

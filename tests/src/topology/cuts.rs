@@ -1,12 +1,8 @@
 //! What goes wrong with the wires of a pair: a cable pulled, which both ends see, and frames lost on the way, which nobody sees.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
 use anyhow::{Context as _, Result};
 
 use super::{Director, MESH, Topology};
-use crate::accounting::attachment;
 use crate::cleanup::Undo;
 use crate::namespace::Namespace;
 use crate::tools;
@@ -45,18 +41,6 @@ impl Topology {
                 self.director_of(other).ip(&format!("link set {MESH} {state}"))
             }
         })
-    }
-
-    /// Waits until no program is attached to a director's devices: the kernel takes one off a moment after its last pin has gone.
-    pub fn wait_bare(&self, director: Director) -> Result<()> {
-        let until = Instant::now() + Duration::from_secs(5);
-        for device in self.director_devices() {
-            while attachment(self.director_of(director), device)?.is_some() {
-                anyhow::ensure!(Instant::now() < until, "{device} of {director:?} keeps its program");
-                sleep(Duration::from_millis(10));
-            }
-        }
-        Ok(())
     }
 
     /// This director is no more, nor are its cables. What asks for its namespace fails from now on.
