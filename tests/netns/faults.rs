@@ -20,6 +20,7 @@ use xlvs_tests::traffic::at_most;
 use self::live::{Live, Tally, count_misrouted};
 use self::scene::{Scene, Setting, Variant};
 use crate::length::short_or_long;
+use crate::survival::MISS_TABLE_FOLLOWS;
 
 /// What becomes of the first director, which has the VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,10 +124,10 @@ fn play(setting: Setting, fault: Fault, connections: usize) -> Figures {
     let topology = &pair.site.topology;
     let mut scene = Scene::set(&pair, &setting);
     let live = scene.open(&setting, connections);
-    if setting.variant == Variant::Reloaded {
+    if matches!(setting.variant, Variant::Reloaded | Variant::Followed) {
         pair.reload(&setting.lines(), &setting.services(&pair, &[0, 1, 4, 5]));
     }
-    sleep(Duration::from_secs(1));
+    sleep(if setting.variant == Variant::Followed { MISS_TABLE_FOLLOWS } else { Duration::from_secs(1) });
     let younger = Live::younger(&pair.site, 50);
 
     count_misrouted(topology);
@@ -182,7 +183,7 @@ const SHORT: usize = 1000;
 
 #[test]
 fn a_director_that_is_killed_costs_no_live_connection() {
-    rows(&[(Delivery::Nat, Variant::Reloaded, Fault::Killed)], SHORT);
+    rows(&[(Delivery::Nat, Variant::Followed, Fault::Killed)], SHORT);
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn a_director_that_is_unplugged_costs_no_live_connection() {
 /// With `XLVS_LONG=1` every row, with ten thousand connections; `XLVS_ROWS` chooses among them, as in `Nat Least,Frozen`.
 #[test]
 fn no_fault_costs_a_live_connection() {
-    let variants = [Variant::Plain, Variant::Affinity, Variant::Least, Variant::Reloaded];
+    let variants = [Variant::Plain, Variant::Affinity, Variant::Least, Variant::Reloaded, Variant::Followed];
     let chosen = std::env::var("XLVS_ROWS").unwrap_or_default();
     let is_chosen = |(delivery, variant, fault): &(Delivery, Variant, Fault)| {
         let name = format!("{delivery:?} {variant:?} {fault:?}");

@@ -23,6 +23,7 @@ use super::loads::{self, Begun};
 use super::membership;
 use super::ports;
 use super::preflight;
+use super::replicas::Told;
 use super::silence::Silences;
 use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
@@ -448,14 +449,21 @@ impl Agent {
             return;
         }
         let census = self.sweep.census().clone();
+        // Connections of other directors, which may come to be here.
+        let told = if leaving.is_empty() { BTreeSet::new() } else { Told::servers(&self.installation.maps) };
         let seated = affinity::sweep(&self.installation.maps);
         let since = self.leaving_since.clone();
         let outcome = self.installation.free(|id| {
             census.names(id)
                 || seated.contains(&id)
+                || told.contains(&id)
                 || since.get(&id.get()).is_none_or(|begun| rounds <= *begun)
         });
         self.note_only_failure(outcome);
+        if !leaving.is_empty() {
+            let wanted = self.wanted();
+            self.rename_cluster(&wanted);
+        }
         self.watch_targets();
     }
 

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::loaded_links;
+use aya::programs::loaded_programs;
 
 use super::pins::linked;
 
@@ -13,8 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What is attached by the pins of a folder, to be waited for once they are removed.
 pub struct Departing {
-    /// The kernel's numbers of the links.
-    ids: Vec<u32>,
+    /// The kernel's numbers of the programs. That of a link goes before the link has let go of its interface.
+    programs: Vec<u32>,
 }
 
 impl Departing {
@@ -23,15 +23,15 @@ impl Departing {
     pub fn of(pin_dir: &Path) -> Self {
         let links = linked(pin_dir).into_iter().map(|name| pin_dir.join("links").join(name));
         // Held no longer than it takes to ask: who holds a link keeps it attached.
-        let id = |path| Some(FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()?.id());
-        Self { ids: links.filter_map(id).collect() }
+        let program = |path| Some(FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()?.program_id());
+        Self { programs: links.filter_map(program).collect() }
     }
 
     /// Waits until none of it is attached any more; says whether that came true in time. Who may not ask believes it.
     #[must_use]
     pub fn are_gone(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
-        while loaded_links().flatten().any(|link| self.ids.contains(&link.id())) {
+        while loaded_programs().flatten().any(|program| self.programs.contains(&program.id())) {
             if Instant::now() >= until {
                 return false;
             }

@@ -30,6 +30,8 @@ pub enum Variant {
     Least,
     /// Half the servers have just been exchanged.
     Reloaded,
+    /// They have been for a while: the table that knows nothing of those that left has followed.
+    Followed,
 }
 
 /// What a scene is of.
@@ -55,7 +57,7 @@ impl Setting {
     /// The service over these servers, and the probe's.
     pub fn services(&self, pair: &Pair, servers: &[usize]) -> String {
         let lines = match self.variant {
-            Variant::Plain | Variant::Reloaded => "",
+            Variant::Plain | Variant::Reloaded | Variant::Followed => "",
             Variant::Affinity => "affinity = { by = \"source\", timeout = \"300s\" }",
             Variant::Least => "scheduler = \"least\"",
         };
