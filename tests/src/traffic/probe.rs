@@ -70,11 +70,6 @@ impl Probe {
     pub fn worst(&self, since: Instant) -> Option<Outage> {
         longest(&lock(&self.sent), since, Instant::now())
     }
-
-    /// How many were sent after `since`.
-    pub fn asked(&self, since: Instant) -> usize {
-        lock(&self.sent).iter().filter(|datagram| datagram.at >= since).count()
-    }
 }
 
 impl Drop for Probe {
