@@ -15,7 +15,16 @@ pub(crate) const NATIVE: &str = "native";
 const PRIVILEGED: &str = "privileged";
 
 /// Tests of the suite `netns` that want the machine for themselves, by how their names begin.
-const ALONE: [&str; 5] = ["flood::", "load::", "survival::", "fragments::a_flood", "keepalived::"];
+const ALONE: [&str; 8] = [
+    "flood::",
+    "load::",
+    "survival::",
+    "fragments::a_flood",
+    "keepalived::",
+    "faults::a_director",
+    "faults::no_fault",
+    "faults::partitions::the_",
+];
 
 /// A test target of the workspace.
 #[derive(Clone, Debug, PartialEq)]
