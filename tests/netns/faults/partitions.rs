@@ -224,6 +224,7 @@ fn the_owner_is_cut_off_and_comes_back() {
 
 /// With `XLVS_LONG=1` all that is left.
 #[test]
+#[ignore = "the rows that are played in every run are tests of their own"]
 fn the_networks_are_cut_in_every_way_and_heal() {
     rows(short_or_long(&[FRONT], &OTHERS));
 }
