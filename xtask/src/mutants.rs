@@ -1,7 +1,6 @@
 //! `cargo xtask mutants`: the data path with one thing changed at a time; the native tests should notice each.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -63,7 +62,10 @@ fn change(
     tests: &[&str],
 ) -> Result<()> {
     hold(workspace, judges, tests)?;
-    let mut cargo = with_settings(workspace);
+    let mut cargo = workspace.cargo();
+    // Outside the copies, so that what they depend on is compiled once.
+    cargo.env("CARGO_TARGET_DIR", workspace.target().join("mutants"));
+    cargo.env("XLVS_SEQUENCES", SEQUENCES).env("XLVS_SEED", SEED);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = program.parent().map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
     cargo.env("PATH", std::env::join_paths(folders).context("putting PATH together")?);
@@ -101,21 +103,13 @@ fn change(
 }
 
 /// The tests hold on the tree as it is, or every mutant would seem to be noticed. cargo-mutants' own look at it would ask the changed
-/// package alone.
+/// package alone. Built apart from the mutants: of two trees with one history cargo would take a program of the one for the other's.
 fn hold(workspace: &Workspace, judges: &str, tests: &[&str]) -> Result<()> {
-    let mut cargo = with_settings(workspace);
-    cargo.args(["test", "--profile=mutants"]);
+    let mut cargo = workspace.cargo();
+    cargo.env("XLVS_SEQUENCES", SEQUENCES).env("XLVS_SEED", SEED).arg("test");
     cargo.args(judges.split(',').flat_map(|package| ["--package", package])).args(tests).arg("--");
     cargo.args(LEFT_OUT.map(|test| format!("--skip={test}")));
     step::run("test", "the tree as it is", &mut cargo, &workspace.log("mutants"), None)
-}
-
-fn with_settings(workspace: &Workspace) -> Command {
-    let mut cargo = workspace.cargo();
-    // Outside the copies, so that what they depend on is compiled once.
-    cargo.env("CARGO_TARGET_DIR", workspace.target().join("mutants"));
-    cargo.env("XLVS_SEQUENCES", SEQUENCES).env("XLVS_SEED", SEED);
-    cargo
 }
 
 fn ensure(workspace: &Workspace) -> Result<PathBuf> {
