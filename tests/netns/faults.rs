@@ -187,6 +187,7 @@ fn a_director_that_is_killed_costs_no_live_connection() {
 }
 
 #[test]
+#[ignore = "one of two that cost a minute each; the whole suite has to stay below 25"]
 fn a_director_that_is_unplugged_costs_no_live_connection() {
     rows(&[(Delivery::DirectRouting, Variant::Least, Fault::Unplugged)], SHORT);
 }
