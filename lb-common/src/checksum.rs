@@ -45,6 +45,14 @@ impl Delta {
     }
 
     /// The changed checksum.
+    /// [`apply`](Self::apply) for one [`half`](Self::half) that has changed: two numbers of sixteen bits carry once.
+    #[must_use]
+    #[inline(always)]
+    pub const fn apply_alone(self, checksum: u16) -> u16 {
+        let sum = self.0 + (!checksum) as u64;
+        !(sum + (sum >> 16)) as u16
+    }
+
     #[must_use]
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {

@@ -196,14 +196,16 @@ impl<'m, M: Memory, L: Layout> FlowTable<'m, M, L> {
         let tag = self.geometry.tag(flow);
         let mut number = self.geometry.first(flow);
         let mut bucket = self.geometry.bucket(self.memory, number)?;
-        let mut places = matches(bucket, Slot::identity(tag, false));
-        if places == 0 || tag == 0 {
+        let mut index = position(bucket, Slot::identity(tag, false));
+        if index == NOWHERE || tag == 0 {
             number = self.geometry.other(number, tag);
             bucket = self.geometry.bucket(self.memory, number)?;
-            places = matches(bucket, Slot::identity(tag, true));
+            index = position(bucket, Slot::identity(tag, true));
         }
-        let index = lowest(places);
-        if places != 0 { Some((Place { bucket: number, index: index as u32 }, &bucket[index])) } else { None }
+        if index == NOWHERE {
+            return None;
+        }
+        Some((Place { bucket: number, index: index as u32 }, &bucket[index % BUCKET_SLOTS]))
     }
 
     /// The entry that stands there now, whosever it is.
@@ -311,15 +313,31 @@ impl<C: Cell> Entry<'_, C> {
     }
 }
 
-/// Where in a bucket the flow's identity stands, as one bit a place, without a branch: the verifier need not follow nine
-/// ways out of each search, and the CPU cannot guess wrongly among them.
+/// No place in a bucket.
+const NOWHERE: usize = BUCKET_SLOTS;
+
+/// Where in a bucket the flow's identity stands, or [`NOWHERE`]. Lower halves first, which are nearly always different.
 #[inline(always)]
-fn matches<C: Cell>(bucket: &[C; BUCKET_SLOTS], wanted: u64) -> u64 {
+fn position<C: Cell>(bucket: &[C; BUCKET_SLOTS], wanted: u64) -> usize {
+    let mut places = zeros(bucket, |word| u64::from(word as u32 ^ wanted as u32));
+    if places == 0 {
+        return NOWHERE;
+    }
+    let index = lowest(places);
+    if Slot::has_identity(bucket[index].load(), wanted) {
+        return index;
+    }
+    places = zeros(bucket, |word| (word ^ wanted) & Slot::identity_mask());
+    if places == 0 { NOWHERE } else { lowest(places) }
+}
+
+/// Where in a bucket this is zero (and below 2^63 elsewhere), as one bit a place, without a branch: the verifier need not follow
+/// nine ways out of each search, and the CPU cannot guess wrongly among them.
+#[inline(always)]
+fn zeros<C: Cell>(bucket: &[C; BUCKET_SLOTS], of: impl Fn(u64) -> u64) -> u64 {
     let mut places = 0;
     for (i, cell) in bucket.iter().enumerate() {
-        let difference = (cell.load() ^ wanted) & Slot::identity_mask();
-        // Below zero only if there is no difference, which has fewer than 64 bits.
-        places |= (opaque(difference).wrapping_sub(1) >> 63) << i;
+        places |= (opaque(of(cell.load())).wrapping_sub(1) >> 63) << i;
     }
     places
 }
@@ -336,11 +354,7 @@ fn lowest(places: u64) -> usize {
 /// The free places. Whoever is somebody has a server, in the upper bits.
 #[inline(always)]
 fn vacancies<C: Cell>(bucket: &[C; BUCKET_SLOTS]) -> u64 {
-    let mut places = 0;
-    for (i, cell) in bucket.iter().enumerate() {
-        places |= (opaque(cell.load() >> Slot::SERVER_SHIFT).wrapping_sub(1) >> 63) << i;
-    }
-    places
+    zeros(bucket, |word| word >> Slot::SERVER_SHIFT)
 }
 
 /// Whether a newcomer with this tag goes to its first choice, given the free places of both: while that is half empty (its line

@@ -96,6 +96,33 @@ impl Addr {
         self.words
     }
 
+    /// The same bytes as two words, as maps hold them.
+    #[must_use]
+    #[inline(always)]
+    pub const fn pair(self) -> [u64; 2] {
+        let [a, b, c, d] = self.words;
+        [Self::joined(a, b), Self::joined(c, d)]
+    }
+
+    /// What [`pair`](Self::pair) gave.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_pair([a, b]: [u64; 2]) -> Self {
+        let ([a, b], [c, d]) = (Self::halves(a), Self::halves(b));
+        Self { words: [a, b, c, d] }
+    }
+
+    #[inline(always)]
+    const fn joined(first: u32, second: u32) -> u64 {
+        u64::from_le(first.to_le() as u64 | (second.to_le() as u64) << 32)
+    }
+
+    #[inline(always)]
+    const fn halves(word: u64) -> [u32; 2] {
+        let word = word.to_le();
+        [u32::from_le(word as u32), u32::from_le((word >> 32) as u32)]
+    }
+
     /// The IPv4 bytes, if this is a mapped IPv4 address.
     #[must_use]
     #[inline(always)]
@@ -197,6 +224,34 @@ impl Tuple {
     }
 }
 
+/// A MAC address as the lower six bytes, in memory order, of a word whose other two say nothing of it: those of a map's entry
+/// come and go whole, where six bytes would be taken apart one by one.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub struct Mac(u64);
+
+impl Mac {
+    #[must_use]
+    #[inline(always)]
+    pub const fn in_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Its first four bytes and its last two, as they lie in memory.
+    #[must_use]
+    #[inline(always)]
+    pub const fn halves(self) -> (u32, u16) {
+        let ordered = self.0.to_le();
+        (u32::from_le(ordered as u32), u16::from_le((ordered >> 32) as u16))
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_halves(first: u32, last: u16) -> Self {
+        Self(u64::from_le(first.to_le() as u64 | (last.to_le() as u64) << 32))
+    }
+}
+
 /// Where a frame goes next, in one word that changes whole: destination MAC and the number of the egress port.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -212,6 +267,15 @@ impl NextHop {
         let m = self.mac;
         let p = self.port.0.to_ne_bytes();
         u64::from_ne_bytes([m[0], m[1], m[2], m[3], m[4], m[5], p[0], p[1]])
+    }
+
+    /// The word of the next hop that has this MAC.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word_of(mac: Mac, port: PortNumber) -> u64 {
+        let (first, last) = mac.halves();
+        let mac = first.to_le() as u64 | (last.to_le() as u64) << 32;
+        u64::from_le(mac | (port.0.to_le() as u64) << 48)
     }
 
     /// A zero word means that the next hop is not known.

@@ -110,6 +110,7 @@ mod tests {
         fn an_extent_is_its_word(offset in 0..=Extent::MAX_OFFSET, size in 1..=Extent::MAX_SIZE, generation in 0u16..0x8000) {
             let extent = Extent::new(offset, size, generation).unwrap();
             prop_assert_eq!(Extent::from_word(extent.to_word()), Some(extent));
+            prop_assert_eq!((extent.offset(), extent.size(), extent.generation()), (offset, size, generation));
         }
 
         #[test]

@@ -121,6 +121,13 @@ impl Geometry {
         }
     }
 
+    /// That of a table which is there. Other numbers of bits give some shape, whose buckets a map of that table may not have.
+    #[must_use]
+    #[inline(always)]
+    pub const fn in_force(bucket_bits: u32) -> Self {
+        Self { bucket_bits: bucket_bits & 31 }
+    }
+
     /// The smallest table that holds so many connections at a load of at most three quarters.
     /// `None` if that would need more than 2^24 slots.
     #[must_use]
@@ -172,7 +179,7 @@ impl Geometry {
     #[must_use]
     #[inline(always)]
     pub const fn other(self, bucket: u32, tag: u64) -> u32 {
-        let spread = (tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.bucket_bits)) as u32;
+        let spread = (tag.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(64 - self.bucket_bits)) as u32;
         bucket ^ (spread | 1)
     }
 
@@ -234,6 +241,13 @@ impl Slot {
         TAG | SECOND
     }
 
+    /// Whether this word has this identity.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has_identity(word: u64, identity: u64) -> bool {
+        (word ^ identity) & Self::identity_mask() == 0
+    }
+
     /// Class number (0 *new* or *answered*, 1 *established*, 2 *half-closed*, 3 *closing*), age and *diverged*, for
     /// arithmetic.
     #[must_use]
@@ -266,6 +280,13 @@ impl Slot {
     #[inline(always)]
     pub const fn is_settled(self) -> bool {
         matches!(self.class(), Class::Established | Class::HalfClosed)
+    }
+
+    /// Whether it is *established* and has been seen in this tick of its age: whatever goes on with it says nothing new.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_live(self, now: Now) -> bool {
+        self.0 & (CLASS | AGE) == 1 << CLASS_SHIFT | (now.coarse() as u64) << AGE_SHIFT
     }
 
     /// What is stored of the flow.
@@ -387,6 +408,20 @@ mod tests {
                 _ => prop_assert_eq!(u32::from(idle), passed),
             }
             prop_assert_eq!(slot.idle(Now::at_tick(ticks.wrapping_sub(1))), 0);
+        }
+    }
+
+    #[test]
+    fn the_nearest_shape_is_the_wanted_one_if_there_is_such() {
+        for (wanted, nearest) in [
+            (0, MIN_BUCKET_BITS),
+            (MIN_BUCKET_BITS - 1, MIN_BUCKET_BITS),
+            (MIN_BUCKET_BITS, MIN_BUCKET_BITS),
+            (MIN_BUCKET_BITS + 1, MIN_BUCKET_BITS + 1),
+            (MAX_BUCKET_BITS, MAX_BUCKET_BITS),
+            (MAX_BUCKET_BITS + 1, MAX_BUCKET_BITS),
+        ] {
+            assert_eq!(Geometry::nearest(wanted).bucket_bits(), nearest, "{wanted}");
         }
     }
 

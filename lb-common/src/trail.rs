@@ -127,6 +127,7 @@ mod tests {
     #[test]
     fn what_is_noted_is_read() {
         let trail = Trail::default();
+        assert_eq!(trail.verdict_number(), 63);
         assert_eq!(
             (trail.verdict(), trail.stage(), trail.server(), trail.service()),
             (None, None, None, None)
@@ -134,6 +135,7 @@ mod tests {
         for verdict in Verdict::ALL {
             trail.end(*verdict as u32, None);
             assert_eq!((trail.verdict(), trail.stage()), (Some(*verdict), None));
+            assert_eq!(trail.verdict_number(), *verdict as u64);
             for stage in Stage::ALL {
                 trail.end(*verdict as u32, Some(*stage));
                 assert_eq!((trail.verdict(), trail.stage()), (Some(*verdict), Some(*stage)));

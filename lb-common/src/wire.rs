@@ -106,6 +106,13 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// Of frames without tags on this device.
+    #[must_use]
+    #[inline(always)]
+    pub const fn untagged(device: u32) -> Self {
+        Self { device, tags: Tags::NONE }
+    }
+
     #[must_use]
     #[inline(always)]
     pub const fn to_word(self) -> u64 {

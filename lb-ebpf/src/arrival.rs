@@ -235,14 +235,13 @@ pub fn listening<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Result
 #[inline(always)]
 pub fn owner<T: Tables>(director: &Director<'_, T>, tuple: &Tuple) -> Option<ServerId> {
     let flow = director.settings.flow_id(tuple);
-    if director.is(Settings::FLOWS)
-        && let Some(place) = director.tables.locate(flow)
-        && let Some(entry) = director.flows().at(place)
-        && let Some(server) = director.server_for(entry.slot().server(), tuple)
-    {
-        return Some(server.id);
-    }
-    if let Some((server, _)) = director.inherited(tuple, flow) {
+    let entry = if director.is(Settings::FLOWS) { director.tables.locate(flow) } else { None };
+    if let Some(entry) = entry.and_then(|place| director.flows().at(place)) {
+        if let Some(server) = director.server_for(entry.slot().server(), tuple) {
+            return Some(server.id);
+        }
+    } else if let Some((server, _)) = director.inherited(tuple, flow) {
+        // Where an entry stands, nobody else's word counts: as on the packet's own way.
         return Some(server.id);
     }
     let number = service_of(director, tuple);

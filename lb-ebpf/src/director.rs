@@ -33,8 +33,7 @@ impl Chosen<'_> {
     #[inline(always)]
     pub fn serves(&self, tuple: &Tuple) -> bool {
         let state = self.state;
-        let port_agrees = state.vip_port.is_any() || state.vip_port == tuple.vip_port;
-        self.server.vip.load() == tuple.vip && port_agrees && state.protocol() == tuple.protocol
+        self.server.vip.is(tuple.vip) && state.answers(tuple.vip_port) && state.carries(tuple.protocol)
     }
 }
 

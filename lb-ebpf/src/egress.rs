@@ -7,9 +7,9 @@
 
 use lb_common::{
     entry::{Path, Server, Tunnel},
-    net::{Addr, NextHop},
+    net::{Addr, Mac, NextHop},
     verdict::{Event, Verdict},
-    wire::Tags,
+    wire::{Tags, Wire},
 };
 
 use crate::{
@@ -23,8 +23,8 @@ use crate::{
 /// A decided way.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
-    pub next_hop: NextHop,
-    pub own_mac: [u8; 6],
+    pub next_mac: Mac,
+    pub own_mac: Mac,
     pub door: Door,
 }
 
@@ -36,7 +36,7 @@ pub fn to_server<T: Tables>(
     server: &Server,
     director: &Director<'_, T>,
 ) -> Result<Way, Verdict> {
-    let routed = || routed_to(packet, source, server, director.tables);
+    let routed = || routed_to(packet.shape, source.pair(), server, director.tables);
     by(packet.shape, next_hop(server, director, routed), director)
 }
 
@@ -73,7 +73,7 @@ pub fn to_client<T: Tables>(
     let heard = director.tables.paths(Path::set_of(client)).and_then(|set| Path::find(set, client));
     let mut next_hop = heard.unwrap_or(0);
     if next_hop == 0 {
-        next_hop = routed_back(packet, &vip, &client, director.tables);
+        next_hop = routed_back(packet.shape, vip.pair(), client.pair(), director.tables);
     }
     by(packet.shape, next_hop, director)
 }
@@ -81,8 +81,8 @@ pub fn to_client<T: Tables>(
 /// The kernel's word on the way of a packet to a server, as the word of a [`NextHop`]; 0 if it has none. A subprogram, because
 /// what the kernel is asked with would lie on the stack of every packet.
 #[inline(never)]
-fn routed_to<T: Tables>(packet: &Packet<'_>, source: &Addr, server: &Server, tables: &T) -> u64 {
-    ask(packet.shape, source, &server.address.load(), tables)
+fn routed_to<T: Tables>(shape: Shape, source: [u64; 2], server: &Server, tables: &T) -> u64 {
+    ask(shape, &Addr::from_pair(source), &server.address.load(), tables)
 }
 
 /// Likewise, for the tunnel's own packet.
@@ -93,8 +93,8 @@ fn routed_through<T: Tables>(shape: Shape, tunnel: &Tunnel, server: &Server, tab
 
 /// Likewise, of a packet to a client.
 #[inline(never)]
-fn routed_back<T: Tables>(packet: &Packet<'_>, vip: &Addr, client: &Addr, tables: &T) -> u64 {
-    ask(packet.shape, vip, client, tables)
+fn routed_back<T: Tables>(shape: Shape, vip: [u64; 2], client: [u64; 2], tables: &T) -> u64 {
+    ask(shape, &Addr::from_pair(vip), &Addr::from_pair(client), tables)
 }
 
 #[inline(always)]
@@ -107,10 +107,10 @@ fn ask<T: Tables>(shape: Shape, from: &Addr, to: &Addr, tables: &T) -> u64 {
 /// Remembers by which neighbour and interface a client's packets come.
 #[inline(always)]
 pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
-    let next_hop = NextHop { mac: packet.link.source.mac(), port: tags::port(packet, director.tables) };
+    let next_hop = NextHop::word_of(packet.link.source.mac(), tags::port(packet, director.tables));
     if director.tables.leaves_traces()
         && let Some(set) = director.tables.paths(Path::set_of(packet.source))
-        && Path::learn(set, packet.source, next_hop.to_word())
+        && Path::learn(set, packet.source, next_hop)
     {
         director.tables.count(Event::PathLearned);
     }
@@ -120,15 +120,18 @@ pub fn learn_path<T: Tables>(packet: &Packet<'_>, director: &Director<'_, T>) {
 /// apart from here on.
 #[inline(always)]
 fn by<T: Tables>(shape: Shape, next_hop: u64, director: &Director<'_, T>) -> Result<Way, Verdict> {
-    let next_hop = NextHop::from_word(next_hop).ok_or(Verdict::DroppedNoNextHop)?;
-    let interface = director.tables.interface(next_hop.port).ok_or(Verdict::Aborted)?;
-    let wire = interface.wire();
+    let port = NextHop::from_word(next_hop).ok_or(Verdict::DroppedNoNextHop)?.port;
+    let interface = director.tables.interface(port).ok_or(Verdict::Aborted)?;
+    let (next_mac, own_mac) = (Mac::in_word(next_hop), interface.mac());
+    let (wire, ingress) = (interface.wire(), director.tables.ingress());
+    if wire.to_word() == Wire::untagged(ingress).to_word() && !shape.is_tagged() {
+        return Ok(Way { next_mac, own_mac, door: Door::BACK });
+    }
     if wire.device == 0 {
         return Err(Verdict::DroppedNoNextHop);
     }
-    let back = wire.device == director.tables.ingress();
     let tagged = shape.is_tagged() | (wire.tags != Tags::NONE);
-    Ok(Way { next_hop, own_mac: interface.mac(), door: Door::of(next_hop.port, back, tagged) })
+    Ok(Way { next_mac, own_mac, door: Door::of(port, wire.device == ingress, tagged) })
 }
 
 /// The index of the interface by which the packet came, as the kernel's routing knows it.

@@ -6,7 +6,10 @@
 
 use core::{cell::Cell, marker::PhantomData};
 
-use lb_common::{net::Addr, word::veiled};
+use lb_common::{
+    net::{Addr, Mac},
+    word::veiled,
+};
 
 /// One frame, as far as it can be looked at: what does not fit the driver's first buffer lies elsewhere (multi-buffer). Views into it may overlap, so their fields are cells.
 #[derive(Debug)]
@@ -14,6 +17,14 @@ pub struct Frame<'a> {
     start: *mut u8,
     end: *mut u8,
     _bytes: PhantomData<&'a Cell<[u8]>>,
+}
+
+/// Where a header begins, in bytes from the start of the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Offset {
+    /// In a [plain](crate::plain) packet.
+    Constant(usize),
+    Computed(u64),
 }
 
 /// A header that can be viewed in place.
@@ -51,12 +62,16 @@ impl<'a> Frame<'a> {
         self.len() == 0
     }
 
-    /// The header at this offset, if it lies wholly within the frame.
+    /// The header at this offset, a constant, if it lies wholly within the frame.
     #[must_use]
     #[inline(always)]
     pub fn view<H: Header>(&self, offset: usize) -> Option<&'a H> {
+        self.checked(self.start.wrapping_add(offset))
+    }
+
+    #[inline(always)]
+    fn checked<H: Header>(&self, at: *mut u8) -> Option<&'a H> {
         // The sum first, then one comparison with the end: the form the verifier follows.
-        let at = settled(self.start.wrapping_add(offset));
         if at.wrapping_add(size_of::<H>()) as usize > self.end as usize {
             return None;
         }
@@ -76,7 +91,18 @@ impl<'a> Frame<'a> {
         if offset > MAX_OFFSET {
             return None;
         }
-        self.view((veiled(offset, self.len() as u64) & MAX_OFFSET) as usize)
+        let offset = veiled(offset, self.len() as u64) & MAX_OFFSET;
+        self.checked(settled(self.start.wrapping_add(offset as usize)))
+    }
+
+    /// Whichever it is.
+    #[must_use]
+    #[inline(always)]
+    pub fn view_from<H: Header>(&self, start: Offset) -> Option<&'a H> {
+        match start {
+            Offset::Constant(offset) => self.view(offset),
+            Offset::Computed(offset) => self.view_at(offset),
+        }
     }
 }
 
@@ -158,21 +184,21 @@ impl Field<4> {
 impl Field<6> {
     /// A MAC address: in two loads, where a copy of six bytes of alignment 1 would be made byte by byte.
     #[inline(always)]
-    pub fn mac(&self) -> [u8; 6] {
+    pub fn mac(&self) -> Mac {
         let at = self.0.as_ptr();
         // SAFETY: six bytes, as the type says.
-        let (a, b) =
-            unsafe { (at.cast::<[u8; 4]>().read_unaligned(), at.cast::<[u8; 2]>().add(2).read_unaligned()) };
-        [a[0], a[1], a[2], a[3], b[0], b[1]]
+        let (a, b) = unsafe { (at.cast::<u32>().read_unaligned(), at.cast::<u16>().add(2).read_unaligned()) };
+        Mac::of_halves(a, b)
     }
 
     #[inline(always)]
-    pub fn set_mac(&self, m: [u8; 6]) {
+    pub fn set_mac(&self, mac: Mac) {
         let at = self.0.as_ptr();
+        let (a, b) = mac.halves();
         // SAFETY: as above; a cell may be written through a shared reference.
         unsafe {
-            at.cast::<u32>().write_unaligned(u32::from_ne_bytes([m[0], m[1], m[2], m[3]]));
-            at.cast::<u16>().add(2).write_unaligned(u16::from_ne_bytes([m[4], m[5]]));
+            at.cast::<u32>().write_unaligned(a);
+            at.cast::<u16>().add(2).write_unaligned(b);
         }
     }
 }

@@ -103,7 +103,7 @@ fn translate<T: Tables>(
     let director = Director::again(tables).ok_or(Verdict::Aborted)?;
     let server = director.server(id).ok_or(Verdict::Aborted)?;
     let source = tables.pool().and_then(|pool| pool.source(place)).ok_or(Verdict::Aborted)?;
-    rewrite::has_hops_to_server(frame, packet.shape)?;
+    rewrite::has_hops_to_server(frame, packet.shape.network())?;
     let way = egress::to_server(packet, &source.0, server.server, &director)?;
     egress::learn_path(packet, &director);
     let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
@@ -143,7 +143,7 @@ fn translate_back<T: Tables>(
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Result<Outcome, Outcome> {
-    rewrite::has_hops_left(frame, packet.shape)?;
+    rewrite::has_hops_left(frame, packet.shape.network())?;
     let way = egress::to_client(packet, tuple.client, tuple.vip, director)?;
     let vip = (tuple.vip, vip_port(server.state, transport.source));
     let to = Ends { source: vip, destination: (tuple.client, tuple.client_port) };

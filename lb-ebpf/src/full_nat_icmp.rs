@@ -79,7 +79,7 @@ fn towards_server<T: Tables>(
     let Some(hit) = quote::port(frame, quote, End::Source) else { return Verdict::Aborted.into() };
     let port = if server.state.port.is_any() { hit } else { server.state.port };
     let here = (server.server.address.load(), port);
-    if let Err(verdict) = rewrite::has_hops_left(frame, packet.shape) {
+    if let Err(verdict) = rewrite::has_hops_left(frame, packet.shape.network()) {
         return verdict.into();
     }
     let way = match egress::to_server(packet, &source.0, server.server, &director) {
@@ -135,7 +135,7 @@ fn towards_client<T: Tables>(
     let Some(noted) = tables.tenant(place) else { return Outcome::OPEN };
     let tuple = noted.tuple(server.server.vip.load(), server.state.protocol());
     let Some(hit) = quote::port(frame, quote, End::Destination) else { return Verdict::Aborted.into() };
-    if let Err(verdict) = rewrite::has_hops_left(frame, packet.shape) {
+    if let Err(verdict) = rewrite::has_hops_left(frame, packet.shape.network()) {
         return verdict.into();
     }
     let way = match egress::to_client(packet, tuple.client, tuple.vip, &director) {

@@ -93,14 +93,13 @@ pub struct Extension {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Tcp {
-    pub source: Field<2>,
-    pub destination: Field<2>,
+    pub ports: Ports,
     pub sequence: Field<4>,
     pub acknowledgment: Field<4>,
     pub offset: Field<1>,
     pub flags: Field<1>,
     pub window: Field<2>,
-    pub checksum: Field<2>,
+    pub checksum: Checksum,
     pub urgent: Field<2>,
 }
 
@@ -108,10 +107,9 @@ pub struct Tcp {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Udp {
-    pub source: Field<2>,
-    pub destination: Field<2>,
+    pub ports: Ports,
     pub length: Field<2>,
-    pub checksum: Field<2>,
+    pub checksum: Checksum,
 }
 
 /// RFC 792 and RFC 4443: the start of every message.

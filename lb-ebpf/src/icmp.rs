@@ -156,7 +156,7 @@ fn forward<T: Tables>(
     quote: Quote,
     server: &Chosen<'_>,
 ) -> Result<Outcome, Outcome> {
-    rewrite::has_hops_left(frame, packet.shape)?;
+    rewrite::has_hops_left(frame, packet.shape.network())?;
     let way = egress::to_server(packet, &packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         let hit = quote::port(frame, quote, End::Source).ok_or(Verdict::Aborted)?;
@@ -165,7 +165,7 @@ fn forward<T: Tables>(
         let rename = Rename { end: End::Source, address, port, outer: Some((End::Destination, address)) };
         translate(frame, packet, quote, rename).ok_or(Verdict::Aborted)?;
     } else {
-        ip::forward(frame, packet.shape, None).ok_or(Verdict::Aborted)?;
+        ip::forward(frame, packet.shape.network(), None).ok_or(Verdict::Aborted)?;
     }
     director.tables.count_packet(server.id, Direction::In, packet.shape.length());
     Ok(rewrite::send(packet, way, Verdict::ForwardedIcmp))
@@ -224,7 +224,7 @@ fn return_to<T: Tables>(
     quote: Quote,
     server: &Chosen<'_>,
 ) -> Result<Outcome, Outcome> {
-    rewrite::has_hops_left(frame, packet.shape)?;
+    rewrite::has_hops_left(frame, packet.shape.network())?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, packet.destination, vip, director)?;
     let hit = quote::port(frame, quote, End::Destination).ok_or(Verdict::Aborted)?;
@@ -252,7 +252,7 @@ fn translate(frame: &Frame<'_>, packet: &Packet<'_>, quote: Quote, rename: Renam
     let icmp = header(frame, packet)?;
     let Rename { end, address, port, outer } = rename;
     let within = quote::rename(frame, quote, end, address, port)?;
-    let around = ip::forward(frame, packet.shape, outer)?;
+    let around = ip::forward(frame, packet.shape.network(), outer)?;
     change_sum(icmp, packet, within, around);
     Some(())
 }

@@ -17,7 +17,7 @@ use crate::{
     director::{Chosen, Director},
     frame::Frame,
     ip::End,
-    parse::{self, NoTransport, Packet, Signal, Transport},
+    parse::{self, Network, NoTransport, Packet, Signal, Transport},
     rewrite,
     tables::{Direction, Tables},
     tunnel::{self, Parcel},
@@ -26,26 +26,38 @@ use crate::{
 /// The way of an established connection. `Outcome::OPEN`: there is no entry that may keep the packet, or it has no ports.
 /// Services that limit packets have theirs metered in a stage of its own; so have those whose packets name their server.
 #[inline(always)]
-pub fn forward<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Outcome {
+pub fn forward<'a, T: Tables>(
+    frame: &Frame<'a>,
+    packet: &Packet<'a>,
+    network: Network,
+    transport: &Transport<'a>,
+    tables: &T,
+) -> Outcome {
     let Some(director) = Director::consult(tables) else { return Verdict::Aborted.into() };
     let director = &director;
     if !director.is(Settings::FLOWS) {
         return Outcome::OPEN;
     }
-    let Ok(transport) = parse::transport(frame, packet, director.tables) else { return Outcome::OPEN };
-    let tuple = tuple(packet, &transport);
+    let tuple = tuple(packet, transport);
     let flow = director.settings.flow_id(&tuple);
     let Some(entry) = director.flows().find(flow) else { return Outcome::OPEN };
-    let Some(server) = keeper(director, &tuple, entry.slot(), transport.signal) else { return Outcome::OPEN };
+    let slot = entry.slot();
+    let Some(server) = director.server_for(slot.server(), &tuple) else { return Outcome::OPEN };
+    let goes_on = goes_on(director, slot, server, transport.signal);
+    if !goes_on && !keeps(director, slot, server, transport.signal.segment()) {
+        return Outcome::OPEN;
+    }
     if server.state.has(ServerState::METERED | ServerState::BY_ID) {
         return if server.state.has(ServerState::BY_ID) { Outcome::TO_QUIC } else { Outcome::TO_METER };
     }
-    refresh(director, &entry, server, transport.signal);
+    if !goes_on {
+        refresh(director, &entry, server, transport.signal);
+    }
     if server.state.has(ServerState::TUNNEL) {
         let (server, entropy) = (server.id, tunnel::entropy(flow));
         return tables.encapsulate(frame, Parcel { server, shape: packet.shape, entropy });
     }
-    deliver(frame, packet, &transport, &server, director)
+    deliver(frame, packet, network, transport, &server, director)
 }
 
 /// Sends a packet, or a later part of one, to the server that it was given. `entropy`: [`Parcel::entropy`].
@@ -68,9 +80,10 @@ pub fn forward_to<T: Tables>(
 fn rewrite_for<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: ServerId) -> Outcome {
     let Some(director) = Director::again(tables) else { return Verdict::Aborted.into() };
     let Some(server) = director.server(id) else { return Verdict::Aborted.into() };
+    let network = packet.shape.network();
     match parse::transport(frame, packet, tables) {
-        Ok(transport) => deliver(frame, packet, &transport, &server, &director),
-        Err(NoTransport::Fragment) => send(frame, packet, &server, &director, |_| ()),
+        Ok(transport) => deliver(frame, packet, network, &transport, &server, &director),
+        Err(NoTransport::Fragment) => send(frame, packet, network, &server, &director, |_| ()),
         Err(_) => Verdict::Aborted.into(),
     }
 }
@@ -118,11 +131,12 @@ pub fn tuple(packet: &Packet<'_>, transport: &Transport<'_>) -> Tuple {
 fn deliver<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
+    network: Network,
     transport: &Transport<'_>,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
 ) -> Outcome {
-    send(frame, packet, server, director, |address| {
+    send(frame, packet, network, server, director, |address| {
         let port = if server.state.port.is_any() { transport.destination } else { server.state.port };
         rewrite::change_port(transport, End::Destination, port, address);
     })
@@ -133,11 +147,12 @@ fn deliver<T: Tables>(
 fn send<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
+    network: Network,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Outcome {
-    let sent = rewrite::towards_server(frame, packet, server, director, change_port);
+    let sent = rewrite::towards_server(frame, packet, network, server, director, change_port);
     director.tables.book(server.id, Direction::In, packet.shape.length(), sent)
 }
 
@@ -151,6 +166,12 @@ pub fn keeper<'t, T: Tables>(
 ) -> Option<Chosen<'t>> {
     let server = director.server_for(slot.server(), tuple)?;
     if keeps(director, slot, server, signal.segment()) { Some(server) } else { None }
+}
+
+/// Nearly always: a connection that stays where it is, and of which there is nothing to note.
+#[inline(always)]
+fn goes_on<T: Tables>(director: &Director<'_, T>, slot: Slot, server: Chosen<'_>, signal: Signal) -> bool {
+    signal.is_amid_connection() && server.state.alive() && slot.is_live(director.now)
 }
 
 /// Notes that the client has sent this.

@@ -5,7 +5,7 @@ use lb_common::{checksum::Delta, net::Addr};
 use crate::{
     frame::{Frame, Header},
     headers::{Ipv4, Ipv6},
-    parse::{Family, Shape},
+    parse::{Family, Network, Shape},
 };
 
 /// One end of a packet.
@@ -26,6 +26,9 @@ impl End {
     }
 }
 
+/// A hop less, in the half of an IPv4 header that also says the protocol.
+const HOP: Delta = Delta::none().half(u16::from_ne_bytes([1, 0]), 0);
+
 /// The end that gets another address, and that address.
 pub type Change = Option<(End, Addr)>;
 
@@ -33,7 +36,7 @@ pub type Change = Option<(End, Addr)>;
 pub trait IpHeader: Header {
     /// TTL or hop limit.
     fn hop_limit(&self) -> u8;
-    /// Spends one hop and changes an address; the header's own checksum follows. What the transport's checksum must take
+    /// Spends one hop of at least one and changes an address; the header's own checksum follows. What the transport's checksum must take
     /// in is the answer (its pseudo-header: RFC 9293 section 3.1, RFC 8200 section 8.1).
     fn forward(&self, change: Change) -> Delta;
     /// Source and destination; none if an IPv6 packet names a mapped IPv4 address. In our keys that would be the IPv4 one; on
@@ -64,12 +67,14 @@ impl IpHeader for Ipv4 {
 
     #[inline(always)]
     fn forward(&self, change: Change) -> Delta {
-        let (ttl, protocol) = (self.ttl.byte(), self.protocol.byte());
-        let hop = Delta::none()
-            .half(u16::from_ne_bytes([ttl, protocol]), u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]));
+        let ttl = self.ttl.byte();
         self.ttl.set([ttl.wrapping_sub(1)]);
-        let delta = change.map_or(Delta::none(), |(end, to)| self.put(end, to));
-        self.checksum.set_raw(hop.and(delta).apply(self.checksum.raw()));
+        let Some((end, to)) = change else {
+            self.checksum.set_raw(HOP.apply_alone(self.checksum.raw()));
+            return Delta::none();
+        };
+        let delta = self.put(end, to);
+        self.checksum.set_raw(HOP.and(delta).apply(self.checksum.raw()));
         delta
     }
 
@@ -143,21 +148,19 @@ impl IpHeader for Ipv6 {
 
 /// The packet's TTL or hop limit.
 #[inline(always)]
-pub fn hop_limit(frame: &Frame<'_>, shape: Shape) -> Option<u8> {
-    let at = shape.link_length();
-    match shape.family() {
-        Family::V4 => frame.view_at::<Ipv4>(at).map(IpHeader::hop_limit),
-        Family::V6 => frame.view_at::<Ipv6>(at).map(IpHeader::hop_limit),
+pub fn hop_limit(frame: &Frame<'_>, network: Network) -> Option<u8> {
+    match network.family {
+        Family::V4 => frame.view_from::<Ipv4>(network.begins).map(IpHeader::hop_limit),
+        Family::V6 => frame.view_from::<Ipv6>(network.begins).map(IpHeader::hop_limit),
     }
 }
 
 /// [`IpHeader::forward`] of the packet's header.
 #[inline(always)]
-pub fn forward(frame: &Frame<'_>, shape: Shape, change: Change) -> Option<Delta> {
-    let at = shape.link_length();
-    match shape.family() {
-        Family::V4 => frame.view_at::<Ipv4>(at).map(|ip| ip.forward(change)),
-        Family::V6 => frame.view_at::<Ipv6>(at).map(|ip| ip.forward(change)),
+pub fn forward(frame: &Frame<'_>, network: Network, change: Change) -> Option<Delta> {
+    match network.family {
+        Family::V4 => frame.view_from::<Ipv4>(network.begins).map(|ip| ip.forward(change)),
+        Family::V6 => frame.view_from::<Ipv6>(network.begins).map(|ip| ip.forward(change)),
     }
 }
 

@@ -48,6 +48,7 @@ pub mod outbound;
 pub mod outcome;
 pub mod parse;
 pub mod path_mtu;
+pub mod plain;
 pub mod quic;
 pub mod quote;
 pub mod reset;

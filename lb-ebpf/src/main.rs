@@ -18,92 +18,55 @@ use lb_common::{
     stage::Stage,
     verdict::{Action, Verdict},
 };
-use lb_ebpf::{Exit, Outcome, frame::Frame, stages, tags};
+use lb_ebpf::{Exit, Outcome, stages, tags};
 use maps::{DEVICES, KernelTables};
 use purpose::is_capturing;
 
-#[xdp(frags)]
-pub fn xlvs(context: XdpContext) -> u32 {
-    run(&context, None, stages::entry)
+/// One stage of a frame's way as a program; `None`: the entry. Not a function that takes the stage, which the compiler would
+/// call instead of unfolding it.
+macro_rules! program {
+    ($name:ident, $stage:expr, $way:path) => {
+        #[xdp(frags)]
+        #[inline(always)]
+        pub fn $name(context: XdpContext) -> u32 {
+            let tables = KernelTables::new(context.ctx);
+            let frame = tables.frame();
+            let bytes = tables.bytes_of(&frame);
+            // No frame is empty: the comparison alone makes another program of it.
+            if cfg!(feature = "variant") && bytes == 0 {
+                return xdp_action::XDP_ABORTED;
+            }
+            end(&context, &tables, bytes, $stage, $way(&frame, &tables))
+        }
+    };
 }
 
-#[xdp(frags)]
-pub fn xlvs_reply(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Reply), stages::reply)
-}
+program!(xlvs, None, stages::entry);
+program!(xlvs_reply, Some(Stage::Reply), stages::reply);
+program!(xlvs_arrival, Some(Stage::Arrival), stages::arrival);
+program!(xlvs_icmp, Some(Stage::Icmp), stages::icmp);
+program!(xlvs_fragment, Some(Stage::Fragment), stages::fragment);
+program!(xlvs_meter, Some(Stage::Meter), stages::meter);
+program!(xlvs_notice, Some(Stage::Notice), stages::notice);
+program!(xlvs_quic, Some(Stage::Quic), stages::quic);
+program!(xlvs_full_nat, Some(Stage::FullNat), stages::full_nat);
+program!(xlvs_full_nat_reply, Some(Stage::FullNatReply), stages::full_nat_reply);
+program!(xlvs_lease, Some(Stage::Lease), stages::lease);
+program!(xlvs_full_nat_icmp, Some(Stage::FullNatIcmp), stages::full_nat_icmp);
+program!(xlvs_heir, Some(Stage::Heir), stages::heir);
 
-#[xdp(frags)]
-pub fn xlvs_arrival(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Arrival), stages::arrival)
-}
-
-#[xdp(frags)]
-pub fn xlvs_icmp(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Icmp), stages::icmp)
-}
-
-#[xdp(frags)]
-pub fn xlvs_fragment(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Fragment), stages::fragment)
-}
-
-#[xdp(frags)]
-pub fn xlvs_meter(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Meter), stages::meter)
-}
-
-#[xdp(frags)]
-pub fn xlvs_notice(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Notice), stages::notice)
-}
-
-#[xdp(frags)]
-pub fn xlvs_quic(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Quic), stages::quic)
-}
-
-#[xdp(frags)]
-pub fn xlvs_full_nat(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::FullNat), stages::full_nat)
-}
-
-#[xdp(frags)]
-pub fn xlvs_full_nat_reply(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::FullNatReply), stages::full_nat_reply)
-}
-
-#[xdp(frags)]
-pub fn xlvs_lease(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Lease), stages::lease)
-}
-
-#[xdp(frags)]
-pub fn xlvs_full_nat_icmp(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::FullNatIcmp), stages::full_nat_icmp)
-}
-
-#[xdp(frags)]
-pub fn xlvs_heir(context: XdpContext) -> u32 {
-    run(&context, Some(Stage::Heir), stages::heir)
-}
-
-/// One stage of a frame's way; `None`: the entry.
+/// Carries out what a stage came to.
 #[inline(always)]
-fn run(
+fn end(
     context: &XdpContext,
-    name: Option<Stage>,
-    stage: impl FnOnce(&Frame<'_>, &KernelTables) -> Outcome,
+    tables: &KernelTables,
+    bytes: u64,
+    stage: Option<Stage>,
+    outcome: Outcome,
 ) -> u32 {
-    let tables = KernelTables::new(context.ctx);
-    let frame = tables.frame();
-    let length = tables.bytes_of(&frame);
-    // No frame is empty: the comparison alone makes another program of it.
-    if cfg!(feature = "variant") && length == 0 {
-        return xdp_action::XDP_ABORTED;
-    }
-    let outcome = hand_over(context, stage(&frame, &tables));
-    let (action, verdict) = execute(tags::finish(outcome, &tables));
-    tables.conclude(verdict, length, name);
+    let outcome = hand_over(context, outcome);
+    let (action, verdict) = execute(tags::finish(outcome, tables));
+    tables.conclude(verdict, bytes, stage);
     if is_capturing() {
         capturing::pass_on(context, action);
     }
@@ -116,6 +79,9 @@ fn run(
 /// Does not return if another stage goes on and is there.
 #[inline(always)]
 fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
+    if !outcome.goes_on() {
+        return outcome;
+    }
     match outcome {
         Outcome::TO_REPLY => jump::<{ Stage::Reply as u32 }>(context.ctx),
         Outcome::TO_ARRIVAL => jump::<{ Stage::Arrival as u32 }>(context.ctx),
@@ -129,7 +95,7 @@ fn hand_over(context: &XdpContext, outcome: Outcome) -> Outcome {
         Outcome::TO_HEIR => jump::<{ Stage::Heir as u32 }>(context.ctx),
         Outcome::TO_LEASE => jump::<{ Stage::Lease as u32 }>(context.ctx),
         Outcome::TO_FULL_NAT_ICMP => jump::<{ Stage::FullNatIcmp as u32 }>(context.ctx),
-        ended => return ended,
+        _ => (),
     }
     Verdict::Aborted.into()
 }
@@ -145,36 +111,17 @@ fn complain(context: &XdpContext) {
 #[inline(always)]
 fn execute(outcome: Outcome) -> (u32, u32) {
     let number = outcome.number();
-    // The actions as one constant, so that no table is read.
-    if PASSES >> number & 1 == 1 {
-        return (xdp_action::XDP_PASS, number);
-    }
-    if SENDS >> number & 1 == 0 {
-        return (xdp_action::XDP_DROP, number);
-    }
-    match outcome.exit() {
-        Exit::Back => (xdp_action::XDP_TX, number),
-        Exit::Through(port) => match DEVICES.redirect(port.index(), 0) {
-            Ok(action) => (action, number),
-            Err(_) => (xdp_action::XDP_DROP, Verdict::DroppedNoNextHop as u32),
+    match outcome.action() {
+        Action::Send => match outcome.exit() {
+            Exit::Back => (xdp_action::XDP_TX, number),
+            Exit::Through(port) => match DEVICES.redirect(port.index(), 0) {
+                Ok(action) => (action, number),
+                Err(_) => (xdp_action::XDP_DROP, Verdict::DroppedNoNextHop as u32),
+            },
         },
+        Action::Drop => (xdp_action::XDP_DROP, number),
+        Action::Pass => (xdp_action::XDP_PASS, number),
     }
-}
-
-const PASSES: u64 = with_action(Action::Pass);
-const SENDS: u64 = with_action(Action::Send);
-
-/// The verdicts with this action, a bit each.
-const fn with_action(action: Action) -> u64 {
-    let mut bits = 0;
-    let mut i = 0;
-    while i < Verdict::ALL.len() {
-        if Verdict::ALL[i].action() as u8 == action as u8 {
-            bits |= 1 << i;
-        }
-        i += 1;
-    }
-    bits
 }
 
 #[panic_handler]

@@ -123,7 +123,7 @@ impl Why {
 #[inline(never)]
 fn why<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Why {
     let Some(director) = Director::again(tables) else { return Why(Why::SERVER) };
-    let expired = rewrite::has_hops_left(frame, packet.shape).is_err();
+    let expired = rewrite::has_hops_left(frame, packet.shape.network()).is_err();
     let server = match parse::transport(frame, packet, tables) {
         Ok(_) if expired => return Why::told(Why::HOPS),
         Err(_) if expired => return Why(Why::HOPS),

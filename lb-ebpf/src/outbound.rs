@@ -175,7 +175,7 @@ pub fn explain<'t, T: Tables>(
         inherited = veiled(inherited + tie.told() * (1 << 32 | u64::from(number)), tie.word());
         derivable = veiled(derivable + tie.derivable() * (1 << 32 | u64::from(number)), tie.word());
     }
-    // Of two, nobody knows which: neither is answered for.
+    // Of two, nobody knows which: neither is answered for, nor anybody else whom the tables name.
     if inherited >> 32 == 1 {
         told();
         return ServerId::new(inherited as u16);
@@ -185,7 +185,7 @@ pub fn explain<'t, T: Tables>(
         // A bare SYN is the server's own connection.
         segment => !segment.is_syn(),
     };
-    if !may_derive || derivable >> 32 != 1 || director.tables.is_local(client.client) {
+    if inherited != 0 || !may_derive || derivable >> 32 != 1 || director.tables.is_local(client.client) {
         return None;
     }
     director.tables.count(Event::DerivedReply);

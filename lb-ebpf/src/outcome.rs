@@ -1,6 +1,11 @@
 //! How a packet's way ends, or which stage goes on with it.
 
-use lb_common::{net::PortNumber, stage::Stage, verdict::Verdict, word::veiled};
+use lb_common::{
+    net::PortNumber,
+    stage::Stage,
+    verdict::{Action, Verdict},
+    word::veiled,
+};
 
 use crate::travelling::travels_as_word;
 
@@ -23,6 +28,9 @@ pub enum Exit {
 pub struct Door(u64);
 
 impl Door {
+    /// By the interface it came in through, as it is.
+    pub const BACK: Self = Self(0);
+
     /// By this interface, `back` if that is on the device it came in through. If there are VLAN tags, the frame is to get
     /// those of that interface.
     #[inline(always)]
@@ -41,6 +49,9 @@ impl Outcome {
     const THROUGH: u64 = 1 << 31;
     const ONWARD: u64 = 1 << 32;
     const DRESSED: u64 = 1 << 33;
+    /// What its verdict says becomes of the frame, so that nobody looks it up at the end: two bits, 0 to pass it on.
+    const DROPPED: u64 = 1 << 34;
+    const SENT: u64 = 1 << 35;
     /// Not decided yet.
     pub(crate) const OPEN: Self = Self(u64::MAX);
     pub const TO_REPLY: Self = Self::onward(Stage::Reply);
@@ -59,15 +70,15 @@ impl Outcome {
     #[inline(always)]
     pub const fn sent(verdict: Verdict, exit: Exit) -> Self {
         match exit {
-            Exit::Back => Self(verdict as u64),
-            Exit::Through(port) => Self(verdict as u64 | (port.index() as u64) << 8 | Self::THROUGH),
+            Exit::Back => Self(ending(verdict)),
+            Exit::Through(port) => Self(ending(verdict) | (port.index() as u64) << 8 | Self::THROUGH),
         }
     }
 
     /// Sent, in a way that was decided before the verdict.
     #[inline(always)]
     pub const fn sent_by(verdict: Verdict, door: Door) -> Self {
-        Self(verdict as u64 | door.0)
+        Self(ending(verdict) | door.0)
     }
 
     /// The interface whose VLAN tags the frame is still to get.
@@ -80,7 +91,31 @@ impl Outcome {
     /// The ending with this verdict number, which a subprogram returned.
     #[inline(always)]
     pub(crate) const fn ended(number: u32) -> Self {
-        Self((number & 0xff) as u64)
+        // The actions as constants, so that no table is read.
+        let number = (number & 0xff) as u64;
+        let dropped = (DROPS >> (number & 63) & 1) * Self::DROPPED;
+        let sent = (SENDS >> (number & 63) & 1) * Self::SENT;
+        Self(number | dropped | sent)
+    }
+
+    /// What becomes of the frame; of one that is sent, [`exit`](Self::exit) says where.
+    #[must_use]
+    #[inline(always)]
+    pub const fn action(self) -> Action {
+        if self.0 & Self::SENT != 0 {
+            Action::Send
+        } else if self.0 & Self::DROPPED != 0 {
+            Action::Drop
+        } else {
+            Action::Pass
+        }
+    }
+
+    /// Whether another stage goes on.
+    #[must_use]
+    #[inline(always)]
+    pub const fn goes_on(self) -> bool {
+        self.0 & Self::ONWARD != 0
     }
 
     /// Not decided here: this stage goes on with the packet, which nobody has changed yet.
@@ -132,6 +167,33 @@ impl core::fmt::Debug for Outcome {
 impl From<Verdict> for Outcome {
     #[inline(always)]
     fn from(verdict: Verdict) -> Self {
-        Self(verdict as u64)
+        Self(ending(verdict))
     }
+}
+
+const DROPS: u64 = with_action(Action::Drop);
+const SENDS: u64 = with_action(Action::Send);
+
+/// The verdicts with this action, a bit each.
+const fn with_action(action: Action) -> u64 {
+    let mut bits = 0;
+    let mut i = 0;
+    while i < Verdict::ALL.len() {
+        if Verdict::ALL[i].action() as u8 == action as u8 {
+            bits |= 1 << i;
+        }
+        i += 1;
+    }
+    bits
+}
+
+/// The number of a verdict, and what it says becomes of the frame.
+#[inline(always)]
+const fn ending(verdict: Verdict) -> u64 {
+    let action = match verdict.action() {
+        Action::Pass => 0,
+        Action::Drop => Outcome::DROPPED,
+        Action::Send => Outcome::SENT,
+    };
+    verdict as u64 | action
 }

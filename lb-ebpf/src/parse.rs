@@ -16,7 +16,7 @@ use network_types::{eth::EtherType, ip::IpProto};
 
 use crate::{
     Outcome, extensions,
-    frame::Frame,
+    frame::{Frame, Offset},
     headers::{Checksum, Ethernet, Ipv4, Ipv6, Ports, Tcp, Udp},
     ip::IpHeader as _,
     tables::Tables,
@@ -39,6 +39,14 @@ pub struct Packet<'a> {
     pub shape: Shape,
 }
 
+/// Where an IP header is, and of which family. As the packet's shape says; but of a [plain](crate::plain) packet, the compiler
+/// knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    pub begins: Offset,
+    pub family: Family,
+}
+
 /// What the IP header says about the packet, in one word, because the BPF stack wants whole ones.
 ///
 /// ```text
@@ -53,7 +61,7 @@ pub struct Shape(u64);
 travels_as_word!(Shape);
 
 impl Shape {
-    const IPV6: u64 = 1 << 40;
+    pub(crate) const IPV6: u64 = 1 << 40;
     const FRAGMENT: u64 = 1 << 41;
     const TAGGED: u64 = 1 << 42;
     /// The IP header's length stands there in units of four bytes.
@@ -61,7 +69,13 @@ impl Shape {
     const NEXT_SHIFT: u32 = 32;
 
     #[inline(always)]
-    const fn new(link_length: u64, header_length: u64, length: u16, next_header: u8, flags: u64) -> Self {
+    pub(crate) const fn new(
+        link_length: u64,
+        header_length: u64,
+        length: u16,
+        next_header: u8,
+        flags: u64,
+    ) -> Self {
         let header = (header_length / 4) << Self::HEADER_SHIFT | (next_header as u64) << Self::NEXT_SHIFT;
         Self(link_length | header | (length as u64) << 16 | flags)
     }
@@ -95,6 +109,11 @@ impl Shape {
     #[inline(always)]
     pub const fn family(self) -> Family {
         if self.0 & Self::IPV6 == 0 { Family::V4 } else { Family::V6 }
+    }
+
+    #[inline(always)]
+    pub const fn network(self) -> Network {
+        Network { begins: Offset::Computed(self.link_length()), family: self.family() }
     }
 
     /// From the start of the frame to the IP header: 14, and 4 for each VLAN tag.
@@ -149,21 +168,33 @@ pub struct Signal(u64);
 
 impl Signal {
     /// Above the eight flags of TCP.
-    const DATAGRAM: u64 = 1 << 8;
+    const DATAGRAM_BIT: u64 = 1 << 8;
+    pub(crate) const DATAGRAM: Self = Self(Self::DATAGRAM_BIT);
     const ACK: u64 = 0x10;
+
+    #[inline(always)]
+    pub(crate) const fn of_tcp_flags(flags: u8) -> Self {
+        Self(flags as u64)
+    }
 
     /// That of a packet amid a connection of this protocol.
     #[inline(always)]
     pub const fn amid(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Tcp => Self(Self::ACK),
-            Protocol::Udp => Self(Self::DATAGRAM),
+            Protocol::Udp => Self::DATAGRAM,
         }
     }
 
     #[inline(always)]
     pub const fn is_datagram(self) -> bool {
-        self.0 & Self::DATAGRAM != 0
+        self.0 & Self::DATAGRAM_BIT != 0
+    }
+
+    /// Whether it asks for nothing: neither SYN nor FIN nor RST (RFC 9293 section 3.1: 0x02, 0x01, 0x04).
+    #[inline(always)]
+    pub const fn is_amid_connection(self) -> bool {
+        self.0 & 0x07 == 0
     }
 
     #[inline(always)]
@@ -188,7 +219,7 @@ pub enum NoTransport {
 pub const SCTP: u8 = IpProto::Sctp as u8;
 
 /// RFC 791: the flag "more fragments" and the offset.
-const FRAGMENT_MASK: u16 = 0x3fff;
+pub(crate) const FRAGMENT_MASK: u16 = 0x3fff;
 
 /// # Errors
 /// The outcome for what is not well-formed IP, or not from an interface of ours: it is the kernel's.
@@ -244,12 +275,9 @@ fn ipv4<'a, T: Tables>(
         return Err(Verdict::PassedMalformed.into());
     }
     let fragment = if ip.fragment.number() & FRAGMENT_MASK != 0 { Shape::FRAGMENT } else { 0 };
-    Ok(Packet {
-        link,
-        source: Addr::v4(ip.source.get()),
-        destination: Addr::v4(ip.destination.get()),
-        shape: Shape::new(link_length, u64::from(header_length), length, ip.protocol.byte(), fragment),
-    })
+    let shape = Shape::new(link_length, u64::from(header_length), length, ip.protocol.byte(), fragment);
+    let (source, destination) = (Addr::v4(ip.source.get()), Addr::v4(ip.destination.get()));
+    Ok(Packet { link, source, destination, shape })
 }
 
 #[inline(always)]
@@ -268,18 +296,9 @@ fn ipv6<'a, T: Tables>(
         return Err(Verdict::PassedMalformed.into());
     }
     let (source, destination) = ip.ends().ok_or(Verdict::PassedNotOurs)?;
-    Ok(Packet {
-        link,
-        source,
-        destination,
-        shape: Shape::new(
-            link_length,
-            u64::from(HEADER),
-            HEADER + payload,
-            ip.next_header.byte(),
-            Shape::IPV6,
-        ),
-    })
+    let shape =
+        Shape::new(link_length, u64::from(HEADER), HEADER + payload, ip.next_header.byte(), Shape::IPV6);
+    Ok(Packet { link, source, destination, shape })
 }
 
 /// # Errors
@@ -310,7 +329,7 @@ pub fn transport<'a, T: Tables>(
             let tcp: &Tcp = frame.view_at(at).ok_or(NoTransport::Malformed)?;
             (u64::from(tcp.flags.byte()), offset_of!(Tcp, checksum), size_of::<Tcp>())
         }
-        Protocol::Udp => (Signal::DATAGRAM, offset_of!(Udp, checksum), size_of::<Udp>()),
+        Protocol::Udp => (Signal::DATAGRAM_BIT, offset_of!(Udp, checksum), size_of::<Udp>()),
     };
     if at + size as u64 > end {
         return Err(NoTransport::Malformed);

@@ -62,9 +62,9 @@ fn turn_round(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u64> {
         let said = u32::from_be_bytes(tcp.sequence.get()).wrapping_add(controls).wrapping_add(payload);
         (0, said, RST | ACK)
     };
-    let (client_port, vip_port) = (tcp.source.get(), tcp.destination.get());
-    tcp.source.set(vip_port);
-    tcp.destination.set(client_port);
+    let (client_port, vip_port) = (tcp.ports.source.get(), tcp.ports.destination.get());
+    tcp.ports.source.set(vip_port);
+    tcp.ports.destination.set(client_port);
     tcp.sequence.set(sequence.to_be_bytes());
     tcp.acknowledgment.set(acknowledged.to_be_bytes());
     tcp.offset.set([HEADER_WORDS << 4]);
@@ -78,7 +78,7 @@ fn turn_round(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<u64> {
     let ports = four([vip_port[0], vip_port[1], client_port[0], client_port[1]]);
     let numbers = four(sequence.to_be_bytes()) + four(acknowledged.to_be_bytes());
     let rest = numbers + four([HEADER_WORDS << 4, flags, 0, 0]);
-    tcp.checksum.set_raw(!fold(pseudo + ports + rest));
+    tcp.checksum.value.set_raw(!fold(pseudo + ports + rest));
     Some(shape.header_length() + u64::from(TCP_LENGTH))
 }
 

@@ -3,7 +3,7 @@
 use lb_common::{
     checksum::Delta,
     entry::ServerState,
-    net::{Addr, NextHop, Port},
+    net::{Addr, Port},
     verdict::Verdict,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     egress::{self, Way},
     frame::{Field, Frame},
     ip::{self, End},
-    parse::{Packet, Shape, Transport},
+    parse::{Network, Packet, Transport},
     tables::Tables,
 };
 
@@ -26,19 +26,20 @@ use crate::{
 pub fn towards_server<T: Tables>(
     frame: &Frame<'_>,
     packet: &Packet<'_>,
+    network: Network,
     server: &Chosen<'_>,
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_to_server(frame, packet.shape)?;
+    has_hops_to_server(frame, network)?;
     let way = egress::to_server(packet, &packet.source, server.server, director)?;
     if server.state.has(ServerState::NAT) {
         egress::learn_path(packet, director);
         let change = (End::Destination, server.server.address.load());
-        change_port(ip::forward(frame, packet.shape, Some(change)).ok_or(Verdict::Aborted)?);
+        change_port(ip::forward(frame, network, Some(change)).ok_or(Verdict::Aborted)?);
         return Ok(send(packet, way, Verdict::ForwardedNat));
     }
-    ip::forward(frame, packet.shape, None).ok_or(Verdict::Aborted)?;
+    ip::forward(frame, network, None).ok_or(Verdict::Aborted)?;
     Ok(send(packet, way, Verdict::ForwardedDr))
 }
 
@@ -54,10 +55,12 @@ pub fn towards_client<T: Tables>(
     director: &Director<'_, T>,
     change_port: impl FnOnce(Delta),
 ) -> Result<Outcome, Outcome> {
-    has_hops_left(frame, packet.shape)?;
+    has_hops_left(frame, packet.shape.network())?;
     let vip = server.server.vip.load();
     let way = egress::to_client(packet, packet.destination, vip, director)?;
-    change_port(ip::forward(frame, packet.shape, Some((End::Source, vip))).ok_or(Verdict::Aborted)?);
+    change_port(
+        ip::forward(frame, packet.shape.network(), Some((End::Source, vip))).ok_or(Verdict::Aborted)?,
+    );
     Ok(send(packet, way, Verdict::ForwardedNatReply))
 }
 
@@ -99,8 +102,8 @@ pub fn change_port(transport: &Transport<'_>, end: End, to: Port, address: Delta
 
 /// A router may not send on what it has counted down to zero (RFC 1812 section 5.3.1, RFC 8200 section 3).
 #[inline(always)]
-pub fn has_hops_left(frame: &Frame<'_>, shape: Shape) -> Result<(), Verdict> {
-    match ip::hop_limit(frame, shape) {
+pub fn has_hops_left(frame: &Frame<'_>, network: Network) -> Result<(), Verdict> {
+    match ip::hop_limit(frame, network) {
         Some(0 | 1) => Err(Verdict::DroppedTtl),
         Some(_) => Ok(()),
         None => Err(Verdict::Aborted),
@@ -109,8 +112,8 @@ pub fn has_hops_left(frame: &Frame<'_>, shape: Shape) -> Result<(), Verdict> {
 
 /// The same on the way to a server, where the client is told.
 #[inline(always)]
-pub fn has_hops_to_server(frame: &Frame<'_>, shape: Shape) -> Result<(), Outcome> {
-    match ip::hop_limit(frame, shape) {
+pub fn has_hops_to_server(frame: &Frame<'_>, network: Network) -> Result<(), Outcome> {
+    match ip::hop_limit(frame, network) {
         Some(0 | 1) => Err(Outcome::TO_NOTICE),
         Some(_) => Ok(()),
         None => Err(Verdict::Aborted.into()),
@@ -133,8 +136,7 @@ pub fn change_checksum(field: &Field<2>, udp: bool, delta: Delta) -> Delta {
 
 #[inline(always)]
 pub fn send(packet: &Packet<'_>, way: Way, verdict: Verdict) -> Outcome {
-    let NextHop { mac, .. } = way.next_hop;
-    packet.link.destination.set_mac(mac);
+    packet.link.destination.set_mac(way.next_mac);
     packet.link.source.set_mac(way.own_mac);
     Outcome::sent_by(verdict, way.door)
 }

@@ -13,8 +13,8 @@ use crate::{
     fragments,
     frame::Frame,
     full_nat, full_nat_icmp, heir, icmp, inbound, lease, notice, outbound,
-    parse::{self, Packet},
-    path_mtu, quic, reset,
+    parse::{self, Network, NoTransport, Packet, Transport},
+    path_mtu, plain, quic, reset,
     tables::Tables,
     tags,
 };
@@ -51,29 +51,57 @@ pub fn followed<T: Tables>(frame: &Frame<'_>, tables: &T) -> (Outcome, Option<St
 /// What came to a VIP and belongs to a stored connection; and what is none of ours.
 #[inline(always)]
 pub fn entry<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    let packet = match parse::network(frame, tables) {
-        Ok(packet) => packet,
-        Err(outcome) => return outcome,
-    };
+    if let Some((packet, transport)) = plain::ipv4(frame) {
+        return met(frame, &packet, plain::IPV4, Ok(&transport), tables);
+    }
+    if let Some((packet, transport)) = plain::ipv6(frame) {
+        return met(frame, &packet, plain::IPV6, Ok(&transport), tables);
+    }
+    match parse::network(frame, tables) {
+        Ok(packet) => {
+            let transport = parse::transport(frame, &packet, tables);
+            met(frame, &packet, packet.shape.network(), transport.as_ref(), tables)
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+#[inline(always)]
+fn met<'a, T: Tables>(
+    frame: &Frame<'a>,
+    packet: &Packet<'a>,
+    network: Network,
+    transport: Result<&Transport<'a>, &NoTransport>,
+    tables: &T,
+) -> Outcome {
     if !may_be(tables, packet.destination, Role::Vip) {
-        return match not_to_a_vip(&packet, tables) {
+        return match not_to_a_vip(packet, tables) {
             Outcome::TO_REPLY => Outcome::TO_REPLY,
-            _ if is_of_full_nat(&packet, tables) => Outcome::TO_FULL_NAT_REPLY,
+            _ if is_of_full_nat(tables, position(packet)) => Outcome::TO_FULL_NAT_REPLY,
             outcome => outcome,
         };
     }
-    match inbound::forward(frame, &packet, tables) {
-        Outcome::OPEN if is_of_full_nat(&packet, tables) => Outcome::TO_FULL_NAT,
+    let outcome = transport
+        .map_or(Outcome::OPEN, |transport| inbound::forward(frame, packet, network, transport, tables));
+    match outcome {
+        Outcome::OPEN if is_of_full_nat(tables, position(packet)) => Outcome::TO_FULL_NAT,
         Outcome::OPEN => heir::or_arrival(tables),
         outcome => outcome,
     }
 }
 
+/// Where the gate's answers about the packet's destination stand, as a subprogram takes it.
+#[inline(always)]
+fn position(packet: &Packet<'_>) -> u64 {
+    Position::of(packet.destination).number()
+}
+
 /// Perhaps to a VIP with full NAT, or to an address that it sends from. A subprogram, for the sake of the entry's stack: only
 /// what belongs to no stored connection asks it.
 #[inline(never)]
-fn is_of_full_nat<T: Tables>(packet: &Packet<'_>, tables: &T) -> bool {
-    may_be(tables, packet.destination, Role::FullNat)
+fn is_of_full_nat<T: Tables>(tables: &T, position: u64) -> bool {
+    let position = Position::from_number(position);
+    position.may_be(tables.gate(position.word()), Role::FullNat)
 }
 
 /// What came to a VIP and belongs to a stored connection of a service that limits the packets of each source.

@@ -81,7 +81,7 @@ fn try_to<T: Tables>(frame: &Frame<'_>, tables: &T, parcel: Parcel) -> Result<Ou
     let director = Director::again(tables).ok_or(Verdict::Aborted)?;
     let server = director.server(id).ok_or(Verdict::Aborted)?;
     let tunnel = tables.tunnel(id).ok_or(Verdict::Aborted)?;
-    rewrite::has_hops_to_server(frame, shape)?;
+    rewrite::has_hops_to_server(frame, shape.network())?;
     let word = tunnel.way.load();
     let through = TunnelWay::from_word(word).ok_or(Verdict::DroppedNoNextHop)?;
     if shape.length() > tunnel.room(through, director.now) {
@@ -93,7 +93,7 @@ fn try_to<T: Tables>(frame: &Frame<'_>, tables: &T, parcel: Parcel) -> Result<Ou
     address(frame, way).ok_or(Verdict::Aborted)?;
     let verdict = if icmp::is_carried_by(shape) { Verdict::ForwardedIcmp } else { Verdict::ForwardedTunnel };
     let sent = Outcome::sent_by(verdict, way.door);
-    ip::forward(frame, shape, None).ok_or(Verdict::Aborted)?;
+    ip::forward(frame, shape.network(), None).ok_or(Verdict::Aborted)?;
     if !wrap(tables, id, shape, word, entropy) {
         return Err(Verdict::DroppedNoHeadroom.into());
     }
@@ -116,7 +116,7 @@ fn wrap<T: Tables>(tables: &T, id: ServerId, shape: Shape, word: u64, entropy: u
 #[inline(always)]
 fn address(frame: &Frame<'_>, way: Way) -> Option<()> {
     let link: &Ethernet = frame.view(0)?;
-    link.destination.set_mac(way.next_hop.mac);
+    link.destination.set_mac(way.next_mac);
     link.source.set_mac(way.own_mac);
     Some(())
 }
@@ -204,10 +204,10 @@ impl Outer {
     #[inline(always)]
     fn put_udp(&self, udp: &Udp, port: Port) {
         let length = self.shape.length().wrapping_add(self.udp_length());
-        udp.source.set((DYNAMIC_PORTS | self.entropy as u16).to_be_bytes());
-        udp.destination.set(port.to_wire());
+        udp.ports.source.set((DYNAMIC_PORTS | self.entropy as u16).to_be_bytes());
+        udp.ports.destination.set(port.to_wire());
         udp.length.set(length.to_be_bytes());
-        udp.checksum.set([0; 2]);
+        udp.checksum.value.set([0; 2]);
     }
 
     #[inline(always)]

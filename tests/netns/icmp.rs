@@ -127,8 +127,10 @@ fn a_client_learns_that_a_datagram_server_has_ended() {
         };
         assert!(asked().is_ok());
         drop(echo);
-        assert_eq!(asked(), Err(ErrorKind::ConnectionRefused), "{family:?}");
-        assert_eq!(run.verdict("forwarded_icmp_reply"), 1, "{family:?}");
+        // Datagrams and errors about them may be lost on the way, and a kernel sends no more errors than it likes.
+        let refused = (0..3).any(|_| asked() == Err(ErrorKind::ConnectionRefused));
+        assert!(refused, "{family:?}, {delivery:?}: {}", run.status()["verdicts"]);
+        assert!(run.verdict("forwarded_icmp_reply") >= 1, "{family:?}");
     }
 }
 

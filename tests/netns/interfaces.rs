@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use xlvs_tests::accounting::attachment;
 use xlvs_tests::family::Family;
 use xlvs_tests::topology::{Delivery, Layout, Plan, Wiring};
 use xlvs_tests::traffic::{Activity, Download, Swarm, SwarmPlan};
@@ -126,4 +127,22 @@ fn jumbo_frames_through_two_interfaces() {
 #[test]
 fn jumbo_frames_through_one_interface() {
     jumbo(Layout::OneArm, Family::V4);
+}
+
+/// With an agent and without: whoever starts the next one at once finds the interfaces free.
+#[test]
+fn when_down_returns_nothing_is_attached() {
+    let site = Site::nat(1);
+    site.configure(site.web_of(&[0]));
+    for round in 0..10 {
+        let agent = site.installation.up().unwrap();
+        if round % 2 == 0 {
+            agent.kill().unwrap();
+        }
+        site.installation.ok(&["down"]).unwrap();
+        for device in site.topology.director_devices() {
+            let left = attachment(site.director(), device).unwrap();
+            assert_eq!(left, None, "round {round}: {device} has its program yet");
+        }
+    }
 }

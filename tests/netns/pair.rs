@@ -3,13 +3,13 @@
 //! What dies is cut off and killed at once. The weights have changed meanwhile, and the miss tables have followed: without
 //! replicas, the other director would give every second connection to another server (the control).
 
+use std::fmt::Display;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use xlvs_tests::agent::{Agent, Installation};
-use xlvs_tests::service_text::ServiceText;
 use xlvs_tests::topology::{Delivery, Director, Layout, Plan};
 use xlvs_tests::traffic::EchoServer;
 
@@ -52,7 +52,7 @@ impl Pair {
     }
 
     /// The same file on both, but for the line that says which is which; `lines` are more of `[cluster]`.
-    pub fn configure(&self, lines: &str, web: &ServiceText) {
+    pub fn configure(&self, lines: &str, services: &dyn Display) {
         for which in Director::BOTH {
             let folder = self.installation(which).folder();
             let peers: String = Director::BOTH
@@ -66,7 +66,7 @@ impl Pair {
                 .concat();
             let text = format!(
                 "[datapath]\nflow_table_size = 100000\ntimeouts = {{ closing = \"3s\" }}\n[cluster]\nnode = \"{}\"\n\
-                 credentials = {:?}\nready_file = {:?}\n{lines}\n{peers}{web}",
+                 credentials = {:?}\nready_file = {:?}\n{lines}\n{peers}{services}",
                 name(which),
                 folder.join("cluster"),
                 folder.join("ready")
@@ -75,8 +75,8 @@ impl Pair {
         }
     }
 
-    pub fn reload(&self, lines: &str, web: &ServiceText) {
-        self.configure(lines, web);
+    pub fn reload(&self, lines: &str, services: &dyn Display) {
+        self.configure(lines, services);
         for which in Director::BOTH {
             self.installation(which).reload().unwrap();
         }
@@ -92,12 +92,12 @@ impl Pair {
         self.site.topology.cut_off(which).unwrap();
     }
 
-    fn peers(&self, which: Director) -> Value {
+    pub fn peers(&self, which: Director) -> Value {
         self.installation(which).json(&["peers"]).unwrap()
     }
 
     /// Connections that a director holds records of, its own ones and others'.
-    fn known(&self, which: Director) -> [u64; 2] {
+    pub fn known(&self, which: Director) -> [u64; 2] {
         let cluster = &self.peers(which)["cluster"];
         ["records_told", "records_held"].map(|key| cluster[key].as_u64().unwrap())
     }
@@ -107,7 +107,7 @@ impl Pair {
         self.wait_for(TOLD_WITHIN, which, what, holds);
     }
 
-    fn wait_for(&self, limit: Duration, which: Director, what: &str, holds: impl Fn(&Value) -> bool) {
+    pub fn wait_for(&self, limit: Duration, which: Director, what: &str, holds: impl Fn(&Value) -> bool) {
         let until = Instant::now() + limit;
         loop {
             let peers = self.peers(which);
@@ -130,7 +130,7 @@ impl Pair {
         std::fs::read_to_string(self.installation(which).folder().join("ready")).unwrap()
     }
 
-    fn adopted(&self, which: Director) -> u64 {
+    pub fn adopted(&self, which: Director) -> u64 {
         self.installation(which).status().unwrap()["events"]["adopted"].as_u64().unwrap()
     }
 }

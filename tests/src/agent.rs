@@ -126,6 +126,11 @@ impl Installation {
         self.wait_ready(self.start(&mut command)?)
     }
 
+    /// [`Installation::up`] by a command of [`Installation::up_command`] that was added to.
+    pub fn up_by(&self, command: &mut Command) -> Result<Agent> {
+        self.wait_ready(self.start(command)?)
+    }
+
     /// Starts `xlvs up` and does not wait.
     pub fn up_unready(&self) -> Result<Agent> {
         self.start(&mut self.up_command()?)

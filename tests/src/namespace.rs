@@ -92,6 +92,15 @@ impl Namespace {
         Path::new(FOLDER).join(&self.name)
     }
 
+    /// Ends all that runs in it and deletes it now: a machine that is no more.
+    pub fn delete(&self) -> Result<()> {
+        remove(&self.name);
+        if self.path().exists() {
+            bail!("namespace {} is still there", self.name);
+        }
+        Ok(())
+    }
+
     /// Moves the calling thread into the namespace for good: only for threads that end with their work.
     pub fn join(&self) -> Result<()> {
         Self::join_path(&self.path())
@@ -216,6 +225,9 @@ fn counter6_in(text: &str, protocol: &str, name: &str) -> Option<u64> {
 
 /// Ends what still runs in the namespace, then deletes it; nothing here may fail loudly, it runs while unwinding.
 fn remove(name: &str) {
+    if !Path::new(FOLDER).join(name).exists() {
+        return;
+    }
     let Ok(mut list) = tools::command("ip") else { return };
     if let Ok(pids) = tools::output(list.args(["netns", "pids", name])) {
         for pid in pids.split_whitespace().filter_map(|pid| pid.parse().ok()) {

@@ -61,16 +61,25 @@ fn change(
     judges: &str,
     tests: &[&str],
 ) -> Result<()> {
+    hold(workspace, judges, tests)?;
     let mut cargo = workspace.cargo();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = program.parent().map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
-    cargo.env("PATH", std::env::join_paths(folders).context("putting PATH together")?);
     // Outside the copies, so that what they depend on is compiled once.
     cargo.env("CARGO_TARGET_DIR", workspace.target().join("mutants"));
     cargo.env("XLVS_SEQUENCES", SEQUENCES).env("XLVS_SEED", SEED);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = program.parent().map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
+    cargo.env("PATH", std::env::join_paths(folders).context("putting PATH together")?);
     let found = workspace.target().join("mutants.found").join(package);
     std::fs::create_dir_all(&found).with_context(|| format!("making {}", found.display()))?;
-    cargo.args(["mutants", "--jobs=1", "--no-shuffle", "--profile=mutants", "--timeout", TEST_LIMIT]);
+    cargo.args([
+        "mutants",
+        "--baseline=skip",
+        "--jobs=1",
+        "--no-shuffle",
+        "--profile=mutants",
+        "--timeout",
+        TEST_LIMIT,
+    ]);
     cargo.args(["--package", package, "--test-package", judges, "--output"]).arg(&found);
     for file in &wish.file {
         cargo.args(["--file", file]);
@@ -91,6 +100,16 @@ fn change(
         }
         _ => bail!("{shown} ended with {status}"),
     }
+}
+
+/// The tests hold on the tree as it is, or every mutant would seem to be noticed. cargo-mutants' own look at it would ask the changed
+/// package alone. Built apart from the mutants: of two trees with one history cargo would take a program of the one for the other's.
+fn hold(workspace: &Workspace, judges: &str, tests: &[&str]) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.env("XLVS_SEQUENCES", SEQUENCES).env("XLVS_SEED", SEED).arg("test");
+    cargo.args(judges.split(',').flat_map(|package| ["--package", package])).args(tests).arg("--");
+    cargo.args(LEFT_OUT.map(|test| format!("--skip={test}")));
+    step::run("test", "the tree as it is", &mut cargo, &workspace.log("mutants"), None)
 }
 
 fn ensure(workspace: &Workspace) -> Result<PathBuf> {

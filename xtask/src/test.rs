@@ -22,7 +22,7 @@ use suites::{NATIVE, Suite, Target};
 const SUITE_LIMIT_SECONDS: u32 = 900;
 
 /// What a caller may ask of the suites: loads of full length, a random seed that was printed, more random sequences.
-const WISHES: [&str; 3] = ["XLVS_LONG", "XLVS_SEED", "XLVS_SEQUENCES"];
+const WISHES: [&str; 4] = ["XLVS_LONG", "XLVS_ROWS", "XLVS_SEED", "XLVS_SEQUENCES"];
 
 /// Which suites, and which tests in them.
 pub(crate) struct Selection<'a> {

@@ -1,6 +1,6 @@
 //! The interfaces the data path knows: those packets are taken from, and those they are sent from.
 
-use crate::{wire::Wire, word::Word};
+use crate::{net::Mac, wire::Wire, word::Word};
 
 /// Entry of `interfaces`, by [`PortNumber`](crate::net::PortNumber).
 #[repr(C)]
@@ -16,9 +16,8 @@ pub struct Interface {
 impl Interface {
     #[must_use]
     #[inline(always)]
-    pub fn mac(&self) -> [u8; 6] {
-        let b = self.mac.load().to_ne_bytes();
-        [b[0], b[1], b[2], b[3], b[4], b[5]]
+    pub fn mac(&self) -> Mac {
+        Mac::in_word(self.mac.load())
     }
 
     #[must_use]

@@ -72,6 +72,23 @@ impl ServerState {
 
     #[must_use]
     #[inline(always)]
+    pub const fn carries(self, protocol: Protocol) -> bool {
+        // The flag is where the protocols' numbers differ.
+        const { assert!(Protocol::Udp as u16 & Self::UDP != 0 && Protocol::Tcp as u16 & Self::UDP == 0) }
+        (self.flags ^ protocol as u16) & Self::UDP == 0
+    }
+
+    /// Whether it serves this port of its VIP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn answers(self, port: Port) -> bool {
+        let own = self.vip_port.raw() as u64;
+        // One comparison, where "any or this" would be two ways for the verifier.
+        own * (own ^ port.raw() as u64) == 0
+    }
+
+    #[must_use]
+    #[inline(always)]
     pub const fn protocol(self) -> Protocol {
         if self.has(Self::UDP) { Protocol::Udp } else { Protocol::Tcp }
     }

@@ -81,6 +81,6 @@ impl Settings {
     #[must_use]
     #[inline(always)]
     pub fn geometry(&self) -> Geometry {
-        Geometry::nearest(u32::from(self.bucket_bits.load() as u8))
+        Geometry::in_force(u32::from(self.bucket_bits.load() as u8))
     }
 }

@@ -181,3 +181,21 @@ proptest! {
         }
     }
 }
+
+/// The search compares lower halves first.
+#[test]
+fn flows_that_differ_in_the_upper_half_of_their_tags_alone_are_kept_apart() {
+    let geometry = small();
+    let heap = Heap::new(geometry);
+    let table = FlowTable { memory: &heap, geometry };
+    let now = Now::at_tick(100);
+    let alike = [0_u64, 1, 2].map(|upper| FlowId::from_bits(7 << 36 | upper << 33 | 0x1234_5678));
+    for (number, flow) in (1..).zip(alike) {
+        assert!(table.find(flow).is_none(), "{flow:?}");
+        assert!(table.admit(flow, server(number), false, now, LIMITS, |_, _| true).place().is_some());
+    }
+    for (number, flow) in (1..).zip(alike) {
+        assert_eq!(table.find(flow).unwrap().slot().server(), Some(server(number)), "{flow:?}");
+    }
+    assert!(table.find(FlowId::from_bits(7 << 36 | 3 << 33 | 0x1234_5678)).is_none());
+}

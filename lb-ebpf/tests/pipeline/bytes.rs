@@ -39,16 +39,29 @@ fn may_change(verdict: &str, frame: &[u8]) -> Option<Vec<usize>> {
             let ends = (ip + 12..ip + 16).chain(transport()..transport() + 2);
             Some(forwarding().chain(ends).chain(checksum()..checksum() + 2).collect())
         }
+        "forwarded_fullnat" | "forwarded_fullnat_reply" => {
+            let ends = (ip + 12..ip + 20).chain(transport()..transport() + 4);
+            Some(forwarding().chain(ends).chain(checksum()..checksum() + 2).collect())
+        }
         "forwarded_icmp" | "forwarded_icmp_reply" => {
             // An end of the packet, the message's checksum, and in the quote the same end's opposite, its port, and checksums.
             let (outer, inner) = if verdict == "forwarded_icmp" { (16, 12) } else { (12, 16) };
             let (icmp, quote) = (transport(), transport() + 8);
             let quoted = quote + usize::from(frame[quote] & 15) * 4;
             let port = quoted + if inner == 12 { 0 } else { 2 };
+            // By full NAT, both ends.
+            let by_full_nat = frame[ip + 16..ip + 19] == [10, 77, 2] && verdict == "forwarded_icmp_reply"
+                || matches!((frame[quote + 15], &frame[quoted..quoted + 2]), (101, [1, 0xbe]) | (103, _));
+            let others = if by_full_nat {
+                [ip + 12..ip + 20, quote + 12..quote + 20, quoted..quoted + 4]
+            } else {
+                [0..0, 0..0, 0..0]
+            };
             let sum = quoted + if frame[quote + 9] == 17 { 6 } else { 16 };
             let ends =
                 (ip + outer..ip + outer + 4).chain(quote + inner..quote + inner + 4).chain(port..port + 2);
             let sums = (icmp + 2..icmp + 4).chain(quote + 10..quote + 12).chain(sum..sum + 2);
+            let ends = ends.chain(others.into_iter().flatten());
             Some(forwarding().chain(ends).chain(sums).chain(ip - 2..ip).collect())
         }
         "replied_echo" => {

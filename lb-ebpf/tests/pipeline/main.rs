@@ -14,6 +14,7 @@ mod full_nat;
 mod hostile;
 mod one_server;
 mod oracle;
+mod plain;
 mod quic;
 mod scheduling;
 mod seen;

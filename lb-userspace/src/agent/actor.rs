@@ -23,11 +23,13 @@ use super::loads::{self, Begun};
 use super::membership;
 use super::ports;
 use super::preflight;
+use super::replicas::Told;
 use super::silence::Silences;
 use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
 use super::watch::Watch;
+use super::watchdog;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
@@ -195,6 +197,7 @@ impl Agent {
     /// Each second: a sign of life, a stretch of the table, what is due.
     fn tick(&mut self) {
         self.beat();
+        watchdog::alive();
         if let Some(log) = &mut self.log {
             log.flush();
         }
@@ -464,14 +467,21 @@ impl Agent {
             return;
         }
         let census = self.sweep.census().clone();
+        // Connections of other directors, which may come to be here.
+        let told = if leaving.is_empty() { BTreeSet::new() } else { Told::servers(&self.installation.maps) };
         let seated = affinity::sweep(&self.installation.maps);
         let since = self.leaving_since.clone();
         let outcome = self.installation.free(|id| {
             census.names(id)
                 || seated.contains(&id)
+                || told.contains(&id)
                 || since.get(&id.get()).is_none_or(|begun| rounds <= *begun)
         });
         self.note_only_failure(outcome);
+        if !leaving.is_empty() {
+            let wanted = self.wanted();
+            self.rename_cluster(&wanted);
+        }
         self.watch_targets();
     }
 

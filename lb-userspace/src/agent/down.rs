@@ -10,16 +10,29 @@ use super::netns;
 use super::options::DownOptions;
 use crate::api::{Failure, FailureKind};
 use crate::control::{Client, ClientError, Report, Request};
-use crate::dataplane::{pinned_netns, pinned_vips};
+use crate::dataplane::{Departing, pinned_netns, pinned_vips};
 use crate::net::Netlink;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// It takes the kernel some milliseconds, on a busy machine more.
+const DETACHED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Ends the agent if one lives, and removes links and pins. Telling what it did on stderr.
 ///
 /// # Errors
 /// What could not be removed.
 pub fn down(options: &DownOptions) -> Result<(), Failure> {
+    let departing = Departing::of(&options.pin_dir);
+    end(options)?;
+    if !departing.are_gone(DETACHED_WITHIN) {
+        eprintln!(
+            "the kernel has not taken the program off its interfaces yet; somebody else holds on to it"
+        );
+    }
+    Ok(())
+}
+
+fn end(options: &DownOptions) -> Result<(), Failure> {
     match Client::new(options.socket.clone(), PATIENCE).call(&Request::Down) {
         Ok(Report::Down { pid }) => {
             eprintln!("the agent (process {pid}) detached, unpinned and ended");

@@ -60,6 +60,7 @@ mod tunnels;
 mod up;
 mod vips;
 mod watch;
+mod watchdog;
 
 pub use down::down;
 pub use founding::{Admission, Founding, admit, found};

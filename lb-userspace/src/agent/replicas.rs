@@ -3,6 +3,8 @@
 //! The table lies in the maps, and the data path only reads it: a packet that has no entry of its own goes to the server that
 //! stands here, and its connection is adopted. Nothing ages here; whoever told of a connection withdraws it.
 
+use std::collections::BTreeSet;
+
 use lb_common::clock::Now;
 use lb_common::flow_table::{FlowTable, Replicas};
 use lb_common::identity::FlowId;
@@ -47,6 +49,13 @@ impl Told {
     pub fn take(&mut self, maps: &Maps, flow: FlowId) {
         self.held -= u64::from(self.table(maps).take(flow));
         self.say_whether_any(maps);
+    }
+
+    /// Whom those name that stand there.
+    #[must_use]
+    pub fn servers(maps: &Maps) -> BTreeSet<ServerId> {
+        let words = maps.replicas.all().iter().flatten().map(lb_common::word::Word::load);
+        words.filter_map(|word| Slot::from_word(word)?.server()).collect()
     }
 
     /// Forgets those for which it does not hold.

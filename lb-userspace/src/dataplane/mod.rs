@@ -14,6 +14,7 @@
 mod attach;
 mod capturer;
 mod counts;
+mod departing;
 mod driver_counters;
 mod ethtool;
 mod explainer;
@@ -27,6 +28,7 @@ mod stages;
 
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
 pub use capturer::{Capturer, Wanted, monotonic_ns};
+pub use departing::Departing;
 pub use driver_counters::driver_losses;
 pub use ethtool::offloads;
 pub use explainer::{Course, Explainer, FRAME_LENGTHS};

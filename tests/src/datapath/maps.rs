@@ -27,7 +27,7 @@ use super::region::Region;
 use super::world::{self, Hop, Lost, Mode, Side, World};
 
 /// Room for the worlds of tests.
-pub const SERVICES: u32 = 24;
+pub const SERVICES: u32 = 32;
 pub const SERVERS: u32 = 64;
 /// Sets of the table of sources.
 pub const SOURCE_SETS: u32 = 64;
@@ -113,6 +113,20 @@ impl Memory for Arrays {
     }
     fn replicas(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.replicas.get(number)
+    }
+}
+
+impl world::Replica {
+    /// The connection that it is about.
+    #[must_use]
+    pub fn tuple(&self) -> Tuple {
+        Tuple {
+            client: self.client.0.into(),
+            vip: self.vip.0.into(),
+            client_port: Port::from_host(self.client.1),
+            vip_port: Port::from_host(self.vip.1),
+            protocol: protocol(self.protocol),
+        }
     }
 }
 
@@ -229,13 +243,7 @@ impl Arrays {
         settings.set_replicas(if world.replicas.is_empty() { None } else { Some(shape) });
         let table = FlowTable { memory: self, geometry: shape };
         for replica in &world.replicas {
-            let tuple = Tuple {
-                client: replica.client.0.into(),
-                vip: replica.vip.0.into(),
-                client_port: Port::from_host(replica.client.1),
-                vip_port: Port::from_host(replica.vip.1),
-                protocol: protocol(replica.protocol),
-            };
+            let tuple = replica.tuple();
             let server = ServerId::new(replica.server.0 as u16 + 1).context("ids begin with 1")?;
             let put = table.put(settings.flow_id(&tuple), server, replica.class, Now::at_tick(0));
             ensure!(put, "no room for {replica:?}");

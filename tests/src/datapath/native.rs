@@ -20,7 +20,7 @@ use lb_common::verdict::{Action, Event, Verdict};
 use lb_ebpf::frame::Frame;
 use lb_ebpf::{Exit, process};
 
-use forgetting::{Noted, Touched};
+use forgetting::{Resting, Touched};
 use keyed::HashMaps;
 
 use super::maps::{Arrays, Keyed as _, Room, SERVERS, SERVICES, SOURCE_SETS};
@@ -61,12 +61,12 @@ pub struct Native {
     random: RefCell<Random>,
     /// Buckets of the flow table that were asked for, ever.
     pub buckets_seen: Cell<u64>,
-    /// Which of them, and which sets of paths, since everything was last forgotten.
+    /// What may hold anything that came since everything was last forgotten.
     touched: Touched,
     /// States of servers before they were disturbed.
     undisturbed: Vec<(u32, u64)>,
-    /// What stands in the flow table when everything is forgotten, word by word; nothing, if it is empty.
-    resting: Vec<u64>,
+    /// What stands there when everything is forgotten.
+    resting: Resting,
 }
 
 impl Native {
@@ -90,12 +90,9 @@ impl Native {
             turns: RefCell::default(),
             random: RefCell::new(Random::from_seed(1)),
             buckets_seen: Cell::default(),
-            touched: Touched {
-                buckets: Noted::below(Room::SMALL.geometry.buckets()),
-                paths: Noted::below(Path::SETS),
-            },
+            touched: Touched::default(),
             undisturbed: Vec::new(),
-            resting: Vec::new(),
+            resting: Resting::default(),
         };
         native.reset()?;
         Ok(native)

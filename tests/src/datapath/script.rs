@@ -3,15 +3,16 @@
 mod busy;
 mod frames;
 mod people;
+mod told;
 
 use lb_common::slot::Slot;
 use lb_common::word::Word;
 
-pub use busy::{busy_world, busy_world_of_both_families};
+pub use busy::{busy_world, busy_world_of_both_families, world_of_seed};
 use frames::frame;
 use people::{Addresses, v4, v6};
 
-use super::world::{Lost, Side, World};
+use super::world::{Lost, Replica, Side, World};
 use crate::random::Random;
 
 /// What happens next.
@@ -28,10 +29,10 @@ pub fn random(seed: u64, acts: usize) -> Vec<Act> {
     acts_in(busy_world(), &[v4], seed, acts)
 }
 
-/// So many acts in the busy world of both families, of each about half.
+/// So many acts in the world of this seed, of each family about half.
 #[must_use]
 pub fn random_of_both_families(seed: u64, acts: usize) -> Vec<Act> {
-    acts_in(busy_world_of_both_families(), &[v4, v6], seed, acts)
+    acts_in(world_of_seed(seed), &[v4, v6], seed, acts)
 }
 
 fn acts_in(mut world: World, families: &[Addresses], seed: u64, acts: usize) -> Vec<Act> {
@@ -40,8 +41,12 @@ fn acts_in(mut world: World, families: &[Addresses], seed: u64, acts: usize) -> 
         .map(|_| match random.below(40) {
             0 => Act::Pass(1 + random.below(3) as u32),
             1 if random.below(10) == 0 => Act::Pass(20 + random.below(1000) as u32),
-            2 if random.below(4) == 0 => {
+            2 if random.below(2) == 0 => {
                 change(&mut random, &mut world);
+                Act::Change(world.clone())
+            }
+            3 if random.below(3) != 0 => {
+                told::tell(&mut random, &mut world);
                 Act::Change(world.clone())
             }
             _ => {
@@ -53,7 +58,7 @@ fn acts_in(mut world: World, families: &[Addresses], seed: u64, acts: usize) -> 
 }
 
 fn change(random: &mut Random, world: &mut World) {
-    match random.below(10) {
+    match random.below(12) {
         0 => world.derive_udp = !world.derive_udp,
         1 => world.serving = !world.serving,
         2 => world.flows = random.below(4) != 0,
@@ -64,6 +69,14 @@ fn change(random: &mut Random, world: &mut World) {
             let (service, weight) = (random.below(services) as usize, random.below(2) as u32);
             for (_, server) in world.servers.iter_mut().filter(|(number, _)| number.0 == service) {
                 (server.weight, server.miss_weight, server.down) = (weight, Some(weight), weight == 0);
+            }
+        }
+        5 | 6 => {
+            // Or all of them are drained, or none.
+            let (service, drained) =
+                (random.below(world.services.len() as u64) as usize, random.below(3) != 0);
+            for (_, server) in world.servers.iter_mut().filter(|(number, _)| number.0 == service) {
+                server.drained = drained;
             }
         }
         _ => {
@@ -85,6 +98,13 @@ fn change(random: &mut Random, world: &mut World) {
             }
         }
     }
+}
+
+/// What may be told in this world: so many connections that the random traffic may be about.
+#[must_use]
+pub fn told_of(seed: u64, world: &World, count: usize) -> Vec<Replica> {
+    let mut random = Random::from_seed(seed);
+    (0..count).map(|_| told::replica(&mut random, world)).collect()
 }
 
 /// Fills every place, so that each newcomer must find one to give way. Half the buckets are of one class each, for a

@@ -409,7 +409,8 @@ impl World {
         self
     }
 
-    /// This world and another one, behind the same director. Everything that is not counted is as it is here.
+    /// This world and another one, behind the same director. Everything that is not counted is as it is here, the ports of full
+    /// NAT too.
     #[must_use]
     pub fn beside(mut self, other: Self) -> Self {
         let moved = self.services.len();
@@ -419,6 +420,7 @@ impl World {
         self.locals.extend(other.locals);
         self.routes.extend(other.routes);
         self.vlans.extend(other.vlans);
+        self.pool.addresses.extend(other.pool.addresses);
         self
     }
 

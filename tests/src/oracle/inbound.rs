@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::leases::Port;
 use super::life::{Connection, Sight, Stage};
 use super::notices::{self, Notice};
 use super::parts::Heading;
@@ -23,6 +24,9 @@ impl Oracle {
             Body::Segment(segment) => {
                 let arrival = Arrival { from, frame, packet, segment };
                 let flow = arrival.flow();
+                if let Some(service) = self.by_full_nat(&flow) {
+                    return self.to_full_nat(&arrival, service);
+                }
                 let named = self.named_by(frame, packet, segment);
                 if !self.world.flows {
                     return self.admit(&arrival, None, named);
@@ -33,14 +37,18 @@ impl Oracle {
         }
     }
 
-    /// If this is what is stored for the packet's flow, and it names this server itself.
+    /// If this is what is stored for the packet's flow, and it names this server itself. What is stored nowhere may be held by
+    /// another director: then it goes there as if it were stored, and is from then on.
     fn met(&self, arrival: &Arrival<'_>, belief: Belief, named: Option<usize>) -> Vec<Alternative> {
-        let Some(connection) = belief else { return self.admit(arrival, None, named) };
+        let Some(connection) = belief.or_else(|| self.held_elsewhere(&arrival.flow())) else {
+            return self.admit(arrival, None, named);
+        };
         let mut all = Vec::new();
         for stays in self.stays(&connection, arrival.segment) {
             if !stays && self.ends(&connection, arrival.segment) {
-                let ended = Connection { stage: Stage::Closed, seen: self.now, ..connection };
-                all.push(arrival.refused().storing(arrival.flow(), Some(ended)));
+                let ended =
+                    belief.map(|stored| Connection { stage: Stage::Closed, seen: self.now, ..stored });
+                all.push(arrival.refused().storing(arrival.flow(), ended));
                 continue;
             }
             if !stays {
@@ -64,7 +72,7 @@ impl Oracle {
     }
 
     /// Whether a stored connection stays at its server. A live one does, whatever is sent.
-    fn stays(&self, connection: &Connection, segment: &Segment) -> Vec<bool> {
+    pub(super) fn stays(&self, connection: &Connection, segment: &Segment) -> Vec<bool> {
         let server = self.server(connection.server);
         let let_go = server.down && self.service_of(connection.server).lost != Lost::Kept;
         match (segment.protocol, segment.word) {
@@ -88,7 +96,7 @@ impl Oracle {
     }
 
     /// Whether whoever speaks on a connection that does not stay is told that it has ended.
-    fn ends(&self, connection: &Connection, segment: &Segment) -> bool {
+    pub(super) fn ends(&self, connection: &Connection, segment: &Segment) -> bool {
         let server = self.server(connection.server);
         let is_lost = server.down && !server.freed && self.service_of(connection.server).lost == Lost::Reset;
         is_lost && segment.protocol == Protocol::Tcp && segment.word != Word::Syn
@@ -115,26 +123,31 @@ impl Oracle {
                     self.deliver(arrival, server).storing(flow, Some(Connection::new(server, self.now)))
                 }
                 Some(server) => self.deliver(arrival, server),
-                None => {
-                    let is_told = packet.datagram.is_none() && self.world.services[service].reject;
-                    unstored(match (is_told, flow.protocol, word) {
-                        (true, Protocol::Udp, _) if packet.hops <= 1 => arrival.told(&Notice::EXPIRED),
-                        (true, Protocol::Udp, _) => arrival.told(&Notice::UNREACHABLE),
-                        (true, Protocol::Tcp, Word::Syn) => arrival.refused(),
-                        _ => Alternative::dropped("dropped_no_server"),
-                    })
-                }
+                None => unstored(self.without_server(arrival, service)),
             };
             all.push(alternative.given(facts));
         }
         all
     }
 
-    fn deliver(&self, arrival: &Arrival<'_>, server: usize) -> Alternative {
-        self.send(arrival, server).leaving(arrival.packet, server, Heading::ToServer, self.now)
+    /// Nobody takes a packet to this service: whoever opens a connection is told, if that is wanted.
+    pub(super) fn without_server(&self, arrival: &Arrival<'_>, service: usize) -> Alternative {
+        let packet = arrival.packet;
+        let is_told = packet.datagram.is_none() && self.world.services[service].reject;
+        match (is_told, arrival.segment.protocol, arrival.segment.word) {
+            (true, Protocol::Udp, _) if packet.hops <= 1 => arrival.told(&Notice::EXPIRED),
+            (true, Protocol::Udp, _) => arrival.told(&Notice::UNREACHABLE),
+            (true, Protocol::Tcp, Word::Syn) => arrival.refused(),
+            _ => Alternative::dropped("dropped_no_server"),
+        }
     }
 
-    fn send(&self, arrival: &Arrival<'_>, server: usize) -> Alternative {
+    fn deliver(&self, arrival: &Arrival<'_>, server: usize) -> Alternative {
+        self.send(arrival, server, None).leaving(arrival.packet, server, Heading::ToServer, self.now)
+    }
+
+    /// To this server, by full NAT from the port that was `lent`.
+    pub(super) fn send(&self, arrival: &Arrival<'_>, server: usize, lent: Option<Port>) -> Alternative {
         let Arrival { from, frame, packet, segment } = *arrival;
         if let Mode::Tunnel(tunnel) = &self.service_of(server).mode {
             return self.through_tunnel(from, frame, packet, server, tunnel);
@@ -152,14 +165,18 @@ impl Oracle {
             0 => segment.destination,
             port => port,
         };
-        let expected = expected
+        let mut expected = expected
             .address(packet, End::Destination, self.server(server).address)
             .port(segment.at, End::Destination, port)
             .segment_sum(packet, segment.at, segment.protocol);
+        if let Some((address, port)) = lent {
+            expected = expected.address(packet, End::Source, address).port(segment.at, End::Source, port);
+        }
+        let verdict = if lent.is_some() { "forwarded_fullnat" } else { "forwarded_nat" };
         let neighbour = Hop { side: from, mac: std::array::from_fn(|i| frame[6 + i]) };
         Alternative {
             heard: Some((packet.source, neighbour)),
-            ..Alternative::of("forwarded_nat", Fate::Sent(hop.side, expected))
+            ..Alternative::of(verdict, Fate::Sent(hop.side, expected))
         }
     }
 
@@ -199,11 +216,16 @@ impl Oracle {
             vip_port: quote.source_port,
             protocol: quote.protocol,
         };
+        if self.by_full_nat(&flow).is_some() {
+            return self.error_to_full_nat_server(frame, packet, &quote, flow, &UNMATCHED);
+        }
         let mut all = Vec::new();
         let beliefs = if self.world.flows { self.beliefs(&flow) } else { vec![None] };
         for belief in beliefs {
             let stored = belief.map(|connection| connection.server);
-            if let Some(server) = stored.filter(|server| !self.server(*server).freed) {
+            let stored = stored.filter(|server| !self.server(*server).freed);
+            let held = || self.held_elsewhere(&flow).map(|connection| connection.server);
+            if let Some(server) = if belief.is_some() { stored } else { held() } {
                 all.push(self.forward_error(from, frame, packet, &quote, server).storing(flow, belief));
                 continue;
             }
@@ -255,15 +277,15 @@ impl Oracle {
 
 /// A packet with ports that came to a VIP.
 #[derive(Clone, Copy)]
-struct Arrival<'a> {
-    from: Side,
-    frame: &'a [u8],
-    packet: &'a Reading,
-    segment: &'a Segment,
+pub(super) struct Arrival<'a> {
+    pub from: Side,
+    pub frame: &'a [u8],
+    pub packet: &'a Reading,
+    pub segment: &'a Segment,
 }
 
 impl Arrival<'_> {
-    const fn flow(&self) -> Flow {
+    pub const fn flow(&self) -> Flow {
         Flow {
             client: self.packet.source,
             client_port: self.segment.source,
@@ -277,8 +299,9 @@ impl Arrival<'_> {
         notice.about(self.from, self.frame, self.packet)
     }
 
-    fn refused(&self) -> Alternative {
-        match self.reset() {
+    /// By a RST. Nothing but a whole datagram is answered.
+    pub fn refused(&self) -> Alternative {
+        match self.reset().filter(|_| self.packet.datagram.is_none()) {
             Some(reset) => Alternative::of("replied_reset", Fate::Sent(self.from, reset)),
             None => Alternative::dropped("dropped_no_server"),
         }
@@ -329,7 +352,7 @@ impl Arrival<'_> {
 }
 
 /// Whether no client can have this address (RFC 6890, RFC 4291).
-fn is_impossible(address: IpAddr) -> bool {
+pub(super) fn is_impossible(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             let first = address.octets()[0];

@@ -6,9 +6,13 @@
 //! common is known from then on. So the first packet of a connection may go to any server that the table holds, and
 //! each later one to that server alone; a flow that once went by a table must go there whenever that table is back.
 //!
-//! Not modelled: a flow table that is full (nobody is evicted here), counters, and who shares a hash with whom.
+//! Not modelled: a flow table that is full (nobody is evicted there, from the ports of full NAT alone), counters, and who shares
+//! a hash with whom.
 
+mod full_nat;
+mod heirs;
 mod inbound;
+mod leases;
 mod life;
 mod notices;
 mod outbound;
@@ -29,6 +33,7 @@ use anyhow::{Result, bail};
 use crate::datapath::FIRST_TICK;
 use crate::datapath::world::{Hop, Mode, Protocol, Server, Service, Side, World};
 use crate::fixture::Observation;
+use leases::{Leases, Lent};
 use life::Connection;
 use parts::{Datagram, Trail};
 use reading::Reading;
@@ -56,6 +61,8 @@ struct Alternative {
     fate: Fate,
     /// What stands in the flow table for this flow then.
     stored: Option<(Flow, Belief)>,
+    /// What stands among the ports of full NAT for this flow then.
+    lent: Option<(Flow, Lent)>,
     /// What the tables must say for it to be done.
     facts: Vec<Fact>,
     /// The neighbour by whom this client's packets come.
@@ -75,7 +82,16 @@ enum Fate {
 
 impl Alternative {
     const fn of(verdict: &'static str, fate: Fate) -> Self {
-        Self { verdict, fate, stored: None, facts: Vec::new(), heard: None, trail: None, told: None }
+        Self {
+            verdict,
+            fate,
+            stored: None,
+            lent: None,
+            facts: Vec::new(),
+            heard: None,
+            trail: None,
+            told: None,
+        }
     }
 
     const fn passed(verdict: &'static str) -> Self {
@@ -88,6 +104,10 @@ impl Alternative {
 
     fn storing(self, flow: Flow, belief: Belief) -> Self {
         Self { stored: Some((flow, belief)), ..self }
+    }
+
+    fn lending(self, flow: Flow, lent: Lent) -> Self {
+        Self { lent: Some((flow, lent)), ..self }
     }
 
     fn given(self, facts: Vec<Fact>) -> Self {
@@ -121,6 +141,7 @@ pub struct Oracle {
     now: u64,
     /// Flows of which nothing is known are not stored.
     beliefs: HashMap<Flow, Vec<Belief>>,
+    leases: Leases,
     tables: Known,
     /// By whom clients were heard.
     paths: HashMap<IpAddr, Hop>,
@@ -138,6 +159,7 @@ impl Oracle {
             world,
             now: u64::from(FIRST_TICK),
             beliefs: HashMap::new(),
+            leases: Leases::default(),
             tables: Known::default(),
             paths: HashMap::new(),
             trails: HashMap::new(),
@@ -224,6 +246,7 @@ impl Oracle {
             }
             self.beliefs.insert(flow, beliefs);
         }
+        self.learn_leases(fitting);
         if let Some((datagram, _)) = fitting.iter().find_map(|one| one.trail) {
             let before = self.trails.get(&datagram).cloned().unwrap_or_else(|| vec![None]);
             let after = fitting.iter().flat_map(|one| match one.trail {

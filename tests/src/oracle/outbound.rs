@@ -26,10 +26,26 @@ struct Explanation {
     server: Option<usize>,
     facts: Vec<Fact>,
     stored: Option<(Flow, Connection)>,
+    /// Another director holds it, so that it may be stored from now on.
+    told: Option<(Flow, Connection)>,
+}
+
+/// Which of the pairs have a connection that is stored nowhere.
+#[derive(Clone, Default)]
+struct Claims {
+    /// By another director's word.
+    told: Vec<(usize, Flow, Connection)>,
+    /// By the tables, if that is true.
+    derived: Vec<usize>,
+    facts: Vec<Fact>,
 }
 
 impl Oracle {
     pub(super) fn not_to_vip(&self, frame: &[u8], packet: &Reading) -> Vec<Alternative> {
+        // Nobody who may have this address is a client.
+        if self.world.pool.addresses.contains(&packet.destination) {
+            return self.to_pool(frame, packet);
+        }
         if !self.is_nat_server(packet.source) {
             let mut all = self.error_from_behind(frame, packet, "passed_not_ours");
             // The gate may take a stranger for a server; where there are no ports to ask about, it stays so.
@@ -56,7 +72,9 @@ impl Oracle {
             word: segment.word,
         };
         let mut all = Vec::new();
-        for Explanation { server, facts, stored } in self.explanations(&question) {
+        for Explanation { server, facts, stored, told } in self.explanations(&question) {
+            // Parts of datagrams adopt nothing.
+            let stored = stored.or_else(|| told.filter(|_| packet.datagram.is_none()));
             let Some(server) = server else {
                 all.push(self.unexplained(packet).given(facts));
                 continue;
@@ -75,66 +93,83 @@ impl Oracle {
         all
     }
 
-    fn is_nat_server(&self, address: IpAddr) -> bool {
+    pub(super) fn is_nat_server(&self, address: IpAddr) -> bool {
         let mut servers = self.world.servers.iter();
         servers.any(|(number, server)| {
             server.address == address && !server.freed && self.world.services[number.0].mode == Mode::Nat
         })
     }
 
-    /// A stored connection explains a packet, or, if none does, the only one that the tables would make.
+    /// A stored connection explains a packet; if none does, the only one that another director holds; or the only one that the
+    /// tables would make.
     fn explanations(&self, question: &Question) -> Vec<Explanation> {
         let Question { client, hit, pairs, protocol, word } = question;
         let mut all = Vec::new();
-        let mut derivable = vec![(Vec::new(), Vec::new())];
+        let mut open = vec![Claims::default()];
         for pair in pairs {
             let Some(flow) = self.flow_at(*pair, *client, *hit) else { continue };
             let beliefs = if self.world.flows { self.beliefs(&flow) } else { vec![None] };
             let here = |belief: &Option<Connection>| belief.filter(|one| one.server == *pair);
             for connection in beliefs.iter().filter_map(here) {
                 let stored = Some((flow, connection));
-                all.push(Explanation { server: Some(*pair), facts: Vec::new(), stored });
+                all.push(Explanation { server: Some(*pair), facts: Vec::new(), stored, told: None });
             }
             // Or another server's, of a service whose clients name their server in each packet.
             let besides = |belief: &Option<Connection>| {
                 belief.is_some_and(|one| self.are_named_alike(*pair, one.server))
             };
             if beliefs.iter().any(|belief| here(belief).is_none() && besides(belief)) {
-                all.push(Explanation { server: Some(*pair), facts: Vec::new(), stored: None });
+                all.push(Explanation { server: Some(*pair), facts: Vec::new(), stored: None, told: None });
             }
             // Where it certainly is stored, nobody asks further.
             if beliefs.iter().all(|belief| here(belief).is_some() || besides(belief)) {
                 return all;
             }
-            if self.service_of(*pair).port == 0 {
-                continue;
-            }
+            let told = self.held_elsewhere(&flow).filter(|one| one.server == *pair);
             let mut next = Vec::new();
-            for (servers, facts) in derivable {
-                for (derives, more) in self.derives(*pair, &flow) {
-                    let servers: Vec<usize> =
-                        servers.iter().copied().chain(derives.then_some(*pair)).collect();
-                    next.push((servers, [&facts[..], &more].concat()));
-                }
+            if let Some(connection) = told.filter(|_| beliefs.contains(&None)) {
+                next.extend(open.iter().cloned().map(|mut claims| {
+                    claims.told.push((*pair, flow, connection));
+                    claims
+                }));
             }
-            derivable = next;
+            // What is stored elsewhere is not asked about there.
+            if told.is_none() || beliefs.iter().any(Option::is_some) {
+                next.extend(open.iter().flat_map(|claims| self.claimed(*pair, &flow, claims)));
+            }
+            open = next;
         }
         let may_derive = match protocol {
             Protocol::Udp => self.world.derive_udp,
             // A bare SYN is the server's own connection.
             Protocol::Tcp => *word != Word::Syn,
         };
-        for (servers, facts) in derivable {
-            let server = match servers[..] {
-                [one] if may_derive && !self.world.locals.contains(&client.0) => Some(one),
-                _ => None,
+        let may_derive = may_derive && !self.world.locals.contains(&client.0);
+        for Claims { told, derived, facts } in open {
+            let (server, told) = match (&told[..], &derived[..]) {
+                ([(server, flow, connection)], _) => (Some(*server), Some((*flow, *connection))),
+                ([], [one]) if may_derive => (Some(*one), None),
+                _ => (None, None),
             };
-            all.push(Explanation { server, facts, stored: None });
+            all.push(Explanation { server, facts, stored: None, told });
         }
         all
     }
 
-    fn unexplained(&self, packet: &Reading) -> Alternative {
+    /// These claims and, if the tables give it the connection, this pair's.
+    fn claimed(&self, pair: usize, flow: &Flow, claims: &Claims) -> Vec<Claims> {
+        if self.service_of(pair).port == 0 {
+            return vec![claims.clone()];
+        }
+        let more = |(derives, facts): (bool, Vec<Fact>)| Claims {
+            told: claims.told.clone(),
+            derived: claims.derived.iter().copied().chain(derives.then_some(pair)).collect(),
+            facts: [&claims.facts[..], &facts].concat(),
+        };
+        self.derives(pair, flow).into_iter().map(more).collect()
+    }
+
+    pub(super) fn unexplained(&self, packet: &Reading) -> Alternative {
         if self.world.locals.contains(&packet.destination) {
             Alternative::passed("passed_local")
         } else if self.world.serving {
@@ -166,7 +201,12 @@ impl Oracle {
     }
 
     /// An error about a packet that a client sent and that was translated goes to the client.
-    fn error_from_behind(&self, frame: &[u8], packet: &Reading, otherwise: &'static str) -> Vec<Alternative> {
+    pub(super) fn error_from_behind(
+        &self,
+        frame: &[u8],
+        packet: &Reading,
+        otherwise: &'static str,
+    ) -> Vec<Alternative> {
         let quote = if packet.message(frame) == Message::Error { packet.quote(frame) } else { None };
         let Some(quote) = quote.filter(|quote| quote.source == packet.destination) else {
             return vec![Alternative::passed(otherwise)];
@@ -208,7 +248,7 @@ impl Oracle {
     }
 
     /// The VIP's port of a connection that reached its server on this one.
-    fn vip_port(&self, server: usize, hit: u16) -> u16 {
+    pub(super) fn vip_port(&self, server: usize, hit: u16) -> u16 {
         match self.service_of(server).port {
             0 => hit,
             port => port,

@@ -249,9 +249,14 @@ impl Reading {
 
     /// Where the message is, if this may be ICMP of the packet's own family, directly behind the IP header.
     pub fn icmp(&self) -> Option<Range<usize>> {
-        let own = if self.source.is_ipv6() { ICMPV6 } else { ICMP };
         let at = self.ip + self.header;
-        (self.next == own && self.datagram.is_none() && self.end >= at + 8).then_some(at..self.end)
+        (self.carries_icmp() && self.end >= at + 8).then_some(at..self.end)
+    }
+
+    /// The same, also if there is too little of it.
+    pub fn carries_icmp(&self) -> bool {
+        let own = if self.source.is_ipv6() { ICMPV6 } else { ICMP };
+        self.next == own && self.datagram.is_none()
     }
 
     pub fn message(&self, frame: &[u8]) -> Message {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use lb_common::entry::Scheduler;
 
 use super::reading::Word;
-use super::{Flow, Oracle};
-use crate::datapath::world::{Protocol, Server};
+use super::{Belief, Flow, Oracle};
+use crate::datapath::world::{Mode, Protocol, Server};
 
 /// A table is what it is made of: a service's servers with their weights.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -41,16 +41,18 @@ impl Oracle {
     pub(super) fn picks(&self, service: usize, flow: &Flow, word: Word) -> Vec<Pick> {
         let (select, miss) = (self.select_table(service), self.miss_table(service));
         let is_new = word == Word::Syn || flow.protocol == Protocol::Udp;
+        let mut picks = Vec::new();
         if is_new && self.world.flows && self.chooses(service) {
-            let chosen = self.choices(&select);
-            if !chosen.is_empty() {
-                return self.without_twins(chosen, &select, flow);
+            picks = self.without_twins(self.choices(&select), &select, flow);
+            // It looks at some of them only: where those take nobody, the tables decide.
+            if !picks.is_empty() && select.weights.iter().all(|(number, _)| takes_new(self.server(*number))) {
+                return picks;
             }
         }
         if word == Word::Syn {
-            return self.without_twins(self.named(&select, flow, &[]), &select, flow);
+            picks.extend(self.without_twins(self.named(&select, flow, &[]), &select, flow));
+            return picks;
         }
-        let mut picks = Vec::new();
         for (server, facts) in self.named(&miss, flow, &[]) {
             // A datagram has no handshake to lose: it goes to whoever takes new ones.
             let usable = server.is_some_and(|number| {
@@ -135,7 +137,8 @@ impl Oracle {
     }
 
     fn may_have_twin(&self, server: usize, flow: &Flow) -> bool {
-        if !self.world.flows {
+        // By full NAT, no two are.
+        if !self.world.flows || self.service_of(server).mode != Mode::Nat {
             return false;
         }
         let hit = match self.port_of(server) {
@@ -146,7 +149,9 @@ impl Oracle {
         pairs.into_iter().filter(|other| *other != server).any(|other| {
             let twin = self.flow_at(other, (flow.client, flow.client_port), hit);
             twin.is_some_and(|twin| {
-                self.beliefs(&twin).into_iter().flatten().any(|connection| connection.server == other)
+                let held = |belief: Belief| belief.or_else(|| self.held_elsewhere(&twin));
+                let mut beliefs = self.beliefs(&twin).into_iter().filter_map(held);
+                beliefs.any(|connection| connection.server == other)
             })
         })
     }

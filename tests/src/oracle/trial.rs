@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Oracle;
 use super::reading::{self, Body, Reading, Segment, Word};
 use crate::datapath::Engine;
-use crate::datapath::script::{Act, busy_world_of_both_families, random_of_both_families};
+use crate::datapath::script::{Act, busy_world_of_both_families, random_of_both_families, world_of_seed};
 use crate::datapath::world::{Protocol, Side};
 use crate::fixture::Observation;
 use crate::packet::{Frame, Icmp, Ipv4, Ipv6, Mac, Network, Tcp, TcpFlags, Transport, Udp, difference};
@@ -21,7 +21,7 @@ const REMEMBERED: usize = 12;
 /// No answers go on for longer than the stamps of a connection can count.
 const ACTS: usize = 600;
 
-/// How often each verdict was reached.
+/// How often each verdict and each event was reached.
 pub type Reached = BTreeMap<String, u64>;
 
 /// How many sequences to run.
@@ -45,7 +45,7 @@ pub fn first_seed() -> u64 {
 /// # Errors
 /// What was done wrong, and in which sequence.
 pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) -> Result<usize> {
-    let world = busy_world_of_both_families();
+    let world = world_of_seed(seed);
     for engine in engines.iter_mut() {
         engine.reset()?;
         engine.install(&world)?;
@@ -71,8 +71,10 @@ pub fn run(seed: u64, engines: &mut [&mut dyn Engine], reached: &mut Reached) ->
                 oracle
                     .judge(side, &frame, &seen)
                     .with_context(|| format!("{}: {}", place(), told(&frame)))?;
-                for (verdict, _) in seen.verdicts.iter().filter(|(_, growth)| **growth != 0) {
-                    *reached.entry(verdict.clone()).or_default() += 1;
+                // Those of services and servers have dots.
+                let events = seen.counters.iter().filter(|(name, _)| !name.contains('.'));
+                for (name, _) in seen.verdicts.iter().chain(events).filter(|(_, growth)| **growth != 0) {
+                    *reached.entry(name.clone()).or_default() += 1;
                 }
                 answers.heard(side, &seen);
             }

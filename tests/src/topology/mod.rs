@@ -21,8 +21,10 @@
 //!   cuts big frames to the MTU before they are handed over.
 
 mod addresses;
+mod cuts;
 mod machine;
 mod plan;
+mod refusals;
 mod standby;
 mod wiring;
 
@@ -41,6 +43,7 @@ pub use addresses::{
     client_address, client_address6, server_address, server_address6, server_name, vip,
 };
 use addresses::{Pair, vip_on};
+pub use cuts::{Cut, Network};
 pub use plan::{Delivery, Layout, Plan, Wiring};
 pub use standby::{Director, MESH};
 use wiring::{WIRE, member_ports, vlan_interface};
@@ -319,6 +322,13 @@ impl Topology {
             director.ip(&both_vips_on("eth0"))?;
         }
         let mut stubs = Vec::new();
+        if plan.standby {
+            // A card takes what is for it alone, and a veth takes everything: without this, one of the two would forward what the
+            // switch floods because the other is gone.
+            for port in self.ports_of(which) {
+                self.switch.ip(&format!("link set {port} type bridge_slave flood off"))?;
+            }
+        }
         if plan.ready_for_xdp {
             for port in self.ports_of(which) {
                 offload::set(&self.switch, &port, Offload::TxChecksum, false)?;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::outcome::{ConnectionReport, Fate};
+use super::swarm::Activity;
 use super::wire::{Garbled, Kind, Reply, Request, numbered_payload};
 
 /// What the swarm tells one of its connections.
@@ -27,8 +28,10 @@ pub(super) struct Record {
     echoes: u64,
     pub(super) pushes: u64,
     longest_gap: Duration,
+    /// Since when an answer, or the server's next word, is overdue; of a word that is not yet due, in the future.
     awaiting_since: Option<Instant>,
     pub(super) proofs: u64,
+    ticks: u64,
 }
 
 pub(super) type SharedRecord = Arc<Mutex<Record>>;
@@ -48,7 +51,21 @@ impl Record {
             longest_gap: Duration::ZERO,
             awaiting_since: None,
             proofs: 0,
+            ticks: 0,
         }
+    }
+
+    /// What was awaited has come, and the next is due as it says.
+    fn arrived(&mut self, next: Option<Instant>) {
+        if let Some(since) = self.awaiting_since.take() {
+            self.longest_gap = self.longest_gap.max(since.elapsed());
+        }
+        self.awaiting_since = next;
+    }
+
+    /// Gaps are measured from here on.
+    pub(super) fn forget_gaps(&mut self) {
+        self.longest_gap = Duration::ZERO;
     }
 
     /// Whether nothing that comes can change its fate.
@@ -70,6 +87,7 @@ impl Record {
             fate,
             echoes: self.echoes,
             pushes: self.pushes,
+            ticks: self.ticks,
             longest_gap: self.longest_gap.max(waiting),
         }
     }
@@ -84,6 +102,7 @@ pub(super) struct Connection {
     pub(super) payload: usize,
     /// Bytes already read past the first answer.
     pub(super) buffer: Vec<u8>,
+    pub(super) activity: Activity,
 }
 
 /// A record sent and not yet answered.
@@ -93,19 +112,19 @@ struct Awaited {
 }
 
 impl Connection {
-    /// Works until the connection breaks or is told to close; echoes every `every`, the first time after `phase`.
-    pub(super) async fn live(
-        mut self,
-        every: Option<Duration>,
-        phase: Duration,
-        mut orders: UnboundedReceiver<Order>,
-    ) {
+    /// Works until the connection breaks or is told to close; does the first time after `phase` what it does.
+    pub(super) async fn live(mut self, phase: Duration, mut orders: UnboundedReceiver<Order>) {
+        let every = match self.activity {
+            Activity::Echo { every } => Some(every),
+            Activity::Idle | Activity::Hear { .. } => None,
+        };
         let period = every.unwrap_or(Duration::from_secs(3600));
         let mut ticks = interval_at(tokio::time::Instant::now() + phase, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut number = 0;
         let mut awaited: Option<Awaited> = None;
         let mut proofs_wanted = 0_u64;
+        let mut subscribing = matches!(self.activity, Activity::Hear { .. });
         let fate = loop {
             let step = tokio::select! {
                 read = self.stream.read_buf(&mut self.buffer) => match read {
@@ -113,9 +132,13 @@ impl Connection {
                     Ok(_) => self.take_answers(&mut awaited),
                     Err(error) => Err(Fate::of_error(&error)),
                 },
-                _ = ticks.tick(), if every.is_some() && awaited.is_none() => {
-                    number += 1;
-                    self.ask(number, false, &mut awaited).await
+                _ = ticks.tick(), if subscribing || (every.is_some() && awaited.is_none()) => {
+                    if std::mem::take(&mut subscribing) {
+                        self.subscribe().await
+                    } else {
+                        number += 1;
+                        self.ask(number, false, &mut awaited).await
+                    }
                 }
                 order = orders.recv() => match order {
                     Some(Order::Prove) => { proofs_wanted += 1; Ok(()) }
@@ -134,10 +157,24 @@ impl Connection {
             }
         };
         let mut record = lock(&self.record);
-        if let Some(since) = record.awaiting_since.take() {
-            record.longest_gap = record.longest_gap.max(since.elapsed());
-        }
+        record.arrived(None);
         record.fate = fate;
+    }
+
+    /// When the server's next word is due.
+    fn next_word(&self) -> Option<Instant> {
+        match self.activity {
+            Activity::Hear { every } => Some(Instant::now() + every),
+            Activity::Idle | Activity::Echo { .. } => None,
+        }
+    }
+
+    async fn subscribe(&mut self) -> Result<(), Fate> {
+        let Activity::Hear { every } = self.activity else { return Ok(()) };
+        let number = every.as_millis() as u64;
+        let request = Request { kind: Kind::Subscribe, number, payload: Vec::new() };
+        lock(&self.record).awaiting_since = self.next_word();
+        self.stream.write_all(&request.encode()).await.map_err(|error| Fate::of_error(&error))
     }
 
     async fn ask(&mut self, number: u64, proof: bool, awaited: &mut Option<Awaited>) -> Result<(), Fate> {
@@ -155,9 +192,21 @@ impl Connection {
                 return Err(Fate::Misrouted { began: record.server.clone(), answered: reply.name });
             }
             let Request { kind, number, payload } = reply.request;
-            if kind == Kind::Push {
-                record.pushes += 1;
-                continue;
+            match kind {
+                Kind::Push => {
+                    record.pushes += 1;
+                    continue;
+                }
+                Kind::Subscribe => continue,
+                Kind::Tick => {
+                    record.ticks += 1;
+                    if number != record.ticks {
+                        return Err(Fate::Garbled(format!("word {number} as the {}th", record.ticks)));
+                    }
+                    record.arrived(self.next_word());
+                    continue;
+                }
+                _ => {}
             }
             let Some(question) = awaited.take() else {
                 return Err(Fate::Garbled(format!("an unasked answer {kind:?} {number}")));
@@ -169,9 +218,7 @@ impl Connection {
                     question.number
                 )));
             }
-            if let Some(since) = record.awaiting_since.take() {
-                record.longest_gap = record.longest_gap.max(since.elapsed());
-            }
+            record.arrived(self.next_word());
             record.echoes += 1;
             record.proofs += u64::from(question.proof);
         }
@@ -205,11 +252,13 @@ mod tests {
             let stream = TcpStream::connect(address).await.unwrap();
             let (mut peer, _) = listener.accept().unwrap();
             let record = Arc::new(Mutex::new(Record::new(1, "rs1".to_owned())));
+            let record_too = Arc::clone(&record);
+            let (buffer, activity) = (Vec::new(), Activity::Idle);
             let connection =
-                Connection { stream, record: Arc::clone(&record), nonce: 5, payload: 32, buffer: Vec::new() };
+                Connection { stream, record: record_too, nonce: 5, payload: 32, buffer, activity };
             let (orders, receiver) = tokio::sync::mpsc::unbounded_channel();
             assert!(orders.send(Order::Prove).is_ok());
-            let life = tokio::spawn(connection.live(None, Duration::ZERO, receiver));
+            let life = tokio::spawn(connection.live(Duration::ZERO, receiver));
             let asked = tokio::task::spawn_blocking(move || {
                 let (mut bytes, mut piece) = (Vec::new(), [0; 256]);
                 loop {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Interval, interval_at, sleep_until};
 
 use super::runner::Runner;
 use super::swarm::socket_for;
@@ -130,6 +130,8 @@ async fn converse(
     }
     pushes.mark_unchanged();
     let mut buffer = Vec::new();
+    let mut subscription: Option<Interval> = None;
+    let mut ticks = 0;
     loop {
         tokio::select! {
             read = stream.read_buf(&mut buffer) => if read? == 0 { return Ok(()) },
@@ -141,14 +143,34 @@ async fn converse(
                 stream.write_all(&reply(Request { kind: Kind::Push, number, payload: Vec::new() })).await?;
                 shared.pushed.fetch_add(1, Ordering::Relaxed);
             }
-        }
-        while let Some(request) = Request::take(&mut buffer).map_err(|bad| std::io::Error::other(bad.0))? {
-            let (kind, bytes, pace) = (request.kind, request.number, pace(&request.payload));
-            stream.write_all(&reply(request)).await?;
-            if kind == Kind::Download {
-                download(stream, bytes, pace).await?;
+            () = next(&mut subscription) => {
+                ticks += 1;
+                let tick = Request { kind: Kind::Tick, number: ticks, payload: Vec::new() };
+                stream.write_all(&reply(tick)).await?;
             }
         }
+        while let Some(request) = Request::take(&mut buffer).map_err(|bad| std::io::Error::other(bad.0))? {
+            let (kind, number, pace) = (request.kind, request.number, pace(&request.payload));
+            stream.write_all(&reply(request)).await?;
+            match kind {
+                Kind::Download => download(stream, number, pace).await?,
+                Kind::Subscribe => {
+                    let every = Duration::from_millis(number.max(1));
+                    subscription = Some(interval_at(Instant::now() + every, every));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The next moment at which a subscriber is spoken to; never, where nobody subscribed.
+async fn next(subscription: &mut Option<Interval>) {
+    match subscription {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -67,7 +67,9 @@ pub struct ConnectionReport {
     pub echoes: u64,
     /// Words of the server that nobody had asked for.
     pub pushes: u64,
-    /// The longest time an answer was awaited, the one awaited now included.
+    /// Words of the server that were subscribed to.
+    pub ticks: u64,
+    /// The longest time an answer was awaited, or a word that was due, the one awaited now included.
     pub longest_gap: Duration,
 }
 
@@ -98,6 +100,11 @@ impl SwarmReport {
 
     pub fn longest_gap(&self) -> Duration {
         self.connections.iter().map(|connection| connection.longest_gap).max().unwrap_or_default()
+    }
+
+    /// Words of servers that were subscribed to.
+    pub fn ticks(&self) -> u64 {
+        self.connections.iter().map(|connection| connection.ticks).sum()
     }
 
     pub fn echoes(&self) -> u64 {

@@ -21,8 +21,7 @@ pub struct Runner {
 impl Runner {
     /// Starts the thread; sockets opened by its futures belong to `namespace`.
     pub fn start(namespace: &Namespace) -> Result<Self> {
-        static ROOM: Once = Once::new();
-        ROOM.call_once(make_room_for_sockets);
+        make_room_for_sockets();
         let (ready, wait_ready) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         let path = namespace.path();
@@ -73,11 +72,31 @@ impl Drop for Runner {
     }
 }
 
-/// Debian's soft limit is 1,024 descriptors, fewer than the two ends of a thousand connections.
-fn make_room_for_sockets() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 16), hard));
-    if let Err(error) = raised {
-        eprintln!("warning: the limit of open files stays as it is: {error}");
+/// So many connections, or as many of them as this process can hold both ends of.
+pub fn at_most(connections: usize) -> usize {
+    /// Descriptors of everything else.
+    const OTHERS: u64 = 500;
+    make_room_for_sockets();
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    let possible = (limit.saturating_sub(OTHERS) / 2) as usize;
+    if possible < connections {
+        println!("{limit} open files are the limit here: {possible} connections instead of {connections}");
     }
+    connections.min(possible)
+}
+
+/// Debian's soft limit is 1,024 descriptors, fewer than the two ends of a thousand connections. A hard limit of less than ten
+/// thousand need is raised, too, where that is allowed.
+fn make_room_for_sockets() {
+    const ENOUGH: u64 = 1 << 16;
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+            setrlimit(Resource::RLIMIT_NOFILE, ENOUGH, hard.max(ENOUGH))
+                .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard))
+        });
+        if let Err(error) = raised {
+            eprintln!("warning: the limit of open files stays as it is: {error}");
+        }
+    });
 }

@@ -23,6 +23,8 @@ pub enum Activity {
     Idle,
     /// Send numbered bytes this often and check that they come back.
     Echo { every: Duration },
+    /// Send one word, and from then on listen: the server speaks this often, and no word of it may be missing.
+    Hear { every: Duration },
 }
 
 /// What to open.
@@ -148,6 +150,11 @@ impl Swarm {
         self.members.iter().filter(lacks).count()
     }
 
+    /// The longest gap of each is measured from here on.
+    pub fn forget_gaps(&self) {
+        self.members.iter().for_each(|member| lock(&member.record).forget_gaps());
+    }
+
     /// Closes every connection in good order (FIN) and returns the last report.
     pub fn close(self) -> SwarmReport {
         let report = self.report();
@@ -181,10 +188,12 @@ async fn open_member(plan: &SwarmPlan, index: usize) -> Result<Member> {
         tokio::time::timeout(plan.open_within, opening).await.context("no answer in time")??;
     let record = Arc::new(Mutex::new(Record::new(stream.local_addr()?.port(), server)));
     let (orders, receiver) = unbounded_channel();
-    let (every, phase) = match plan.activity {
-        Activity::Idle => (None, Duration::ZERO),
+    let phase = match plan.activity {
+        Activity::Idle => Duration::ZERO,
         // Spread over the period, so that the load is even.
-        Activity::Echo { every } => (Some(every), every * index as u32 / plan.connections.max(1) as u32),
+        Activity::Echo { every } | Activity::Hear { every } => {
+            every * index as u32 / plan.connections.max(1) as u32
+        }
     };
     let connection = Connection {
         stream,
@@ -192,8 +201,9 @@ async fn open_member(plan: &SwarmPlan, index: usize) -> Result<Member> {
         nonce: index as u64,
         payload: plan.payload,
         buffer,
+        activity: plan.activity,
     };
-    tokio::spawn(connection.live(every, phase, receiver));
+    tokio::spawn(connection.live(phase, receiver));
     Ok(Member { record, orders })
 }
 

@@ -19,6 +19,10 @@ pub(super) enum Kind {
     Banner,
     /// From the server alone, unasked, at any time; `number` counts the rounds.
     Push,
+    /// "Speak to me every `number` milliseconds."
+    Subscribe,
+    /// From the server alone, to whoever subscribed; `number` counts from 1, none may be missing.
+    Tick,
 }
 
 impl Kind {
@@ -29,13 +33,15 @@ impl Kind {
             Self::Download => b'D',
             Self::Banner => b'B',
             Self::Push => b'P',
+            Self::Subscribe => b'S',
+            Self::Tick => b'T',
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Name, Self::Echo, Self::Download, Self::Banner, Self::Push]
-            .into_iter()
-            .find(|kind| kind.byte() == byte)
+        const ALL: [Kind; 7] =
+            [Kind::Name, Kind::Echo, Kind::Download, Kind::Banner, Kind::Push, Kind::Subscribe, Kind::Tick];
+        ALL.into_iter().find(|kind| kind.byte() == byte)
     }
 }
 

@@ -15,7 +15,16 @@ pub(crate) const NATIVE: &str = "native";
 const PRIVILEGED: &str = "privileged";
 
 /// Tests of the suite `netns` that want the machine for themselves, by how their names begin.
-const ALONE: [&str; 5] = ["flood::", "load::", "survival::", "fragments::a_flood", "keepalived::"];
+const ALONE: [&str; 8] = [
+    "flood::",
+    "load::",
+    "survival::",
+    "fragments::a_flood",
+    "keepalived::",
+    "faults::a_director",
+    "faults::no_fault",
+    "faults::partitions::the_",
+];
 
 /// A test target of the workspace.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +44,7 @@ pub(crate) struct Suite {
 
 impl Target {
     /// The rounds in which a suite's tests run, as arguments of its program. Tests on programs and maps of their own may run
-    /// side by side. So may topologies, which mostly wait, two at a time; but not those that load the machine, or measure what
+    /// side by side. So may topologies, which mostly wait, three at a time; but not those that load the machine, or measure what
     /// a loaded one does to them. Where the caller filters, it is one round: his filters would add to those here.
     pub(crate) fn rounds(&self, filtered: bool) -> Vec<Vec<String>> {
         let one_by_one = "--test-threads=1".to_owned();
@@ -44,8 +53,8 @@ impl Target {
             "netns" if !filtered => {
                 let alone = ALONE.map(str::to_owned);
                 let others = alone.iter().flat_map(|module| ["--skip".to_owned(), module.clone()]);
-                let two = std::iter::once("--test-threads=2".to_owned()).chain(others).collect();
-                vec![two, std::iter::once(one_by_one).chain(alone).collect()]
+                let three = std::iter::once("--test-threads=3".to_owned()).chain(others).collect();
+                vec![three, std::iter::once(one_by_one).chain(alone).collect()]
             }
             _ => vec![vec![one_by_one]],
         }

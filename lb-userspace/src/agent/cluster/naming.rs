@@ -1,7 +1,7 @@
 //! What records call the servers that have an id here, and which of their connections are told. Ids are local; names are the
 //! cluster's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -62,15 +62,16 @@ impl Naming {
                 named.insert(id, Named { pair, target, after, idle, closing });
             }
         }
-        // Only what is wanted takes connections that others tell of.
-        let is_leaving = |id: ServerId| ledger.pairs().any(|(held, pair)| held == id && pair.leaving);
-        let gone: Vec<ServerId> = before.named.keys().copied().filter(|id| is_leaving(*id)).collect();
-        let servers = named.iter().filter(|(id, _)| !gone.contains(id));
+        // What is leaving keeps its connections, those that others tell of, too; but whoever is wanted has the name for himself.
+        let is_leaving: HashSet<ServerId> =
+            ledger.pairs().filter(|(_, pair)| pair.leaving).map(|(id, _)| id).collect();
+        let (leaving, wanted): (Vec<_>, Vec<_>) = named.iter().partition(|(id, _)| is_leaving.contains(id));
+        let servers = leaving.into_iter().chain(wanted);
         let servers = servers.map(|(id, named)| (named.target, *id)).collect();
         Self { named, servers }
     }
 
-    /// All that is wanted, for [`crate::replication::replicator::Replicator::configure`].
+    /// All that there is a name for, for [`crate::replication::replicator::Replicator::configure`].
     pub fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
         self.servers.values().filter_map(|id| Some(self.named.get(id)?.pair.clone()))
     }
@@ -177,14 +178,31 @@ mod tests {
     }
 
     #[test]
-    fn who_is_leaving_is_still_told_of_and_takes_nothing_new() {
+    fn who_is_leaving_is_still_told_of_and_keeps_what_others_tell() {
         let mut ledger = Ledger::empty(64, 64);
         let before = named(&model(&service("", &["a", "b"])), &mut ledger, &Naming::default());
         let after = named(&model(&service("", &["a"])), &mut ledger, &before);
         let (id, _) = ledger.pairs().find(|(_, pair)| pair.leaving).unwrap();
         let (connection, _) = after.record(id, Class::Established).unwrap();
-        assert_eq!(after.server(connection.target), None);
+        assert_eq!(after.server(connection.target), Some(id));
         assert_eq!(before.server(connection.target), Some(id));
+        // When it has left, nobody is called so: its number may be another one's.
+        ledger.free_pair(id);
+        let free = named(&model(&service("", &["a"])), &mut ledger, &after);
+        assert_eq!((free.server(connection.target), free.record(id, Class::Established)), (None, None));
+    }
+
+    #[test]
+    fn who_is_wanted_has_the_name_of_one_who_is_leaving() {
+        let mut ledger = Ledger::empty(64, 64);
+        let at = |last: char| model(&service("", &["a"]).replace("100.97", &format!("100.{last}")));
+        let before = named(&at('1'), &mut ledger, &Naming::default());
+        let after = named(&at('2'), &mut ledger, &before);
+        assert!(ledger.pairs().any(|(_, pair)| pair.leaving), "it has another address");
+        for (wanted, _) in ledger.pairs().filter(|(_, pair)| !pair.leaving) {
+            let (connection, _) = after.record(wanted, Class::Established).unwrap();
+            assert_eq!(after.server(connection.target), Some(wanted));
+        }
     }
 
     #[test]

@@ -310,7 +310,7 @@ fn answered(way: Way) -> Vec<Case> {
             ("derived_reply", 0),
         ]);
     }
-    vec![adopted, homeless, of_two(way)]
+    vec![adopted, homeless, of_two(way), of_two_and_one_more(way)]
 }
 
 /// Before it came here, the client had one port at two VIPs' ports that lead to one server and port.
@@ -327,6 +327,26 @@ fn of_two(way: Way) -> Case {
     // Once one of the two has ended.
     let case = case.change(|world| world.replicas.truncate(1));
     way.answers(case, &answer(8080)).counting(INHERITED)
+}
+
+/// Likewise, and the tables would give it to a third.
+fn of_two_and_one_more(way: Way) -> Case {
+    let at = |name| [Server::at(name, way.server(2), 8080)];
+    let world = way.world(way.service()).and(Service::tcp("twin", way.vip(), 81), at("twin1"));
+    let world = world.and(Service::tcp("third", way.vip(), 82), at("third1"));
+    let other = Replica { vip: (way.vip(), 81), server: Number(2), ..way.replica(Class::Established) };
+    let case = Case::new(way.name("an answer of two connections is not a third one's either"), world);
+    let case = case.change(|world| {
+        world.replicas = vec![way.replica(Class::Established), other];
+        world.route(way.client(), Hop { side: Side::Front, mac: mac_of(way.client()) });
+    });
+    let back = from_server(ip(way.server(2), way.client(), 64, answer(8080)));
+    let case = case.back(&back, "passed_unexplained", Passed).counting(UNTOLD);
+    // Once both have ended, it is the only one that the tables make.
+    let case = case.change(withdrawn).change(|world| world.named("twin1").miss_weight = Some(0));
+    let there = Tcp { source_port: 82, ..answer(8080) };
+    let there = at_client(ip(way.vip(), way.client(), 63, there));
+    case.back(&back, "forwarded_nat_reply", Through(there)).counting(&[("derived_reply", 1)])
 }
 
 /// Two services, and the word that the connection of one is at a server of the other.
@@ -362,5 +382,23 @@ fn datagrams() -> Vec<Case> {
             .change(|world| world.named("rs2").down = true)
             .front(&from_client(VIP, query(PORT, 80)), "forwarded_nat", arrived(RS1))
             .counting(UNTOLD),
+        past_an_entry(way, replica),
     ]
+}
+
+/// What is stored here was at a server that is gone, and no other takes anything: nobody else's word counts there, so the
+/// client is told as if there were none.
+fn past_an_entry(way: Way, replica: Replica) -> Case {
+    let query = || ip(way.client(), way.vip(), 64, Udp::new(PORT, 80, *b"query"));
+    let at_rs1 = Ipv4::new(CLIENT, RS1, Udp::new(PORT, 8080, *b"query")).ttl(63);
+    Case::new(way.name("a client hears of no server, also if another director knows one"), {
+        way.world(way.service().udp())
+    })
+    .front(&client_frame(query()), "forwarded_nat", Through(at_server(RS1, at_rs1)))
+    .change(|world| {
+        (world.named("rs1").freed, world.named("rs1").weight) = (true, 0);
+        world.replicas = vec![replica];
+    })
+    .front(&client_frame(query()), "replied_unreachable", Notice::PORT_UNREACHABLE.about(query()))
+    .counting(UNTOLD)
 }

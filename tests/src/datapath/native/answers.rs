@@ -25,13 +25,15 @@ impl Memory for Native {
     type Cell = Word;
     fn bucket(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
         self.buckets_seen.set(self.buckets_seen.get() + 1);
-        self.touched.buckets.note(number);
+        self.touched.flows.note(number);
         self.arrays.flows.get(number)
     }
     fn leases(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.touched.leases.note(number);
         self.arrays.leases.get(number)
     }
     fn seats(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
+        self.touched.seats.note(number);
         self.arrays.seats.get(number)
     }
     fn replicas(&self, number: u32) -> Option<&[Word; BUCKET_SLOTS]> {
@@ -127,6 +129,7 @@ impl Tables for Native {
     }
 
     fn sources(&self, set: u32) -> Option<&[Word; rate::WAYS]> {
+        self.touched.sources.note(set);
         self.arrays.sources.get(set)
     }
 
@@ -136,6 +139,7 @@ impl Tables for Native {
     }
 
     fn notes(&self, set: u32) -> Option<&[Word; SET_NOTES]> {
+        self.touched.notes.note(set);
         self.arrays.fragments.get(set)
     }
 

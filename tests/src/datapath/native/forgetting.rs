@@ -2,17 +2,51 @@
 
 use std::cell::{Cell, RefCell};
 
+use lb_common::clock::Now;
 use lb_common::entry::{Path, ServerState};
-use lb_common::flow_table::BUCKET_SLOTS;
+use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Replicas};
+use lb_common::fragments;
+use lb_common::slot::ServerId;
 use lb_common::word::Word;
 
 use super::Native;
 use crate::datapath::FIRST_TICK;
+use crate::datapath::maps::{Room, SOURCE_SETS};
+use crate::datapath::region::Region;
+use crate::datapath::world::Replica;
+use crate::random::Random;
 
 /// What may hold anything, so that it can be forgotten without a look at all of it.
 pub(super) struct Touched {
-    pub(super) buckets: Noted,
+    pub(super) flows: Noted,
+    pub(super) leases: Noted,
+    pub(super) seats: Noted,
+    pub(super) notes: Noted,
+    pub(super) sources: Noted,
     pub(super) paths: Noted,
+    replicas: Noted,
+}
+
+/// Tables that are not empty when everything is forgotten, word by word; nothing of those that are.
+#[derive(Default)]
+pub(super) struct Resting {
+    flows: Vec<u64>,
+    replicas: Vec<u64>,
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        let buckets = || Noted::below(Room::SMALL.geometry.buckets());
+        Self {
+            flows: buckets(),
+            leases: Noted::below(Room::SMALL.lease_buckets),
+            seats: buckets(),
+            notes: Noted::below(fragments::SETS),
+            sources: Noted::below(SOURCE_SETS),
+            paths: Noted::below(Path::SETS),
+            replicas: buckets(),
+        }
+    }
 }
 
 /// A set of numbers below a limit.
@@ -44,14 +78,16 @@ impl Noted {
 }
 
 impl Native {
-    /// Forgets connections, paths and what happened to servers, at the cost of what there is to be forgotten.
+    /// Forgets connections, ports, paths, notes, and what happened to servers and replicas, at the cost of what there is to be
+    /// forgotten.
     pub fn forget(&mut self) {
-        for number in self.touched.buckets.take() {
-            let first = number as usize * BUCKET_SLOTS;
-            for (word, at) in self.arrays.flows.get(number).into_iter().flatten().zip(first..) {
-                word.store(self.resting.get(at).copied().unwrap_or(0));
-            }
-        }
+        let none = &[][..];
+        restore(&self.arrays.flows, &self.touched.flows, &self.resting.flows);
+        restore(&self.arrays.leases, &self.touched.leases, none);
+        restore(&self.arrays.seats, &self.touched.seats, none);
+        restore(&self.arrays.fragments, &self.touched.notes, none);
+        restore(&self.arrays.replicas, &self.touched.replicas, &self.resting.replicas);
+        self.announce(!self.resting.replicas.is_empty());
         for number in self.touched.paths.take() {
             self.arrays.paths.get(number).into_iter().flatten().for_each(Path::clear);
         }
@@ -63,9 +99,50 @@ impl Native {
         self.pulse.take();
     }
 
-    /// Whoever is stored now is still there when everything is forgotten.
+    /// Forgets as well what schedulers and limits have counted, and by what chance they went.
+    pub fn forget_counts(&mut self) {
+        let loads = self.arrays.loads.all().iter();
+        loads.chain(self.arrays.services.all().iter().map(|service| &service.total)).for_each(|load| {
+            load.begun.store(0);
+        });
+        restore(&self.arrays.sources, &self.touched.sources, &[]);
+        for limits in self.arrays.limits.all() {
+            limits.used.store(0);
+        }
+        self.turns.get_mut().clear();
+        *self.random.get_mut() = Random::from_seed(1);
+    }
+
+    /// Whoever is stored or told of now is still there when everything is forgotten.
     pub fn rest(&mut self) {
-        self.resting = self.arrays.flows.words().iter().map(Word::load).collect();
+        let words = |words: &[Word]| words.iter().map(Word::load).collect::<Vec<u64>>();
+        let arrays = &self.arrays;
+        self.resting.flows = words(arrays.flows.words());
+        if arrays.settings.all()[0].replicas().is_some() {
+            self.resting.replicas = words(arrays.replicas.words());
+        }
+    }
+
+    /// The agent writes down what it was told, or that this has ended, until everything is forgotten.
+    pub fn tell(&mut self, replica: &Replica, ended: bool) {
+        self.announce(true);
+        let geometry = Replicas(Room::SMALL.geometry);
+        let table = FlowTable { memory: &self.arrays, geometry };
+        let flow = self.arrays.settings.all()[0].flow_id(&replica.tuple());
+        self.touched.replicas.note(geometry.0.first(flow));
+        self.touched.replicas.note(geometry.0.other(geometry.0.first(flow), geometry.0.tag(flow)));
+        if ended {
+            table.take(flow);
+        } else if let Some(server) = ServerId::new(replica.server.0 as u16 + 1) {
+            // Without room, nothing is told.
+            let _ = table.put(flow, server, replica.class, Now::at_tick(0));
+        }
+    }
+
+    /// Says whether anything was told.
+    fn announce(&self, held: bool) {
+        let shape = Replicas(Room::SMALL.geometry);
+        self.arrays.settings.all()[0].set_replicas(held.then_some(shape));
     }
 
     /// Turns some of a server's flags over until everything is forgotten; whoever there is not, is not disturbed.
@@ -77,5 +154,15 @@ impl Native {
         let state = server.state.load();
         self.undisturbed.push((number, state));
         server.state.store(state ^ u64::from(flags) & CHANGING);
+    }
+}
+
+/// Puts all buckets that were touched back to what stood there, or to nothing.
+fn restore(table: &Region<[Word; BUCKET_SLOTS]>, touched: &Noted, resting: &[u64]) {
+    for number in touched.take() {
+        let first = number as usize * BUCKET_SLOTS;
+        for (word, at) in table.get(number).into_iter().flatten().zip(first..) {
+            word.store(resting.get(at).copied().unwrap_or(0));
+        }
     }
 }

@@ -4,10 +4,13 @@ use std::sync::LazyLock;
 
 use lb_common::entry::{Scheduler, Then};
 
-use super::people::{Addresses, DIRECTOR, LEAST, MIXED, QUIC, QUIC_CONFIG, SOURCE, TUNNEL, VIPS, v4, v6};
+use super::people::{
+    Addresses, DIRECTOR, FULL, LEAST, LENT, MIXED, POOL, QUIC, QUIC_CONFIG, SOURCE, THIRD, TUNNEL, VIPS, v4,
+    v6,
+};
 use crate::datapath::world::{Hop, Server, Service, Side, Tunnel, World, mac_of};
 
-/// Services of every kind on three VIPs; servers are shared among them. One tunnel is of the other family.
+/// Services of every kind on four VIPs; servers are shared among them. One tunnel is of the other family.
 #[must_use]
 pub fn busy_world() -> World {
     world_of(v4, v6)
@@ -27,6 +30,16 @@ pub fn busy_world_of_both_families() -> World {
         })
     });
     busy_world().beside(TWIN.clone())
+}
+
+/// The busy world of both families, in which full NAT has now more and now less to send from.
+#[must_use]
+pub fn world_of_seed(seed: u64) -> World {
+    busy_world_of_both_families().with(|world| {
+        if seed.is_multiple_of(2) {
+            world.pool.addresses.retain(|address| [v4, v6].iter().any(|of| *address == of(2, POOL[0])));
+        }
+    })
 }
 
 fn world_of(address: Addresses, other: Addresses) -> World {
@@ -83,6 +96,23 @@ fn world_of(address: Addresses, other: Addresses) -> World {
             .affine("source", Then::Rehash),
         [Server::at("source6", rs(6), SOURCE), Server::at("source7", rs(7), SOURCE)],
     )
+    .and(
+        Service::tcp("third", vip(3), THIRD),
+        [Server::at("third1", rs(1), 8080), Server::at("third2", rs(2), 8080)],
+    )
+    .and(
+        Service::tcp("full", vip(1), FULL).full_nat(),
+        [Server::at("full1", rs(1), 8080), Server::at("full6", rs(6), 8080).weight(2)],
+    )
+    .and(
+        Service::tcp("full-dns", vip(3), 53).udp().full_nat(),
+        [Server::at("full-dns1", rs(1), 53), Server::at("full-dns7", rs(7), 5353)],
+    )
+    .and(
+        Service::tcp("full-all", vip(3), 0).full_nat().silent(),
+        [Server::at("full-all4", rs(4), 0), Server::at("full-all6", rs(6), 0)],
+    )
+    .sending_from(&POOL.map(|last| address(2, last)), LENT)
     .with(|world| {
         world.local(address(2, DIRECTOR));
         for client in [address(1, 1), address(1, 2)] {

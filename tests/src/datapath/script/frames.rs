@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Act;
-use super::people::{Addresses, DIRECTOR, LEAST, MIXED, QUIC, QUIC_CONFIG, SOURCE, TUNNEL, VIPS};
+use super::people::{
+    Addresses, DIRECTOR, FULL, LEAST, LENT, MIXED, POOL, QUIC, QUIC_CONFIG, SOURCE, THIRD, TUNNEL, VIPS,
+};
 use crate::datapath::world::{Side, mac_of};
 use crate::packet::quic::{connection_id, long, short};
 use crate::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Network, Tcp, TcpFlags, Transport, Udp};
@@ -16,11 +18,13 @@ pub(super) fn frame(random: &mut Random, address: Addresses) -> Act {
     };
     let client_port = 40_000 + random.below(6) as u16;
     let from_client = random.below(5) < 3;
-    let (source, destination, transport, side, port) = if from_client {
+    let (source, destination, transport, side, ports) = if from_client {
         // Mostly where a service listens.
-        let (vip, port) = match random.below(10) {
+        let (vip, port) = match random.below(14) {
             9 => (VIPS[0], [LEAST, SOURCE][random.below(2) as usize]),
-            0 => (VIPS[random.below(3) as usize], 22 + random.below(80) as u16),
+            10 | 12 => (VIPS[1], FULL),
+            11 | 13 => (VIPS[3], [53, 80, 22, THIRD][random.below(4) as usize]),
+            0 => (VIPS[random.below(4) as usize], 22 + random.below(80) as u16),
             1 | 2 => (VIPS[2], [80, 8080, 22][random.below(3) as usize]),
             3 => (VIPS[0], 53),
             4 => (VIPS[0], 443),
@@ -34,22 +38,25 @@ pub(super) fn frame(random: &mut Random, address: Addresses) -> Act {
             TUNNEL | MIXED if random.below(3) == 0 => large(random, client_port, port),
             _ => transport(random, client_port, port),
         };
-        (client, address(1, vip), transport, Side::Front, port)
+        (client, address(1, vip), transport, Side::Front, (client_port, port))
     } else {
         let server = address(2, 21 + random.below(9) as u8);
         let port = [8080, 8080, 53, 5353, 80, 443, 22, 4433, 8081][random.below(9) as usize];
-        let to = if random.below(12) == 0 { address(2, DIRECTOR) } else { client };
-        let transport = if port % 100 == 53 || port == 4433 {
-            datagram(random, port, client_port)
-        } else {
-            transport(random, port, client_port)
+        let (to, to_port) = match random.below(12) {
+            0 => (address(2, DIRECTOR), client_port),
+            1 => (address(2, POOL[random.below(2) as usize]), LENT.0 + random.below(9) as u16),
+            _ => (client, client_port),
         };
-        (server, to, transport, Side::Back, port)
+        let transport = if port % 100 == 53 || port == 4433 {
+            datagram(random, port, to_port)
+        } else {
+            transport(random, port, to_port)
+        };
+        (server, to, transport, Side::Back, (port, to_port))
     };
     // Now and then an error about a packet the other way, which may have been sent.
     let transport = if random.below(12) == 0 {
-        let (here, there) = if from_client { (port, client_port) } else { (client_port, port) };
-        let about = quote(random, destination, source, here, there);
+        let about = quote(random, destination, source, ports.1, ports.0);
         error(random, source.is_ipv6(), about)
     } else {
         transport
