@@ -16,6 +16,7 @@ mod capturing;
 mod controls;
 mod crowd;
 mod dead_server;
+mod derived;
 mod engine;
 mod explaining;
 mod faults;

@@ -133,7 +133,7 @@ impl Agent {
                 }
                 _ = step.tick(), if self.cluster.is_some() => {
                     if let Some(cluster) = &mut self.cluster {
-                        cluster.step(&self.installation.maps, Instant::now());
+                        cluster.step(&mut self.installation, Instant::now());
                     }
                     self.agree();
                 }

@@ -17,6 +17,7 @@ mod ordered;
 mod readiness;
 mod report;
 mod ripening;
+mod stepping;
 mod wiring;
 
 use std::collections::BTreeMap;
@@ -37,7 +38,9 @@ use self::life::Life;
 use self::naming::Naming;
 use self::ordered::Ordered;
 use self::readiness::Readiness;
+use self::stepping::Stepping;
 use super::desired::DesiredService;
+use super::install::Installation;
 use super::ledger::Ledger;
 use super::replicas::Told;
 use crate::config::{Mesh, Model};
@@ -70,6 +73,7 @@ pub struct Cluster {
     life: Life,
     naming: Naming,
     exports: Exports,
+    stepping: Stepping,
     told: Told,
     ordered: Ordered,
     /// Who decides what servers are in; `None`: each for itself.
@@ -123,6 +127,7 @@ impl Cluster {
             life,
             naming: Naming::default(),
             exports: Exports::new(maps.flows.all().len()),
+            stepping: Stepping::default(),
             told: Told::found(maps),
             ordered,
             led_by: None,
@@ -155,6 +160,7 @@ impl Cluster {
 
     /// Services and servers as they are now.
     pub fn rename(&mut self, model: &Model, wanted: &[DesiredService], ledger: &Ledger) {
+        self.stepping.rename(model, wanted, ledger);
         let naming = Naming::of(model, wanted, ledger, &self.naming);
         if naming == self.naming {
             return;
@@ -176,16 +182,18 @@ impl Cluster {
     }
 
     /// Tells what is new in the next part of the table, and takes in what has come.
-    pub fn step(&mut self, maps: &Maps, now: Instant) {
-        let Self { desk, naming, exports, told, .. } = self;
+    pub fn step(&mut self, installation: &mut Installation, now: Instant) {
+        let Self { desk, naming, exports, stepping, told, .. } = self;
         desk.with(|replicator| {
+            stepping.step(installation, replicator, exports, now);
+            let maps = &installation.maps;
             // Of a table that an earlier agent has told of, its peers first say what it told.
             if !replicator.is_recovering() {
                 exports.step(maps, naming, replicator, now);
             }
-            handing::hand_over(replicator, naming, told, maps);
+            handing::hand_over(replicator, naming, exports, told, maps);
         });
-        self.settle(maps);
+        self.settle(&installation.maps);
         let mark = self.desk.with(|replicator| replicator.mark());
         if let Err(error) = self.life.keep(mark) {
             tracing::error!("keeping how far the records have come: {error:#}");

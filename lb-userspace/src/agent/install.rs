@@ -18,6 +18,7 @@ use super::arena::Arena;
 use super::desired::{DesiredServer, DesiredService, ServiceIdentity};
 use super::ledger::{Ledger, Numbered, listener_word};
 use super::lists::Lists;
+use super::miss::Made;
 use super::tables::MISS_DELAY;
 use super::tunnels::Tunnels;
 use crate::config::{self, Parting};
@@ -35,6 +36,12 @@ pub struct Installation {
     pub(super) turned: HashMap<u16, Vec<u16>>,
     /// Lanes whose miss table has yet to follow, and when.
     pub(super) following: HashMap<u16, Instant>,
+    /// What each lane's miss table is made of, where that is known.
+    pub(super) missed: HashMap<u16, Made>,
+    /// Lanes whose miss tables directors keep in step: they follow when that is agreed.
+    pub(super) in_step: BTreeSet<u16>,
+    /// Grows whenever a table is made of something else.
+    pub(super) remade: u64,
     pub(super) locals: BTreeSet<IpAddr>,
     pub(super) lists: Lists,
     pub(super) tunnels: Tunnels,
@@ -82,6 +89,9 @@ impl Installation {
             built: HashMap::new(),
             turned: HashMap::new(),
             following,
+            missed: HashMap::new(),
+            in_step: BTreeSet::new(),
+            remade: 0,
             locals,
             lists,
             tunnels,

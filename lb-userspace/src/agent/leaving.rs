@@ -20,7 +20,7 @@ impl Installation {
         let free: Vec<(ServerId, u16)> = self
             .ledger
             .pairs()
-            .filter(|(id, pair)| pair.leaving && !held(*id))
+            .filter(|(id, pair)| pair.leaving && !held(*id) && !self.is_missed(*id))
             .map(|(id, pair)| (id, pair.identity.service))
             .collect();
         for (id, number) in &free {
@@ -123,6 +123,8 @@ impl Installation {
             self.built.remove(number);
             self.turned.remove(number);
             self.following.remove(number);
+            self.missed.remove(number);
+            self.in_step.remove(number);
             let Some(entry) = self.maps.services.get(u32::from(*number)) else { continue };
             entry.scheduling.store(0);
             let tables = [&entry.select, &entry.miss, &entry.turns].map(|table| {

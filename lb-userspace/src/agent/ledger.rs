@@ -223,6 +223,12 @@ impl Directory {
         self.earlier.of(server)
     }
 
+    /// The number of this lane, once it has one.
+    #[must_use]
+    pub fn lane(&self, service: &DesiredService) -> Option<u16> {
+        self.services.get(&service.identity).copied()
+    }
+
     /// The id of this server in this lane, once it has one.
     #[must_use]
     pub fn pair(&self, service: &DesiredService, server: &DesiredServer) -> Option<ServerId> {

@@ -34,6 +34,7 @@ mod listeners;
 mod lists;
 mod loads;
 mod membership;
+mod miss;
 mod names;
 mod netns;
 mod options;

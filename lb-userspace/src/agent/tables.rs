@@ -1,4 +1,4 @@
-//! The tables by which the data path picks servers: built aside, published by one word, and the miss table following.
+//! The tables by which the data path picks servers: built aside, published by one word. Miss tables follow ([`super::miss`]).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -43,16 +43,12 @@ impl Installation {
         let table = maglev::table(&shares, wanted.table_size);
         if size_holds && published.is_some_and(|extent| self.holds(extent, &table)) {
             self.built.insert(number, shares);
+            self.note_miss(number);
             return Ok(());
         }
-        let extent = self.arena.take(wanted.table_size, now).with_context(|| {
+        let extent = self.write_table(&table, now).with_context(|| {
             format!("no free stretch of table memory for service {}; try again in a second", wanted.name)
         })?;
-        for (i, word) in words(&table).enumerate() {
-            if let Some(place) = self.maps.tables.get(extent.offset() + i as u32) {
-                place.store(word);
-            }
-        }
         let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
         let miss = Extent::from_word(entry.miss.load());
         entry.select.store(extent.to_word());
@@ -75,7 +71,19 @@ impl Installation {
             self.arena.release(old, now);
         }
         self.built.insert(number, shares);
+        self.note_miss(number);
         Ok(())
+    }
+
+    /// Writes a table where nobody looks yet; `None` without room.
+    pub(super) fn write_table(&mut self, table: &[u16], now: Instant) -> Option<Extent> {
+        let extent = self.arena.take(table.len() as u32, now)?;
+        for (i, word) in words(table).enumerate() {
+            if let Some(place) = self.maps.tables.get(extent.offset() + i as u32) {
+                place.store(word);
+            }
+        }
+        Some(extent)
     }
 
     /// Of the connections of this server's lane, the share of each server that new ones are given to.
@@ -127,20 +135,13 @@ impl Installation {
         }
         let extent = match turns.len() {
             0 => None,
-            size => Some(self.arena.take(size as u32, now).with_context(|| {
+            _ => Some(self.write_table(&turns, now).with_context(|| {
                 format!(
                     "no free stretch of table memory for the turns of service {}; try again in a second",
                     wanted.name
                 )
             })?),
         };
-        if let Some(extent) = extent {
-            for (i, word) in words(&turns).enumerate() {
-                if let Some(place) = self.maps.tables.get(extent.offset() + i as u32) {
-                    place.store(word);
-                }
-            }
-        }
         let entry = self.maps.services.get(u32::from(number)).context("service numbers fit the map")?;
         entry.turns.store(extent.map_or(0, Extent::to_word));
         if let Some(old) = published {
@@ -173,23 +174,6 @@ impl Installation {
         words(table).enumerate().all(|(i, word)| {
             self.maps.tables.get(extent.offset() + i as u32).is_some_and(|place| place.load() == word)
         })
-    }
-
-    /// Lets the miss tables follow that are due.
-    pub fn follow(&mut self, now: Instant) {
-        let due: Vec<u16> =
-            self.following.iter().filter(|(_, at)| **at <= now).map(|(number, _)| *number).collect();
-        for number in due {
-            self.following.remove(&number);
-            let Some(service) = self.maps.services.get(u32::from(number)) else { continue };
-            let (select, miss) = (service.select.load(), service.miss.load());
-            if select != miss {
-                service.miss.store(select);
-                if let Some(old) = Extent::from_word(miss) {
-                    self.arena.release(old, now);
-                }
-            }
-        }
     }
 }
 

@@ -37,6 +37,8 @@ pub struct ClusterStatus {
     pub peers_connected: u64,
     /// Connections that this director tells the others of.
     pub records_told: u64,
+    /// Connections that it need not tell them of, because they would send them to the same server.
+    pub records_spared: u64,
     /// Connections that others have told of.
     pub records_held: u64,
     /// Of these, how many wait for their service or server to be configured here.
@@ -66,6 +68,8 @@ pub struct PeerStatus {
     pub standing: Option<ClusterStanding>,
     /// Whether it has acknowledged all it was told; null: it is not connected.
     pub in_sync: Option<bool>,
+    /// Whether it would send what it has not been told of where this director does; null: it is not connected.
+    pub in_step: Option<bool>,
     /// Connections that it has told of, also in an earlier life.
     pub records_held: u64,
     /// Changes that it has not been sent yet; null: it is not connected.

@@ -166,8 +166,8 @@ impl Choice for Reload {
 }
 
 impl Choice for Replicate {
-    const OFFERED: &'static [(&'static str, Self)] = &[("all", Self::All), ("none", Self::None)];
-    const LATER: &'static [&'static str] = &["diverged"];
+    const OFFERED: &'static [(&'static str, Self)] =
+        &[("all", Self::All), ("diverged", Self::Diverged), ("none", Self::None)];
 }
 
 impl Choice for Scope {

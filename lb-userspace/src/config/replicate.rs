@@ -25,6 +25,8 @@ pub struct Replication {
 pub enum Replicate {
     /// Every one.
     All,
+    /// Those that the others would not derive: their tables are kept in step.
+    Diverged,
     /// None: they end with this director.
     None,
 }

@@ -14,6 +14,7 @@ impl Render for PeersReport {
             Column::Text("SESSION"),
             Column::Text("STANDING"),
             Column::Text("IN SYNC"),
+            Column::Text("IN STEP"),
             Column::Number("HELD"),
             Column::Number("UNTOLD"),
             Column::Number("LAG"),
@@ -36,7 +37,7 @@ impl Render for PeersReport {
 /// One line.
 pub(super) fn summary(cluster: &ClusterStatus) -> String {
     let mut text = format!(
-        "{} is {}, {}, {} of {} connected; {} connections told, {} held, {} replicas in the data path",
+        "{} is {}, {}, {} of {} connected; {} connections told, {} derived, {} held, {} replicas in the data path",
         cluster.node,
         cluster.standing,
         match &cluster.leader {
@@ -47,6 +48,7 @@ pub(super) fn summary(cluster: &ClusterStatus) -> String {
         cluster.peers_connected,
         plural(cluster.peers, "peer"),
         count(cluster.records_told),
+        count(cluster.records_spared),
         count(cluster.records_held),
         count(cluster.replicas)
     );
@@ -68,13 +70,18 @@ fn session(peer: &PeerStatus, at: Time) -> String {
     }
 }
 
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
+}
+
 fn row(peer: &PeerStatus, at: Time) -> Vec<String> {
     vec![
         peer.name.clone(),
         peer.address.to_string(),
         session(peer, at),
         peer.standing.as_ref().map_or_else(|| UNKNOWN.to_owned(), ToString::to_string),
-        or_unknown(peer.in_sync, |in_sync| if in_sync { "yes" } else { "no" }.to_owned()),
+        or_unknown(peer.in_sync, yes_or_no),
+        or_unknown(peer.in_step, yes_or_no),
         count(peer.records_held),
         match peer.stale {
             Some(true) => "stale".to_owned(),

@@ -35,7 +35,7 @@ impl Replicator {
         session.inc.received += 1;
         let Some(sender) = session.origin else {
             let Message::Hello(hello) = envelope.message else { return Err(Refusal::HelloExpected) };
-            return self.greeted(node, &hello, now);
+            return self.greeted(node, &hello);
         };
         match envelope.message {
             Message::Hello(_) => Err(Refusal::HelloRepeated),
@@ -63,14 +63,14 @@ impl Replicator {
         }
     }
 
-    fn greeted(&mut self, node: NodeId, hello: &Hello, now: Instant) -> Result<(), Refusal> {
+    fn greeted(&mut self, node: NodeId, hello: &Hello) -> Result<(), Refusal> {
         hello.agree(node, &self.setup.domain)?;
         let origin = Origin { node, life: hello.life };
         let (own, recovering) = (self.setup.origin, self.recovering);
         let Some(session) = self.sessions.get_mut(&node) else { return Err(Refusal::StaleSession) };
         session.origin = Some(origin);
         self.board.owe_all(&mut session.out.board);
-        self.step.met(node, now);
+        self.step.met(node);
         // Each speaks for itself; an agent that has forgotten asks what it said.
         session.out.digests =
             self.store.origins().filter(|&at| at != own && (at != origin || hello.recovering)).collect();

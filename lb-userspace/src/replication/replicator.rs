@@ -77,7 +77,7 @@ impl Replicator {
             last_session: 0,
             refusals: Refusals::default(),
             board: Board::default(),
-            step: Step::new(setup.origin.node, step::EVERY),
+            step: Step::new(setup.origin.node, step::EVERY, setup.recovering),
             news: true,
             standing: Standing::Init,
             began: now,
@@ -223,8 +223,9 @@ impl Replicator {
         }
         self.now = now;
         let leads = self.leader() == Some(self.setup.origin.node);
-        let (is_ready, serving) = (self.standing >= Standing::Ready, self.serving());
-        self.step.tick(leads, is_ready, serving, || self.counter.count(), now);
+        let others_are = self.sessions.values().any(|session| session.standing >= Some(Standing::Ready));
+        let (ready, serving) = ([self.standing >= Standing::Ready, others_are], self.serving());
+        self.step.tick(leads, ready, serving, || self.counter.count(), now);
         let facts = self.facts();
         self.standing = join::next(self.standing, &facts, &self.setup.patience, self.began, now);
         if self.recovering && self.standing >= Standing::Ready {
@@ -305,6 +306,13 @@ impl Replicator {
         let entry = self.store.get(flow)?;
         let theirs = entry.version.origin != self.setup.origin || self.guarded.contains(&flow);
         entry.connection().filter(|connection| theirs && self.names.is_configured(connection.target))
+    }
+
+    /// Whether another director has said the last word of this flow id, and that it is over.
+    pub fn has_ended_elsewhere(&self, flow: FlowId) -> bool {
+        let entry = self.store.get(flow);
+        entry
+            .is_some_and(|entry| entry.content == Content::Ended && entry.version.origin != self.setup.origin)
     }
 
     /// To be persisted whenever it changes, and given to the next [`Replicator::new`].

@@ -17,6 +17,8 @@ use super::version::NodeId;
 
 /// At most one change in this time.
 pub const EVERY: Duration = Duration::from_secs(60);
+/// Likewise of a director that nobody is connected to: connections that were picked by the tables before are stored, or over.
+const EVERY_ALONE: Duration = Duration::from_secs(10);
 /// A director that does not answer in this time is stale, and not waited for.
 const ANSWER: Duration = Duration::from_secs(2);
 /// For telling what a change would lose.
@@ -91,8 +93,8 @@ pub struct Round {
 /// What directors say to each other of their tables.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Word {
-    /// The tables that the sender goes by.
-    Stance(Digest),
+    /// The tables that the sender goes by, and whether connections may have come to anybody it knows of.
+    Stance(Digest, bool),
     /// The leader: these may be the next ones.
     Prepare(Round, Recipes),
     /// To the leader: they count, and what they would lose is being told.
@@ -172,8 +174,9 @@ pub struct Step {
     idle: Duration,
     /// This director may serve: what its connections need counts.
     is_ready: bool,
-    /// Who serves.
+    /// Who serves, and whether anybody has.
     serving: BTreeSet<NodeId>,
+    was_served: bool,
     now: Option<Instant>,
     changed: Option<Instant>,
     out: Vec<(NodeId, Word)>,
@@ -182,11 +185,13 @@ pub struct Step {
     last_round: Option<Round>,
     /// The leader's tables could not be made here.
     has_refused: bool,
+    /// Somebody has been ready: there may be connections.
+    is_in_use: bool,
 }
 
 impl Step {
-    /// Of a director whose tables are of unknown make; `every`: [`EVERY`].
-    pub fn new(me: NodeId, every: Duration) -> Self {
+    /// Of a director whose tables are of unknown make; `every`: [`EVERY`]; `is_in_use`: there may be connections by its tables.
+    pub fn new(me: NodeId, every: Duration, is_in_use: bool) -> Self {
         Self {
             me,
             current: None,
@@ -202,13 +207,20 @@ impl Step {
             idle: Duration::ZERO,
             is_ready: false,
             serving: BTreeSet::new(),
+            was_served: is_in_use,
             now: None,
             changed: None,
             out: Vec::new(),
             with: BTreeSet::new(),
             last_round: None,
             has_refused: false,
+            is_in_use,
         }
+    }
+
+    /// Whether there may be connections by these tables, here or elsewhere: else they may be any others at any time.
+    pub fn is_in_use(&self) -> bool {
+        self.is_in_use
     }
 
     /// The tables that this director goes by.
@@ -264,12 +276,11 @@ impl Step {
     }
 
     /// A session with this peer has begun, or ended.
-    pub(super) fn met(&mut self, peer: NodeId, now: Instant) {
+    pub(super) fn met(&mut self, peer: NodeId) {
         self.stances.insert(peer, None);
         self.out.retain(|(to, _)| *to != peer);
-        self.out.push((peer, Word::Stance(self.digest())));
+        self.say(peer, self.stance_here());
         self.stale.remove(&peer);
-        self.stand_still(now);
     }
 
     pub(super) fn lost(&mut self, peer: NodeId, now: Instant) {
@@ -300,8 +311,16 @@ impl Step {
     /// Takes in what a peer says; `leader`: who leads, as far as this director knows.
     pub(super) fn hear(&mut self, from: NodeId, word: Word, leader: Option<NodeId>) {
         match word {
-            Word::Stance(digest) => {
-                self.stances.insert(from, Some(digest));
+            Word::Stance(digest, its_in_use) => {
+                let is_first = self.stances.insert(from, Some(digest)) == Some(None);
+                // Both were there before they met: connections may have gone from one to the other meanwhile.
+                if is_first
+                    && its_in_use
+                    && std::mem::replace(&mut self.is_in_use, true)
+                    && let Some(now) = self.now
+                {
+                    self.stand_still(now);
+                }
             }
             Word::Prepare(round, recipes) => {
                 // Another leader knows nothing of the last one's counter.
@@ -389,24 +408,30 @@ impl Step {
         self.say_stance();
     }
 
-    /// Time passes. `leads`: this director leads, and `is_ready`: it may serve; `counter`: above all that were used.
+    /// Time passes. `leads`: this director leads, and `is_ready`: it may serve, or `others_are`; `counter`: above all that were
+    /// used.
     pub(super) fn tick(
         &mut self,
         leads: bool,
-        is_ready: bool,
+        [is_ready, others_are]: [bool; 2],
         serving: BTreeSet<NodeId>,
         counter: impl FnOnce() -> u64,
         now: Instant,
     ) {
         (self.now, self.is_ready) = (Some(now), is_ready);
         if self.serving != serving {
+            // To the first of all nothing comes.
+            let is_first = !std::mem::replace(&mut self.was_served, true);
             self.serving = serving;
-            self.taken_over(now);
+            if !is_first {
+                self.taken_over(now);
+            }
         }
         if leads && !std::mem::replace(&mut self.leads, leads) {
             self.stand_still(now);
         }
         self.leads = leads;
+        self.is_in_use |= is_ready || others_are;
         if !leads {
             self.lead = None;
             return;
@@ -432,7 +457,8 @@ impl Step {
             return Some(current.clone());
         }
         let desired = self.desired.as_ref().filter(|desired| desired.digest != own)?;
-        let is_early = self.changed.is_some_and(|at| now < at + self.every);
+        let every = if self.stances.is_empty() { self.every.min(EVERY_ALONE) } else { self.every };
+        let is_early = self.changed.is_some_and(|at| now < at + every);
         (!is_early && !self.is_still()).then(|| desired.clone())
     }
 
@@ -563,11 +589,14 @@ impl Step {
         self.current.as_ref().map_or(Digest::default(), |tables| tables.digest)
     }
 
+    fn stance_here(&self) -> Word {
+        Word::Stance(self.digest(), self.is_in_use)
+    }
+
     fn say_stance(&mut self) {
-        let digest = self.digest();
         let peers: Vec<NodeId> = self.stances.keys().copied().collect();
         for peer in peers {
-            self.say(peer, Word::Stance(digest));
+            self.say(peer, self.stance_here());
         }
     }
 
@@ -587,6 +616,8 @@ impl Step {
 
     /// Connections that are silent at a director which has them no longer are stored nowhere.
     fn stand_still(&mut self, now: Instant) {
-        self.still_until = Some(now + self.idle);
+        if self.is_in_use {
+            self.still_until = Some(now + self.idle);
+        }
     }
 }

@@ -12,6 +12,7 @@ use lb_common::slot::{Geometry, Slot};
 
 use super::naming::Naming;
 use super::ripening::Ripening;
+use super::stepping::Spared;
 use crate::dataplane::Maps;
 use crate::replication::record::{Class, Connection};
 use crate::replication::replicator::Replicator;
@@ -30,6 +31,9 @@ pub struct Exports {
     is_first_round: bool,
     /// Buckets that are looked at although they have not changed: the names or rules are others.
     anew: usize,
+    /// What the others derive, and in which places that stands.
+    spared: Spared,
+    spared_at: Vec<bool>,
 }
 
 /// A table to look at.
@@ -66,7 +70,34 @@ impl Exports {
             ripening: Ripening::default(),
             is_first_round: true,
             anew: 0,
+            spared: Spared::default(),
+            spared_at: vec![false; buckets * BUCKET_SLOTS],
         }
+    }
+
+    /// From now on this need not be told. Whether the table is looked at anew because of it.
+    pub fn spare(&mut self, spared: Spared) -> bool {
+        let is_other = !spared.is_like(&self.spared);
+        self.spared = spared;
+        if is_other {
+            self.look_again();
+        }
+        is_other
+    }
+
+    /// Whether a whole round has been made since there was a reason to look again.
+    pub fn has_looked(&self) -> bool {
+        self.anew == 0
+    }
+
+    /// Connections that are not told because the others derive them.
+    pub fn spared(&self) -> usize {
+        self.spared_at.iter().filter(|spared| **spared).count()
+    }
+
+    /// Whether this word in this place has been told as it stands.
+    pub fn has_told(&self, place: Place, word: u64) -> bool {
+        self.told.get(place.number() as usize) == Some(&word)
     }
 
     /// Names or rules have changed.
@@ -108,10 +139,11 @@ impl Exports {
     fn look(&mut self, view: &View<'_>, place: Place, word: u64, replicator: &mut Replicator, now: Instant) {
         let flow_of = |slot| view.geometry().flow_of(slot, place.bucket);
         let told = &mut self.told[place.number() as usize];
-        let here = Slot::from_word(word).and_then(|slot| Some((flow_of(slot), view.record(slot)?)));
+        let here =
+            Slot::from_word(word).and_then(|slot| Some((flow_of(slot), view.record(slot)?, slot.server()?)));
         let before = Slot::from_word(*told).map(flow_of);
         if let Some(before) = before
-            && here.is_none_or(|(flow, _)| flow != before)
+            && here.is_none_or(|(flow, _, _)| flow != before)
         {
             *told = 0;
             // It may stand in its other bucket by now.
@@ -119,7 +151,15 @@ impl Exports {
                 replicator.withdraw(before, now);
             }
         }
-        let Some((flow, (connection, after))) = here else { return };
+        let spared = &mut self.spared_at[place.number() as usize];
+        *spared = here.is_some_and(|(flow, _, server)| {
+            replicator.may_be_left_untold(flow) && self.spared.has(view.table.memory, flow, server)
+        });
+        if *spared {
+            self.told[place.number() as usize] = word;
+            return;
+        }
+        let Some((flow, (connection, after), _)) = here else { return };
         if *told == 0 && !self.ripening.is_ripe(place.number(), flow, after, now) {
             return;
         }

@@ -57,7 +57,7 @@ impl Naming {
                     lane: lane_name(&lane.identity),
                 };
                 let target = pair.target();
-                let after = (rule.which == Replicate::All).then_some(rule.after);
+                let after = (rule.which != Replicate::None).then_some(rule.after);
                 let (idle, closing) = (seconds(idle), seconds(timeouts.closing));
                 named.insert(id, Named { pair, target, after, idle, closing });
             }
@@ -90,7 +90,7 @@ impl Naming {
 }
 
 /// The same on all directors that have the same service: how it forwards is in it, because a connection cannot change that.
-fn lane_name(identity: &ServiceIdentity) -> String {
+pub fn lane_name(identity: &ServiceIdentity) -> String {
     let how = match identity.mode {
         Mode::Dr => "dr",
         Mode::Nat => "nat",

@@ -40,6 +40,7 @@ impl Cluster {
                     .filter(|peer| replicator.heard_of(NodeId::of(peer.name.as_str())).is_some())
                     .count() as u64,
                 records_told: own as u64,
+                records_spared: self.exports.spared() as u64,
                 records_held: (replicator.store().live() - own) as u64,
                 records_waiting: replicator.waiting() as u64,
                 leader: self.leader().map(str::to_owned),
@@ -67,6 +68,7 @@ impl Cluster {
                 absent_since: absence.map(|(_, since)| time_of(SystemTime::now() - (now - since))),
                 standing: heard.map(|(_, standing)| word(standing)),
                 in_sync: heard.and_then(|_| replicator.in_sync(node)),
+                in_step: heard.map(|_| replicator.step().is_in_step(node)),
                 records_held: held.map(|origin| replicator.store().live_of(origin) as u64).sum(),
                 untold: lag.map(|lag| lag.dirty as u64),
                 stale: lag.map(|lag| lag.stale),

@@ -141,7 +141,7 @@ impl World {
                 if !self.is_in_sync(a, b) {
                     continue;
                 }
-                let its = self.nodes[a].core.as_ref().map(|core| core.origin().node);
+                let its = self.nodes[a].core.as_ref().map(Replicator::origin);
                 for (flow, _, connection) in truth.iter().filter(|(_, holder, _)| *holder == a) {
                     let knows = |core: &Replicator| core.names.is_configured(connection.target);
                     if !self.nodes[b].core.as_ref().is_some_and(knows) {
@@ -151,8 +151,9 @@ impl World {
                         let entry = self.nodes[index].core.as_ref()?.store.get(*flow)?;
                         Some(entry.version)
                     };
-                    let by_others = known(b).filter(|version| Some(version.origin.node) != its);
-                    // Somebody has just told of an entry that was left over; `a` hears it, too, and says that it is wrong.
+                    let by_others = known(b).filter(|version| Some(version.origin) != its);
+                    // Somebody has just told of an entry that was left over, or passed on what an earlier life of `a` had told; `a`
+                    // hears it, too, at the next digest at the latest, and says that it is wrong.
                     if by_others > known(a) {
                         continue;
                     }

@@ -220,7 +220,7 @@ impl World {
         let mark = if self.faults.forget_mark { 0 } else { node.mark };
         let mut core = Replicator::new(setup, mark, self.clock(index));
         core.begin(self.clock(index));
-        *core.step_mut() = Step::new(core.origin().node, EVERY);
+        *core.step_mut() = Step::new(core.origin().node, EVERY, core.is_recovering());
         core.step_mut().found(Some(self.nodes[index].tables.clone()));
         if !self.faults.forget_orders {
             for (server, given) in &self.nodes[index].ordered {
@@ -332,7 +332,10 @@ impl World {
             assert!(core.replica(flow).is_none() || core.store.get(flow).is_some());
             // What another director says later wins over an entry that names another server.
             let clears = core.replica(flow).map(|replica| replica.target);
+            let is_met = self.truth.get(&flow).is_some_and(|(holder, _)| *holder == index);
+            let is_over = core.has_ended_elsewhere(flow) && !is_met;
             if node.flows.get(&flow).is_some_and(|entry| clears.is_some_and(|target| target != entry.target))
+                || is_over
             {
                 node.flows.remove(&flow);
             }

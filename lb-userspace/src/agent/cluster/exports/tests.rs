@@ -110,12 +110,22 @@ impl Director {
 
     /// The other director has this connection from now on.
     fn another_has(&mut self, flow: FlowId) {
+        self.another(flow, |_, _| {});
+    }
+
+    /// The other director has had this connection, which is over.
+    fn another_has_ended(&mut self, flow: FlowId) {
+        self.another(flow, |other, now| other.withdraw(flow, now));
+    }
+
+    fn another(&mut self, flow: FlowId, then: impl FnOnce(&mut Replicator, Instant)) {
         let (now, [one, two]) = (self.now, ["lb1", "lb2"].map(NodeId::of));
         let mut other = Replicator::new(setup("lb2", "lb1"), 0, now);
         other.configure(self.naming.pairs()).unwrap();
         let (to_other, to_us) = (self.replicator.connected(two).unwrap(), other.connected(one).unwrap());
         let (connection, _) = self.naming.record(server(), Class::Established).unwrap();
-        for step in 0..2 {
+        let mut then = Some(then);
+        for _ in 0..2 {
             let mut quiet = false;
             while !quiet {
                 quiet = true;
@@ -128,11 +138,16 @@ impl Director {
                     quiet = false;
                 }
             }
-            if step == 0 {
+            if let Some(then) = then.take() {
                 assert!(other.replica(flow).is_some(), "it has heard of it");
                 other.publish(flow, connection, now).unwrap();
+                then(&mut other, now);
             }
         }
+    }
+
+    fn hand_over(&mut self, told: &mut Told) {
+        handing::hand_over(&mut self.replicator, &self.naming, &self.exports, told, &self.maps);
     }
 
     fn told(&self, flow: FlowId) -> Option<Class> {
@@ -239,14 +254,10 @@ fn one_for_which_there_is_no_room_is_told_once_there_is() {
 fn an_entry_that_names_another_server_than_a_later_record_gives_way_to_it() {
     let mut director = Director::new("");
     let mut told = Told::found(&director.maps);
-    let hand_over = |director: &mut Director, told: &mut Told| {
-        let Director { replicator, naming, maps, .. } = director;
-        handing::hand_over(replicator, naming, told, maps);
-    };
     director.store(flow(1), SlotClass::Established, 10);
     director.round();
     director.another_has(flow(1));
-    hand_over(&mut director, &mut told);
+    director.hand_over(&mut told);
     assert_eq!(told.held(), 1);
     assert!(director.maps.flow_table().find(flow(1)).is_some(), "of the same server, it stays");
 
@@ -255,7 +266,27 @@ fn an_entry_that_names_another_server_than_a_later_record_gives_way_to_it() {
     let (table, now) = (director.maps.flow_table(), Now::at_tick(20));
     table.admit(flow(1), ServerId::new(5).unwrap(), false, now, LIMITS, |_, _| false).place().unwrap();
     director.replicator.review();
-    hand_over(&mut director, &mut told);
+    director.hand_over(&mut told);
     assert!(director.maps.flow_table().find(flow(1)).is_none());
     assert_eq!(told.held(), 1);
+}
+
+#[test]
+fn an_entry_is_given_up_when_its_connection_has_ended_elsewhere_unless_packets_have_come_since() {
+    let mut director = Director::new("");
+    let mut told = Told::found(&director.maps);
+    for number in [1, 2] {
+        director.store(flow(number), SlotClass::Established, 10);
+        director.round();
+        director.another_has_ended(flow(number));
+        if number == 2 {
+            director.store(flow(2), SlotClass::Established, 1000);
+        }
+        director.hand_over(&mut told);
+    }
+    let table = director.maps.flow_table();
+    assert!(table.find(flow(1)).is_none(), "or the next connection of the same ends would go to its server");
+    assert!(table.find(flow(2)).is_some());
+    director.round();
+    assert_eq!([1, 2].map(|number| director.told(flow(number))), [None, Some(Class::Established)]);
 }
