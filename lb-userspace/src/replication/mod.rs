@@ -17,6 +17,7 @@ pub mod replicator;
 mod sending;
 pub mod session;
 pub mod store;
+pub mod traffic;
 pub mod transport;
 pub mod version;
 
