@@ -1,10 +1,10 @@
 //! Every kind of health check against a real peer, and against peers that are silent, slow or mad.
 
+mod advice;
+mod data_path;
 mod peers;
 
-use std::any::Any;
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -12,12 +12,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use xlvs_tests::decapsulator::{Decapsulator, Wrapping};
 use xlvs_tests::family::Family;
 use xlvs_tests::folder::Folder;
 use xlvs_tests::service_text::ServiceText;
-use xlvs_tests::topology::{self, Delivery, Layout, vip};
-use xlvs_tests::traffic::{EchoServer, Greeting, HandshakePlan, UdpEchoServer, handshakes, udp_flows};
 
 use crate::run::Run;
 use crate::site::{Site, server};
@@ -244,85 +241,6 @@ fn peers_that_are_silent_slow_or_mad_fail_with_their_reason_and_in_time() {
 }
 
 #[test]
-fn servers_say_themselves_how_they_are_in_haproxys_words() {
-    let site = Site::nat(2);
-    let _servers = site.serve_all();
-    let said = Arc::new(Mutex::new("up ready 100%\n".to_owned()));
-    let sent = Arc::new(Mutex::new(Vec::new()));
-    for (index, server) in site.servers().iter().enumerate() {
-        let words = if index == 0 { said.clone() } else { Arc::new(Mutex::new("up 100%\n".to_owned())) };
-        listen(&server.namespace, 9777, Manners::Agent(words, sent.clone()));
-    }
-    let asked = "agent_check = { port = 9777, interval = \"150ms\", send = \"web\\n\" }";
-    site.configure(site.web(&[(0, 1), (1, 1)]).health("kind = \"tcp\"").lines(asked));
-    let run = Run::start(&site);
-    assert!(sent.lock().unwrap().starts_with(b"web\n"));
-    let says = |words: &str| words.clone_into(&mut said.lock().unwrap());
-    let share = || {
-        let plan = HandshakePlan::new(crate::site::WEB, 400);
-        let report = handshakes(site.client(), &plan).unwrap();
-        assert_eq!(report.opened(), 400, "{report}");
-        report.by_server.get("rs1").copied().unwrap_or(0)
-    };
-    assert!((150..=250).contains(&share()), "half of it");
-
-    says("25%\n");
-    wait_for(&run, "rs1", |server| server["agent"]["percent"] == 25);
-    let quarter = share();
-    assert!((45..=120).contains(&quarter), "a quarter against a whole is a fifth: {quarter} of 400");
-    assert_eq!(server(&run.status(), "rs1")["weight"], 1, "the weight is the operator's");
-
-    // A weight set by hand is meant as it is.
-    site.installation.ok(&["weight", "web", "rs1", "1"]).unwrap();
-    assert!((150..=250).contains(&share()), "by hand");
-    site.installation.ok(&["weight", "web", "rs1", "config"]).unwrap();
-
-    for (words, state, field, value) in [
-        ("drain\n", "drained", "order", Value::from("drain")),
-        ("ready\n", "up", "order", "ready".into()),
-        ("maint\r\n", "disabled", "order", "maint".into()),
-        ("ready, up\n", "up", "order", "ready".into()),
-        ("down # the disk is full\n", "down", "fault", "down: the disk is full".into()),
-        ("up\n", "up", "fault", Value::Null),
-        ("stopped\n", "down", "fault", "stopped".into()),
-        ("UP\tmaxconn:30\n", "up", "max_connections", 30.into()),
-        ("0%\n", "drained", "percent", 0.into()),
-        ("100%\nnot the first line", "up", "percent", 100.into()),
-        (
-            "no such word\n",
-            "up",
-            "trouble",
-            "said what is no word of the protocol: \"no\", \"such\", \"word\"".into(),
-        ),
-    ] {
-        says(words);
-        let found = wait_for(&run, "rs1", |server| server["agent"][field] == value);
-        let drained = state == "drained" && (found["state"] == "draining");
-        assert!(found["state"] == state || drained, "{words:?}: {found}");
-        if state != "up" {
-            assert_eq!(share(), 0, "{words:?}");
-        }
-    }
-    // A limit stands until the agent names another, and counts: who is over it is passed over.
-    sleep(Duration::from_millis(1100));
-    let limited = share();
-    assert!(
-        (1..150).contains(&limited),
-        "30 at once, however many the walk has not counted yet: {limited} of 400"
-    );
-    says("ready up 100% maxconn:0\n");
-    wait_for(&run, "rs1", |server| server["agent"]["max_connections"] == 0);
-    assert!(share() > 100, "no limit");
-
-    // An operator's order and an agent's: whichever allows less.
-    site.installation.ok(&["drain", "web", "rs1"]).unwrap();
-    sleep(Duration::from_millis(500));
-    assert_eq!(share(), 0, "the agent does not undo an operator's order");
-    site.installation.ok(&["enable", "web", "rs1"]).unwrap();
-    assert!(share() > 100);
-}
-
-#[test]
 fn services_that_ask_a_server_the_same_share_one_probe() {
     let site = Site::nat(1);
     let counted = Arc::new(Mutex::new(Vec::new()));
@@ -345,181 +263,5 @@ fn services_that_ask_a_server_the_same_share_one_probe() {
     let status = run.status();
     for service in status["services"].as_array().unwrap() {
         assert_eq!(service["servers"][0]["health"], "down", "{service}");
-    }
-}
-
-/// What is served, and how a check asks for it.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Tcp,
-    Udp,
-}
-
-impl Kind {
-    fn serve(self, server: &topology::Server, listen: SocketAddr) -> Box<dyn Any> {
-        let topology::Server { namespace, name, .. } = server;
-        match self {
-            Self::Tcp => Box::new(EchoServer::start(namespace, name, listen, Greeting::OnRequest).unwrap()),
-            Self::Udp => Box::new(UdpEchoServer::start(namespace, name, listen).unwrap()),
-        }
-    }
-
-    fn check(self) -> String {
-        let asked = match self {
-            Self::Tcp => "kind = \"tcp\"\n",
-            Self::Udp => "kind = \"udp\"\nsend = \"ping\"\nreceive = \"ping\"\n",
-        };
-        format!("{QUICK}{asked}")
-    }
-
-    fn protocol(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Tcp => "SYN to ",
-            Self::Udp => "UDP to ",
-        }
-    }
-
-    /// How many of 60 clients are served, and by how many servers.
-    fn served(self, site: &Site) -> (usize, usize) {
-        let limit = Duration::from_millis(200);
-        match self {
-            Self::Tcp => {
-                let plan = HandshakePlan { limit, ..HandshakePlan::new(site.target(), 60) };
-                let report = handshakes(site.client(), &plan).unwrap();
-                println!("{report}");
-                (report.opened(), report.by_server.len())
-            }
-            Self::Udp => {
-                let report = udp_flows(site.client(), site.target(), 60, 1, 100, limit).unwrap();
-                println!("{report}");
-                (report.answered, report.by_server.len())
-            }
-        }
-    }
-}
-
-/// Two servers of which the second, once `broken`, does not take what is sent to the VIP, though it answers at its own address.
-/// It is found out, and found well again once `mended`.
-fn found_out(
-    (site, kind): (&Site, Kind),
-    own: Family,
-    service: &ServiceText,
-    lacks: &str,
-    broken: impl FnOnce(),
-    mended: impl FnOnce(),
-) {
-    let port = site.target().port();
-    let _at_the_vip: Vec<_> = site.servers().iter().map(|server| kind.serve(server, site.target())).collect();
-    let at_its_own =
-        |server: &topology::Server| kind.serve(server, SocketAddr::new(server.address_in(own), port));
-    let _at_their_own: Vec<_> = site.servers().iter().map(at_its_own).collect();
-    broken();
-    site.configure(service.clone().health(&kind.check()));
-    let run = Run::start(site);
-    let bad = wait_for(&run, "rs2", |server| server["health"] == "down");
-    assert!(bad["reason"].as_str().unwrap().contains(lacks), "{bad}");
-    let good = wait_for(&run, "rs1", |server| server["health"] == "up");
-    assert!(good["reason"].as_str().unwrap().starts_with(kind.word()), "{good}");
-    assert!(good["reason"].as_str().unwrap().contains(&site.target().to_string()), "{good}");
-    assert_eq!(kind.served(site), (60, 1));
-
-    // The control: asked at its own address it seems well, and swallows its share.
-    site.reload(service.clone().health(&format!("{}via = \"address\"", kind.check())));
-    wait_for(&run, "rs2", |server| server["health"] == "up");
-    if kind == Kind::Tcp {
-        let swallowed = 60 - kind.served(site).0;
-        assert!((10..=50).contains(&swallowed), "{swallowed} of 60");
-    }
-
-    site.reload(service.clone().health(&kind.check()));
-    wait_for(&run, "rs2", |server| server["health"] == "down");
-    mended();
-    wait_for(&run, "rs2", |server| server["health"] == "up");
-    // Datagrams go by the table that follows ten seconds later.
-    if kind == Kind::Tcp {
-        assert_eq!(kind.served(site), (60, 2));
-    }
-}
-
-#[test]
-fn a_server_without_the_vip_is_found_out_by_direct_routing() {
-    for (kind, family) in
-        [(Kind::Tcp, Family::V4), (Kind::Tcp, Family::V6), (Kind::Udp, Family::V4), (Kind::Udp, Family::V6)]
-    {
-        let site = Site { family, ..Site::direct(2) };
-        let second = &site.servers()[1].namespace;
-        let vip = vip(family);
-        let length = if vip.is_ipv4() { 32 } else { 128 };
-        let state = if vip.is_ipv4() { "" } else { " nodad preferred_lft 0" };
-        let on_loopback = |verb: &str, state: &str| {
-            second.ip_of(family, &format!("address {verb} {vip}/{length} dev lo{state}")).unwrap();
-        };
-        let lacks = "lacks the VIP on its loopback device";
-        let (broken, mended) = (|| on_loopback("del", ""), || on_loopback("add", state));
-        let service = ServiceText { protocol: kind.protocol().to_owned(), ..site.web_of(&[0, 1]) };
-        found_out((&site, kind), family, &service, lacks, broken, mended);
-    }
-}
-
-#[test]
-fn a_udp_server_that_answers_from_its_own_address_is_found_out() {
-    let site = Site::direct(1);
-    let port = site.target().port();
-    let everywhere = SocketAddr::new(Family::V4.unspecified(), port);
-    let _server = Kind::Udp.serve(&site.servers()[0], everywhere);
-    let service = ServiceText { protocol: "udp".to_owned(), ..site.web_of(&[0]) };
-    site.configure(service.health(&Kind::Udp.check()));
-    let run = Run::start(&site);
-    let found = wait_for(&run, "rs1", |server| server["health"] == "down");
-    assert!(found["reason"].as_str().unwrap().ends_with("or answers from another address"), "{found}");
-    assert_eq!(Kind::Udp.served(&site), (0, 0), "no client takes such answers either");
-}
-
-#[test]
-fn a_dns_server_is_asked_through_the_vip() {
-    let site = Site::direct(1);
-    let _dnsmasq = Dnsmasq::start(&site.servers()[0].namespace);
-    let dns = |name: &str| {
-        let service = ServiceText { protocol: "udp".to_owned(), ports: "53".to_owned(), ..site.web_of(&[0]) };
-        service.health(&format!("{QUICK}kind = \"dns\"\nquery = \"{name}\"\n"))
-    };
-    site.configure(dns("up.example"));
-    let run = Run::start(&site);
-    let reason = format!("DNS A up.example at {}:53 by direct routing: 1 records", vip(Family::V4));
-    wait_for(&run, "rs1", |server| server["health"] == "up" && server["reason"] == *reason);
-    site.reload(dns("down.example"));
-    let found = wait_for(&run, "rs1", |server| server["health"] == "down");
-    assert!(found["reason"].as_str().unwrap().ends_with("answered with NXDOMAIN"), "{found}");
-}
-
-#[test]
-fn a_server_without_the_tunnel_is_found_out() {
-    for (gue, kind) in [(false, Kind::Tcp), (true, Kind::Udp)] {
-        for (outer, inner) in [(Family::V4, Family::V4), (Family::V6, Family::V4), (Family::V4, Family::V6)] {
-            let wrapping = Wrapping { outer, inner, gue };
-            println!("{wrapping:?}");
-            let built = Site::build(Layout::TwoArm, Delivery::DirectRouting, 2);
-            let site = Site { family: inner, ..built };
-            let far_end =
-                |index: usize| Decapsulator::start(&site.servers()[index].namespace, wrapping).unwrap();
-            let _first = far_end(0);
-            let mut second = None;
-            let mut web = site.web_of(&[0, 1]);
-            "tunnel".clone_into(&mut web.mode);
-            kind.protocol().clone_into(&mut web.protocol);
-            for server in &mut web.servers {
-                server.addresses.retain(|address| Family::of(*address) == outer);
-            }
-            let tunnel = if gue { "gue" } else { "ipip" };
-            let web = web.lines(&format!("tunnel = {{ kind = \"{tunnel}\" }}\n"));
-            found_out((&site, kind), outer, &web, "lacks the tunnel", || (), || second = Some(far_end(1)));
-        }
     }
 }

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use xlvs_tests::cleanup;
 use xlvs_tests::daemon::Daemon;
+use xlvs_tests::folder::Folder;
 use xlvs_tests::topology::{Delivery, Layout, Plan, Topology};
 
 #[test]
@@ -80,7 +81,8 @@ impl Drop for Holder {
 fn hold_until_a_signal_comes() {
     cleanup::on_signals();
     let topology = Topology::build(&Plan::new(Layout::TwoArm, Delivery::Nat, 1)).unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    // The other kind would outlive the signal.
+    let folder = Folder::create("xlvs-rig-").unwrap();
     let mut sleep = topology.client().command("sleep").unwrap();
     let sleeper = Daemon::start("sleep", sleep.arg("600"), &folder.path().join("log")).unwrap();
     // Not the process's folder, which stays until somebody has waited for it.

@@ -33,7 +33,8 @@ pub(super) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<Strin
 pub(super) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let facts: Vec<_> = facts.into_iter().collect();
     let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    facts.iter().map(|(label, value)| format!("{label:<width$}  {value}\n")).collect()
+    let below = format!("\n{:width$}  ", "");
+    facts.iter().map(|(label, value)| format!("{label:<width$}  {}\n", value.replace('\n', &below))).collect()
 }
 
 fn lines(text: &str) -> String {
@@ -53,6 +54,13 @@ mod tests {
         let columns = [Column::Text("SERVER"), Column::Number("CONNS"), Column::Text("REASON")];
         let expected = "SERVER   CONNS  REASON\nrs1          7\nrs-long  1,000  a reason\n";
         assert_eq!(table(&columns, rows), expected);
+    }
+
+    #[test]
+    fn a_fact_of_several_lines_stays_in_its_column() {
+        let rows =
+            [("agent", "0.1.0".to_owned()), ("config", "refused: line 3:\n  no such server".to_owned())];
+        assert_eq!(facts(rows), "agent   0.1.0\nconfig  refused: line 3:\n          no such server\n");
     }
 
     #[test]
