@@ -80,4 +80,19 @@ pub struct PeerStatus {
     pub oldest_unacknowledged_seconds: Option<f64>,
     /// Parts of what it holds (of 4096) in which we differed when it last said; null: it is not connected.
     pub divergent_buckets: Option<u64>,
+    /// What it was sent since the agent started, over all sessions.
+    pub sent: PeerTraffic,
+    /// What has come from it, likewise.
+    pub received: PeerTraffic,
+}
+
+/// What went one way between two directors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PeerTraffic {
+    /// Records; the ends of connections and repetitions are among them.
+    pub records_total: u64,
+    /// Bytes of messages, without what frames and TLS add.
+    pub bytes_total: u64,
+    /// Sessions in which all that differed at their beginning was told.
+    pub snapshots_total: u64,
 }

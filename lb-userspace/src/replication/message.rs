@@ -48,6 +48,16 @@ pub(super) enum Message {
     Note(Note),
 }
 
+impl Message {
+    /// How many records it carries.
+    pub fn records(&self) -> usize {
+        match self {
+            Self::Changes(parcel) | Self::Listing(Listing { parcel, .. }) => parcel.records.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// The first message of each side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {

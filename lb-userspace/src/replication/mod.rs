@@ -20,6 +20,7 @@ mod sending;
 pub mod session;
 pub mod step;
 pub mod store;
+pub mod traffic;
 pub mod transport;
 pub mod version;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lb_common::identity::{FLOW_ID_BITS, FlowId};
 
 use super::digest::{BUCKETS, bucket_of, divergent, range_of};
-use super::message::{Hello, Item, Listing, Message, Parcel, Words, decode};
+use super::message::{Hello, Item, Listing, Message, Parcel, Told, Words, decode};
 use super::record::{Connection, Content, Entry};
 use super::refusal::Refusal;
 use super::replicator::Replicator;
@@ -33,6 +33,10 @@ impl Replicator {
             return Err(Refusal::OutOfOrder);
         }
         session.inc.received += 1;
+        let completes = session.inc.told == Told::Nothing
+            && matches!(envelope.message, Message::Told(told) if told > Told::Nothing);
+        let tally = &mut self.traffic.entry(node).or_default().received;
+        tally.count(body.len(), envelope.message.records(), completes);
         let Some(sender) = session.origin else {
             let Message::Hello(hello) = envelope.message else { return Err(Refusal::HelloExpected) };
             return self.greeted(node, &hello);

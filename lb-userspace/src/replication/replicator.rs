@@ -17,6 +17,7 @@ use super::refusal::{Refusal, Refusals};
 use super::session::{Lag, Session, SessionId};
 use super::step::{self, Step};
 use super::store::{Bounds, Store};
+use super::traffic::Traffic;
 use super::version::{Counter, NodeId, Origin, Version};
 
 /// Who this director is, whom it knows, and its bounds.
@@ -49,6 +50,7 @@ pub struct Replicator {
     pub(super) quarantine: BTreeSet<FlowId>,
     changed: BTreeSet<FlowId>,
     pub(super) sessions: BTreeMap<NodeId, Session>,
+    pub(super) traffic: BTreeMap<NodeId, Traffic>,
     last_session: u64,
     pub(super) refusals: Refusals,
     pub(super) board: Board,
@@ -74,6 +76,7 @@ impl Replicator {
             quarantine: BTreeSet::new(),
             changed: BTreeSet::new(),
             sessions: BTreeMap::new(),
+            traffic: BTreeMap::new(),
             last_session: 0,
             refusals: Refusals::default(),
             board: Board::default(),
@@ -277,6 +280,11 @@ impl Replicator {
     pub fn heard_of(&self, peer: NodeId) -> Option<(Origin, Standing)> {
         let session = self.sessions.get(&peer)?;
         Some((session.origin?, session.standing?))
+    }
+
+    /// What has gone to this peer and come from it, over all sessions.
+    pub fn traffic(&self, peer: NodeId) -> Traffic {
+        self.traffic.get(&peer).copied().unwrap_or_default()
     }
 
     /// Who this director is.

@@ -40,6 +40,7 @@ impl Replicator {
             patience: self.setup.digest_interval,
             now,
         };
+        let told = session.out.told;
         let message = if !session.out.hello_sent {
             session.out.hello_sent = true;
             Message::Hello(hello)
@@ -62,7 +63,10 @@ impl Replicator {
         };
         session.out.sent += 1;
         session.out.last = Some(now);
-        Some(encode(&Envelope { sequence: session.out.sent, message }))
+        let (records, completes) = (message.records(), told == Told::Nothing && session.out.told > told);
+        let body = encode(&Envelope { sequence: session.out.sent, message });
+        self.traffic.entry(session.node).or_default().sent.count(body.len(), records, completes);
+        Some(body)
     }
 }
 

@@ -136,6 +136,34 @@ impl Desk {
     }
 }
 
+#[test]
+fn what_one_has_sent_the_other_has_received_also_over_a_second_session() {
+    let mut desk = Desk::new();
+    let traffic =
+        |desk: &Desk| [desk.sides[0].traffic(NodeId::of("lb2")), desk.sides[1].traffic(NodeId::of("lb1"))];
+    desk.sides[0].publish(flow(1), connection("rs1"), desk.now).unwrap();
+    desk.talk();
+    let [one, other] = traffic(&desk);
+    assert_eq!((one.sent, other.sent), (other.received, one.received));
+    assert_eq!((one.sent.records, other.sent.records), (1, 0));
+    assert_eq!((one.sent.snapshots, other.sent.snapshots), (1, 1));
+    desk.sides[0].withdraw(flow(1), desk.now);
+    desk.sides[0].publish(flow(2), connection("rs2"), desk.now).unwrap();
+    let said = desk.talk();
+    let [after, _] = traffic(&desk);
+    assert_eq!(after.sent.records, 3, "a tombstone is a record");
+    assert_eq!(after.sent.bytes - one.sent.bytes, said.iter().map(|body| body.len() as u64).sum::<u64>());
+    desk.ids = [
+        desk.sides[0].connected(NodeId::of("lb2")).unwrap(),
+        desk.sides[1].connected(NodeId::of("lb1")).unwrap(),
+    ];
+    desk.talk();
+    let [one, other] = traffic(&desk);
+    assert_eq!((one.sent, other.sent), (other.received, one.received));
+    assert_eq!((one.sent.snapshots, other.sent.snapshots), (2, 2));
+    assert!(one.sent.bytes > after.sent.bytes, "a session does not begin the count anew");
+}
+
 fn live(number: u64, author: Option<Origin>) -> Item {
     let content = Words::Live { name: 0, class: Class::Established, idle: IDLE };
     Item { flow: flow(number).bits(), counter: 7, author, age: 0, content }

@@ -353,6 +353,8 @@ pub(crate) fn peers() -> PeersReport {
         stale: Some(false),
         oldest_unacknowledged_seconds: Some(0.012),
         divergent_buckets: Some(0),
+        sent: PeerTraffic { records_total: 2502, bytes_total: 71_204, snapshots_total: 1 },
+        received: PeerTraffic { records_total: 14, bytes_total: 3120, snapshots_total: 1 },
     };
     let lb3 = PeerStatus {
         name: "lb3".to_owned(),
@@ -369,6 +371,8 @@ pub(crate) fn peers() -> PeersReport {
         stale: None,
         oldest_unacknowledged_seconds: None,
         divergent_buckets: None,
+        sent: PeerTraffic { records_total: 0, bytes_total: 0, snapshots_total: 0 },
+        received: PeerTraffic { records_total: 0, bytes_total: 0, snapshots_total: 0 },
     };
     PeersReport {
         schema: Schema,

@@ -4,8 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use super::Cluster;
-use crate::api::{ClusterStanding, ClusterStatus, PeerAbsence, PeerStatus, PeersReport, Schema, time_of};
+use crate::api::{
+    ClusterStanding, ClusterStatus, PeerAbsence, PeerStatus, PeerTraffic, PeersReport, Schema, time_of,
+};
 use crate::replication::join::Standing;
+use crate::replication::traffic::Tally;
 use crate::replication::transport::contact::Contact;
 use crate::replication::version::NodeId;
 
@@ -76,9 +79,15 @@ impl Cluster {
                     lag.oldest.map_or(0.0, |oldest| (oldest.as_secs_f64() * 1000.0).round() / 1000.0)
                 }),
                 divergent_buckets: lag.map(|lag| lag.divergent as u64),
+                sent: tally(replicator.traffic(node).sent),
+                received: tally(replicator.traffic(node).received),
             }
         })
     }
+}
+
+fn tally(tally: Tally) -> PeerTraffic {
+    PeerTraffic { records_total: tally.records, bytes_total: tally.bytes, snapshots_total: tally.snapshots }
 }
 
 fn absence(contact: Contact) -> Option<PeerAbsence> {
