@@ -1,12 +1,15 @@
 //! `replicate = "diverged"`: what the other director derives from the same tables is not told, and survives like what is told.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use xlvs_tests::flood::{Barrage, Flood, FloodPlan};
+use xlvs_tests::random::fresh_seed;
 use xlvs_tests::topology::{Delivery, Director, Layout};
 
 use crate::crowd::Crowd;
+use crate::length::short_or_long;
 use crate::pair::{CONNECTIONS, Pair};
 
 const LINES: &str = "replicate = \"diverged\"";
@@ -87,4 +90,67 @@ fn what_is_derived_is_not_told_and_goes_on_by_direct_routing() {
 #[test]
 fn before_tables_change_what_they_would_lose_is_told() {
     goes_on(Layout::TwoArm, Delivery::Nat, true);
+}
+
+/// Two rounds of digests.
+const MEASURED: Duration = Duration::from_secs(20);
+/// Until connections are looked at, and the first digests have gone.
+const STEADY_AFTER: Duration = Duration::from_secs(5);
+
+/// Bytes a second that the first director sends the second while so many connections a second begin.
+fn told_at(pair: &Pair, rate: f64) -> f64 {
+    let seed = fresh_seed();
+    let seconds = (STEADY_AFTER + MEASURED).as_secs_f64() + 2.0;
+    let flood = |barrage| {
+        let plan = FloodPlan {
+            barrage,
+            clients: (rate * seconds) as usize,
+            target: pair.site.target(),
+            destination: pair.site.topology.director_mac("eth0").unwrap(),
+            rate: Some(rate),
+            seed,
+        };
+        Flood::start(pair.site.topology.switch(), "dir0", plan).unwrap()
+    };
+    let sent = || pair.peers(Director::First)["peers"][0]["sent"]["bytes_total"].as_u64().unwrap();
+    let syns = flood(Barrage::Syns);
+    // By direct routing a connection is established by a packet at a later tick.
+    sleep(Duration::from_secs(1));
+    let acks = flood(Barrage::Acks);
+    sleep(STEADY_AFTER);
+    let (begun, before) = (Instant::now(), sent());
+    sleep(MEASURED);
+    let bytes = (sent() - before) as f64 / begun.elapsed().as_secs_f64();
+    let peers = pair.peers(Director::First);
+    let [told, spared] = ["records_told", "records_spared"].map(|key| count(&peers, key));
+    println!("{rate} new a second: {bytes:.0} bytes a second, {told} told, {spared} derived");
+    println!("  {}\n  {}", syns.finish().unwrap(), acks.finish().unwrap());
+    assert!(told + spared > 0, "connections are established");
+    assert!(peers["peers"][0]["in_step"] == true && peers["peers"][0]["divergent_buckets"] == 0, "{peers}");
+    bytes
+}
+
+fn flooded(lines: &str, rates: &[f64]) -> Vec<f64> {
+    let pair = Pair::build(Layout::OneArm, Delivery::DirectRouting, 4);
+    let _servers = pair.site.serve_all();
+    pair.configure(lines, &pair.site.web_of(&[0, 1, 2, 3]));
+    let (_first, _second) = (pair.up(Director::First), pair.up(Director::Second));
+    pair.site.topology.give_vips(Director::First).unwrap();
+    for which in Director::BOTH {
+        pair.wait(which, "tables are in step", |peers| peers["peers"][0]["in_step"] == true);
+    }
+    let _shields = pair.site.topology.shield_servers().unwrap();
+    rates.iter().map(|rate| told_at(&pair, *rate)).collect()
+}
+
+/// What directors in step tell each other does not depend on how many connections begin. The control: where all is told, it does.
+#[test]
+fn what_is_told_does_not_grow_with_the_connections_that_begin() {
+    let rates = short_or_long(vec![1e3, 1e4], vec![1e3, 1e4, 1e5]);
+    let derived = flooded(LINES, &rates);
+    let (least, most) =
+        (derived.iter().copied().fold(f64::MAX, f64::min), derived.iter().copied().fold(0.0, f64::max));
+    assert!(most <= 1.1 * least, "{derived:?} bytes a second");
+    let all = flooded("replicate = \"all\"", &rates[..1]);
+    assert!(all[0] > 5.0 * most, "{all:?} where all is told, {derived:?} in step");
 }
