@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::message::Told;
+use super::replicator::Replicator;
+use super::session::Session;
+
 /// The way of a director into the cluster and out of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Standing {
@@ -92,6 +96,56 @@ pub(super) fn next(
         (true, true) => Standing::Ready,
         (true, false) => Standing::CatchUp,
         (false, _) => Standing::Snapshot,
+    }
+}
+
+impl Replicator {
+    /// The maps are in place: the way into the cluster begins.
+    pub fn begin(&mut self, now: Instant) {
+        if self.standing == Standing::Init {
+            (self.standing, self.began) = (Standing::Connect, now);
+        }
+    }
+
+    /// The engine gave the VIP to this director, or took it. Of no effect before it is ready, and when it leaves.
+    pub fn serve(&mut self, serving: bool) {
+        self.standing = match (self.standing, serving) {
+            (Standing::Ready, true) => Standing::Serving,
+            (Standing::Serving, false) => Standing::Ready,
+            (other, _) => other,
+        };
+    }
+
+    /// This director leaves, or thinks better of it.
+    pub fn drain(&mut self, leaving: bool) {
+        self.standing = match (self.standing, leaving) {
+            (Standing::Ready | Standing::Serving, true) => Standing::Draining,
+            (Standing::Draining, false) => Standing::Ready,
+            (other, _) => other,
+        };
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// How far all others are.
+    pub(super) fn facts(&self) -> Facts {
+        // Of one that has not said how far it is nobody can tell whether it is ahead.
+        let sessions = || self.sessions.values().filter(|session| session.standing.is_some());
+        let at_least = |least: Standing| sessions().any(move |session| session.standing >= Some(least));
+        let snapshot =
+            |session: &Session| session.inc.told >= Told::Snapshot && session.inc.awaited.is_empty();
+        Facts {
+            all_connected: sessions().count() == self.setup.peers.len(),
+            any_connected: sessions().next().is_some(),
+            snapshot: sessions().all(snapshot),
+            everything: sessions().all(|session| session.inc.told == Told::Everything)
+                && self.step.is_settled(self.leader()),
+            somebody_serves: at_least(Standing::Serving),
+            somebody_ready: at_least(Standing::Ready),
+            lowest: sessions().all(|session| session.node > self.setup.origin.node),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod digest;
 mod dirty;
 pub mod frame;
 pub mod join;
+mod meeting;
 pub mod message;
 pub mod names;
 mod receiving;

@@ -1,7 +1,7 @@
 //! One director's part in the replication: what it exports, what it holds for others, and what each peer has to be told.
 //!
 //! No I/O and no clock: the caller brings bytes and the time, takes frames and changes. `sending` and `receiving` are its two
-//! other halves.
+//! other halves; `meeting` says who is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use lb_common::identity::FlowId;
 
 use super::board::Board;
-use super::join::{self, Facts, Patience, Standing};
-use super::message::Told;
+use super::join::{self, Patience, Standing};
 use super::names::Names;
 use super::record::{Connection, Content, Entry, Pair};
 use super::refusal::{Refusal, Refusals};
-use super::session::{Lag, Session, SessionId};
+use super::session::Session;
 use super::step::{self, Step};
 use super::store::{Bounds, Store};
 use super::traffic::Traffic;
@@ -51,16 +50,16 @@ pub struct Replicator {
     changed: BTreeSet<FlowId>,
     pub(super) sessions: BTreeMap<NodeId, Session>,
     pub(super) traffic: BTreeMap<NodeId, Traffic>,
-    last_session: u64,
+    pub(super) last_session: u64,
     pub(super) refusals: Refusals,
     pub(super) board: Board,
     pub(super) step: Step,
     /// Others have ordered or found something, or who leads may be another.
     pub(super) news: bool,
-    standing: Standing,
-    began: Instant,
+    pub(super) standing: Standing,
+    pub(super) began: Instant,
     /// Of the last tick.
-    now: Instant,
+    pub(super) now: Instant,
     last_digest: Instant,
 }
 
@@ -87,13 +86,6 @@ impl Replicator {
             now,
             last_digest: now,
             setup,
-        }
-    }
-
-    /// The maps are in place: the way into the cluster begins.
-    pub fn begin(&mut self, now: Instant) {
-        if self.standing == Standing::Init {
-            (self.standing, self.began) = (Standing::Connect, now);
         }
     }
 
@@ -176,32 +168,6 @@ impl Replicator {
         taken
     }
 
-    /// A connection to a configured and authenticated peer stands; an older one of that peer is over.
-    ///
-    /// # Errors
-    /// [`Refusal::UnknownNode`].
-    pub fn connected(&mut self, node: NodeId) -> Result<SessionId, Refusal> {
-        if !self.setup.peers.contains(&node) {
-            return Err(self.refuse(Refusal::UnknownNode));
-        }
-        self.last_session += 1;
-        let id = SessionId(self.last_session);
-        if let Some(old) = self.sessions.insert(node, Session::new(id, node)) {
-            self.left(&old);
-        }
-        Ok(id)
-    }
-
-    /// The connection is gone. Whether it was the peer's last: one that a newer one has replaced is over already.
-    pub fn disconnected(&mut self, id: SessionId) -> bool {
-        let of = self.sessions.values().find(|session| session.id == id).map(|session| session.node);
-        let session = of.and_then(|node| self.sessions.remove(&node));
-        if let Some(session) = &session {
-            self.left(session);
-        }
-        session.is_some()
-    }
-
     /// Time passes: records lapse, digests fall due, the join goes on. To be called some times a second.
     pub fn tick(&mut self, now: Instant) {
         for flow in self.store.sweep(now) {
@@ -237,54 +203,6 @@ impl Replicator {
                 session.out.digests.insert(self.setup.origin);
             }
         }
-    }
-
-    /// The engine gave the VIP to this director, or took it. Of no effect before it is ready, and when it leaves.
-    pub fn serve(&mut self, serving: bool) {
-        self.standing = match (self.standing, serving) {
-            (Standing::Ready, true) => Standing::Serving,
-            (Standing::Serving, false) => Standing::Ready,
-            (other, _) => other,
-        };
-    }
-
-    /// This director leaves, or thinks better of it.
-    pub fn drain(&mut self, leaving: bool) {
-        self.standing = match (self.standing, leaving) {
-            (Standing::Ready | Standing::Serving, true) => Standing::Draining,
-            (Standing::Draining, false) => Standing::Ready,
-            (other, _) => other,
-        };
-    }
-
-    pub fn standing(&self) -> Standing {
-        self.standing
-    }
-
-    /// Every connected peer has acknowledged everything: a director that leaves may go.
-    pub fn acknowledged(&self) -> bool {
-        self.sessions.values().all(Session::level)
-    }
-
-    /// Whether this peer has acknowledged everything. `None` without a session.
-    pub fn in_sync(&self, peer: NodeId) -> Option<bool> {
-        self.sessions.get(&peer).map(Session::level)
-    }
-
-    /// How far this peer is behind. `None` without a session.
-    pub fn lag(&self, peer: NodeId, now: Instant) -> Option<Lag> {
-        self.sessions.get(&peer).map(|session| session.lag(now))
-    }
-
-    /// What this peer has said of itself. `None` before it has said who it is and how far.
-    pub fn heard_of(&self, peer: NodeId) -> Option<(Origin, Standing)> {
-        let session = self.sessions.get(&peer)?;
-        Some((session.origin?, session.standing?))
-    }
-
-    /// What has gone to this peer and come from it, over all sessions.
-    pub fn traffic(&self, peer: NodeId) -> Traffic {
-        self.traffic.get(&peer).copied().unwrap_or_default()
     }
 
     /// Who this director is.
@@ -381,45 +299,5 @@ impl Replicator {
             session.out.mark(flow, self.setup.dirty, now);
         }
         Ok(())
-    }
-
-    fn left(&mut self, lost: &Session) {
-        self.orphaned(lost);
-        self.step.lost(lost.node, self.now);
-        self.news = true;
-    }
-
-    /// The records of a lost peer are compared among those who remain.
-    fn orphaned(&mut self, lost: &Session) {
-        let Some(origin) = lost.origin else { return };
-        for session in
-            self.sessions.values_mut().filter(|session| session.origin.is_some_and(|at| at != origin))
-        {
-            session.out.digests.insert(origin);
-        }
-    }
-
-    /// Origins of records, but for this director's and those who can speak for themselves.
-    pub fn orphans(&self) -> BTreeSet<Origin> {
-        let present = |origin: Origin| self.sessions.values().any(|session| session.origin == Some(origin));
-        self.store.origins().filter(|&origin| origin != self.setup.origin && !present(origin)).collect()
-    }
-
-    fn facts(&self) -> Facts {
-        // Of one that has not said how far it is nobody can tell whether it is ahead.
-        let sessions = || self.sessions.values().filter(|session| session.standing.is_some());
-        let at_least = |least: Standing| sessions().any(move |session| session.standing >= Some(least));
-        let snapshot =
-            |session: &Session| session.inc.told >= Told::Snapshot && session.inc.awaited.is_empty();
-        Facts {
-            all_connected: sessions().count() == self.setup.peers.len(),
-            any_connected: sessions().next().is_some(),
-            snapshot: sessions().all(snapshot),
-            everything: sessions().all(|session| session.inc.told == Told::Everything)
-                && self.step.is_settled(self.leader()),
-            somebody_serves: at_least(Standing::Serving),
-            somebody_ready: at_least(Standing::Ready),
-            lowest: sessions().all(|session| session.node > self.setup.origin.node),
-        }
     }
 }

@@ -6,13 +6,17 @@
 //! known by what it says of itself, and is told everything. A takeover needs no agreement: under each table that anybody may
 //! have committed, what was not told is found.
 
+mod lead;
+mod recipes;
+mod usage;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_common::identity::mix;
 use serde::{Deserialize, Serialize};
 
+use self::lead::{Answer, Lead};
+pub use self::recipes::{Digest, LaneKey, Recipe, Recipes, Tables};
 use super::version::NodeId;
 
 /// At most one change in this time.
@@ -167,7 +171,7 @@ impl Step {
         {
             self.keep_left(next.tables);
         }
-        self.lead.take_if(|lead| lead.committed.is_none());
+        self.lead.take_if(|lead| lead.may_be_given_up());
     }
 
     /// The next word to this peer.
@@ -208,15 +212,7 @@ impl Step {
             }
             Word::Heard(round) => self.answered(from, round, Answer::Heard),
             Word::Ready(round) => self.answered(from, round, Answer::Ready),
-            Word::Refused(round) => {
-                if let Some(lead) = &self.lead
-                    && lead.round == round
-                    && lead.committed.is_none()
-                {
-                    let now = self.now.unwrap_or(lead.began);
-                    self.leave_behind(from, now);
-                }
-            }
+            Word::Refused(round) => self.was_refused(from, round),
             Word::Commit(round, with) => {
                 if let Some(next) = &mut self.next
                     && next.round == round
@@ -313,10 +309,6 @@ impl Step {
 
     fn is_still(&self) -> bool {
         self.still_until.zip(self.now).is_some_and(|(until, now)| now < until)
-    }
-
-    fn digest(&self) -> Digest {
-        self.current.as_ref().map_or(Digest::default(), |tables| tables.digest)
     }
 
     fn say(&mut self, to: NodeId, word: Word) {

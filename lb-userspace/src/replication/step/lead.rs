@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::recipes::{Recipes, Tables};
+use super::recipes::{Digest, Recipes, Tables};
 use super::{Next, Phase, Round, Step, Word};
 use crate::replication::version::NodeId;
 
@@ -170,7 +170,7 @@ impl Step {
     pub(super) fn was_refused(&mut self, from: NodeId, round: Round) {
         if let Some(lead) = &self.lead
             && lead.round == round
-            && lead.committed.is_none()
+            && lead.may_be_given_up()
         {
             let now = self.now.unwrap_or(lead.began);
             self.leave_behind(from, now);

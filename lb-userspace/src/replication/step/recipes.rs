@@ -7,7 +7,7 @@ use lb_common::identity::mix;
 use serde::{Deserialize, Serialize};
 
 /// Servers in all tables together: they have to fit into a message.
-pub const MOST_SHARES: usize = 32_768;
+const MOST_SHARES: usize = 32_768;
 
 /// A lane of a service, by the hash of its names; the same on every director.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
