@@ -1,12 +1,15 @@
 //! The bench behind `cargo xtask bench`: what the data path costs, beside floors and, where they are given, peers, in one
-//! interleaved run; and what directors tell each other costs. See docs/benchmarks.md.
+//! interleaved run; what a whole system does; and what directors tell each other costs. See docs/benchmarks.md.
 
+mod live;
 mod packet;
+mod progress;
 mod replication;
 mod report;
 mod scan;
 mod series;
 mod stopwatch;
+mod system;
 mod tables;
 
 use std::process::ExitCode;
@@ -35,10 +38,14 @@ struct Arguments {
 enum Bench {
     /// Nanoseconds a packet, by BPF_PROG_TEST_RUN: floors, xlvs in all modes, and peers
     Packet(Packet),
+    /// Packets a second through a driver (veth): a floor and xlvs, on one processor and on all
+    Live,
     /// How long Maglev tables take to build
     Tables,
     /// Ten million connections: how many find no place, and how long a walk over all takes
     Scan,
+    /// Requests through namespaces: direct, a floor, xlvs, HAProxy, nginx and nftables
+    System,
     /// How far directors are behind each other: under load, when one joins, when one takes over
     Replication,
 }
@@ -85,6 +92,20 @@ fn run(arguments: &Arguments) -> Result<Report> {
             only: &packet.only,
             peers: &packet.peer,
         }),
+        Bench::Live => {
+            if arguments.quick {
+                live::run(3, 300_000)
+            } else {
+                live::run(11, 1_000_000)
+            }
+        }
+        Bench::System => {
+            if arguments.quick {
+                system::run(3, 1)
+            } else {
+                system::run(11, 2)
+            }
+        }
         Bench::Tables => tables::run(arguments.quick),
         Bench::Scan => scan::run(arguments.quick),
         Bench::Replication => replication::run(arguments.quick),

@@ -2,14 +2,14 @@
 
 use anyhow::{Result, bail};
 use aya::Ebpf;
-use aya::maps::Array;
 use lb_common::verdict::Verdict;
 
-use super::driver::{self, Buffers, Driver, Ran};
+use super::driver::{Buffers, Driver, Ran};
 use super::katran::{Katran, MOST_NEW};
 use super::ours::{BUCKET_BITS, Loaded, Mode, Ours};
 use super::plan::Plan;
 use super::scenario::{Scenario, Sends};
+use xlvs_tests::datapath::floors;
 use xlvs_tests::family::Family;
 
 /// What a row is compared as.
@@ -50,11 +50,8 @@ const FLOORS: [(Kind, &str, &str); 5] = [
 pub fn floors(loaded: &Loaded) -> Result<Vec<Contender>> {
     let made = FLOORS.iter().map(|(kind, program, name)| {
         let buckets = if *program == "floor_bucket" { 1 << BUCKET_BITS } else { 1 };
-        let mut ebpf = driver::open(buckets)?;
-        if let Some(map) = ebpf.map_mut("BUCKET_MASK") {
-            Array::<_, u64>::try_from(map)?.set(0, u64::from(buckets) - 1, 0)?;
-        }
-        let program = driver::floor(&mut ebpf, program)?;
+        let mut ebpf = floors::with_table(buckets)?;
+        let program = floors::program(&mut ebpf, program)?;
         let driver = Driver::of(program.fd()?, Buffers::Several, loaded.interface())?;
         Ok(Contender { name: (*name).to_owned(), driver, what: What::Floor(*kind, ebpf) })
     });

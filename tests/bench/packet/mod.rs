@@ -1,19 +1,19 @@
 //! Nanoseconds a packet: floors, xlvs and peers in the same rounds, the driver's own cost subtracted.
 
 mod contender;
-mod driver;
+pub mod driver;
 mod katran;
-mod ours;
+pub mod ours;
 #[path = "../../../lb-ebpf/bench/plan.rs"]
-mod plan;
-mod scenario;
+pub mod plan;
+pub mod scenario;
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use xlvs_tests::family::Family;
 
+use crate::progress::tell;
 use crate::report::{Cell, Report, Section};
 use crate::series::Series;
 use contender::{Contender, Kind};
@@ -256,9 +256,4 @@ impl Measured {
         let title = format!("{} (a program against itself: {:+.1} ns)", scenario.name(), noise.median);
         Section { title, columns, rows: rows.collect() }
     }
-}
-
-fn tell(what: &str) {
-    let end = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-    eprintln!("{end}  measure  {what}");
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
+use aya::programs::Xdp;
 use lb_common::clock::Now;
 use lb_common::entry::Then;
 use lb_common::purpose::Purpose;
@@ -65,6 +66,11 @@ impl Loaded {
 
     pub const fn interface(&self) -> u32 {
         self.program.interface(Side::Front)
+    }
+
+    /// What the kernel calls first.
+    pub fn first(&mut self) -> Result<&mut Xdp> {
+        self.program.first()
     }
 }
 

@@ -84,6 +84,15 @@ impl Scenario {
         }
     }
 
+    /// Likewise, in the smallest frames that Ethernet has (IPv4): 60 bytes without the checksum of the cable.
+    pub fn smallest(&self, round: u64) -> Plan {
+        let tcp = Tcp::ack(PORT, 80, SEQUENCE, 1).payload(*b"GET / ");
+        let mut frame = framed(CLIENT.into(), VIP.into(), tcp);
+        let length = frame.len() as u64;
+        frame.resize(HEAD, 0);
+        Plan { head: self.of(&frame, 0, false, 0).head, length, ..self.plan(round) }
+    }
+
     /// Opens this many connections, as a power of two, one after the other.
     pub fn opening(&self, bits: u32) -> Plan {
         let Plan { head, length, .. } = self.of(&self.syn(), 0, true, 0);

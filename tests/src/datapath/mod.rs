@@ -9,6 +9,8 @@
 
 pub mod cases;
 pub mod conformance;
+#[cfg(feature = "rig")]
+pub mod floors;
 pub mod maps;
 mod native;
 #[cfg(feature = "rig")]
