@@ -21,7 +21,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use plan::{HEAD, Plan, REPLY_V4, V4, V6, halves};
+use plan::{HEAD, Plan, REPLY_V4, V4, V6, VIP_PORT, halves};
 
 #[btf_map]
 static PLAN: Array<Plan, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
@@ -90,7 +90,8 @@ fn write<const LENGTH: usize>(context: *mut xdp_md, plan: &mut Plan) -> bool {
         for (index, word) in plan.head.iter().take(LENGTH / 8).enumerate() {
             data.cast::<u64>().add(index).write_unaligned(*word);
         }
-        let (address, port) = halves(next(plan));
+        let flow = next(plan);
+        let (address, port) = halves(flow);
         let put = |at: usize, value: u16| data.add(at).cast::<u16>().write_unaligned(value.to_be());
         let put_flow = |at: [usize; 3]| {
             put(at[0], address);
@@ -101,6 +102,13 @@ fn write<const LENGTH: usize>(context: *mut xdp_md, plan: &mut Plan) -> bool {
         if LENGTH < HEAD || plan.shape == V4 {
             put(18, !address);
             put_flow([28, 34, 38]);
+            let service = (flow & plan.services) as u16;
+            if service != 0 {
+                put(36, VIP_PORT + service);
+                // One's complement, as everywhere else: what carries comes back in.
+                let sum = u32::from(!port) + u32::from(!service);
+                put(40, (sum + (sum >> 16)) as u16);
+            }
         } else if plan.shape == V6 {
             put_flow([36, 54, 58]);
         } else if plan.shape == REPLY_V4 {

@@ -1,6 +1,7 @@
 //! The bench behind `cargo xtask bench`: what the data path costs, beside floors and, where they are given, peers, in one
 //! interleaved run; what a whole system does; and what directors tell each other costs. See docs/benchmarks.md.
 
+mod growth;
 mod live;
 mod packet;
 mod progress;
@@ -8,7 +9,6 @@ mod replication;
 mod report;
 mod scan;
 mod series;
-mod stopwatch;
 mod system;
 mod tables;
 
@@ -38,6 +38,8 @@ struct Arguments {
 enum Bench {
     /// Nanoseconds a packet, by BPF_PROG_TEST_RUN: floors, xlvs in all modes, and peers
     Packet(Packet),
+    /// Nanoseconds a packet as services and connections become more
+    Growth,
     /// Packets a second through a driver (veth): a floor and xlvs, on one processor and on all
     Live,
     /// How long Maglev tables take to build
@@ -92,6 +94,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
             only: &packet.only,
             peers: &packet.peer,
         }),
+        Bench::Growth => growth::run(arguments.quick),
         Bench::Live => {
             if arguments.quick {
                 live::run(3, 300_000)

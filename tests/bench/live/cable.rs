@@ -15,9 +15,9 @@ use nix::unistd::Pid;
 use xlvs_tests::datapath::program::xdp;
 use xlvs_tests::tools;
 
-use crate::packet::driver::frame_of;
-use crate::packet::plan::Plan;
+use xlvs_tests::datapath::driver::frame_of;
 use xlvs_tests::datapath::floors;
+use xlvs_tests::datapath::plan::Plan;
 
 /// Where the program under test is, and the other end: the names that the data path's rig gives them.
 pub const FRONT: &str = "front";

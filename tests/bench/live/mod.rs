@@ -12,13 +12,13 @@ use lb_common::verdict::Verdict;
 use xlvs_tests::datapath::program::xdp;
 use xlvs_tests::family::Family;
 
-use crate::packet::driver::Driver;
 use crate::packet::ours::{BUCKET_BITS, Extra, Loaded, Mode, Ours};
 use crate::packet::scenario::{Scenario, Sends};
 use crate::progress::tell;
 use crate::report::{Cell, Report, Section};
 use crate::series::Series;
 use cable::{Cable, Carried, FRONT};
+use xlvs_tests::datapath::driver::Driver;
 use xlvs_tests::datapath::floors;
 
 /// Of the floor's packets a second, at least.
@@ -62,7 +62,7 @@ pub fn run(rounds: usize, frames: u32) -> Result<Report> {
     let all = cable.processors();
     let counts: Vec<usize> = if all > 1 { vec![1, all] } else { vec![1] };
     for sends in [Sends::Established(0), Sends::Established(16)] {
-        let scenario = Scenario { family: Family::V4, sends };
+        let scenario = Scenario::new(Family::V4, sends);
         for &processors in &counts {
             let name = format!("{}, {processors} of {all} processors", scenario.name());
             let mut rows: Vec<Row> = contenders.iter().map(|_| Row::default()).collect();

@@ -4,11 +4,11 @@ use anyhow::{Context as _, Result, bail};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramFd, TestRun as _, TestRunOptions};
-use xlvs_tests::datapath::program::xdp;
 
+use super::floors;
 use super::plan::Plan;
+use super::program::xdp;
 use crate::stopwatch::Stopwatch;
-use xlvs_tests::datapath::floors;
 
 /// More than any program adds to a frame.
 const GROWTH: usize = 128;
