@@ -4,6 +4,7 @@
 mod growth;
 mod live;
 mod packet;
+mod plot;
 mod progress;
 mod replication;
 mod report;
@@ -12,13 +13,12 @@ mod series;
 mod system;
 mod tables;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xlvs_tests::cleanup;
-
-use report::Report;
 
 /// Measures xlvs on this machine.
 #[derive(Parser)]
@@ -50,6 +50,17 @@ enum Bench {
     System,
     /// How far directors are behind each other: under load, when one joins, when one takes over
     Replication,
+    /// Draws the curves of a report
+    Plot(Plot),
+}
+
+#[derive(Args)]
+struct Plot {
+    /// What a bench printed with -o json
+    report: PathBuf,
+    /// Where the drawings go
+    #[arg(long, default_value = "docs")]
+    into: PathBuf,
 }
 
 #[derive(Args)]
@@ -75,8 +86,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     cleanup::on_signals();
     match run(&arguments) {
-        Ok(report) => {
-            println!("{}", if arguments.output == Output::Json { report.json() } else { report.table() });
+        Ok(told) => {
+            println!("{told}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -86,31 +97,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Report> {
-    match &arguments.bench {
+/// What to print in the end.
+fn run(arguments: &Arguments) -> Result<String> {
+    let report = match &arguments.bench {
+        Bench::Plot(Plot { report, into }) => {
+            let drawn = plot::run(report, into)?;
+            let paths: Vec<String> = drawn.iter().map(|path| path.display().to_string()).collect();
+            return Ok(paths.join("\n"));
+        }
         Bench::Packet(packet) => packet::run(&packet::Wish {
             rounds: packet.rounds.unwrap_or(if arguments.quick { 5 } else { 11 }),
             packets: if arguments.quick { 50_000 } else { 300_000 },
             only: &packet.only,
             peers: &packet.peer,
-        }),
-        Bench::Growth => growth::run(arguments.quick),
+        })?,
+        Bench::Growth => growth::run(arguments.quick)?,
         Bench::Live => {
-            if arguments.quick {
-                live::run(3, 300_000)
-            } else {
-                live::run(11, 1_000_000)
-            }
+            let (rounds, frames) = if arguments.quick { (3, 300_000) } else { (11, 1_000_000) };
+            live::run(rounds, frames)?
         }
         Bench::System => {
-            if arguments.quick {
-                system::run(3, 1)
-            } else {
-                system::run(11, 2)
-            }
+            let (rounds, seconds) = if arguments.quick { (3, 1) } else { (11, 2) };
+            system::run(rounds, seconds)?
         }
-        Bench::Tables => tables::run(arguments.quick),
-        Bench::Scan => scan::run(arguments.quick),
-        Bench::Replication => replication::run(arguments.quick),
-    }
+        Bench::Tables => tables::run(arguments.quick)?,
+        Bench::Scan => scan::run(arguments.quick)?,
+        Bench::Replication => replication::run(arguments.quick)?,
+    };
+    Ok(if arguments.output == Output::Json { report.json() } else { report.table() })
 }

@@ -35,7 +35,7 @@ struct Contender {
 
 enum What {
     /// A program of the bench's object.
-    Floor(&'static str, Box<Ebpf>),
+    Floor(&'static str, Ebpf),
     Ours {
         ours: Ours,
         driver: Driver,
@@ -94,7 +94,7 @@ fn contenders(loaded: &Rc<RefCell<Loaded>>) -> Result<Vec<Contender>> {
     let floor = |name, program| -> Result<Contender> {
         let mut ebpf = floors::with_table(1 << BUCKET_BITS)?;
         floors::program(&mut ebpf, program)?;
-        Ok(Contender { name, what: What::Floor(program, Box::new(ebpf)) })
+        Ok(Contender { name, what: What::Floor(program, ebpf) })
     };
     let ours = |name, mode| -> Result<Contender> {
         let ours = Ours::new(loaded.clone(), mode, Extra::None);
