@@ -29,6 +29,11 @@ const WANTED: [Wanted; 8] = [
     Wanted { program: "keepalived", package: "keepalived" },
 ];
 
+/// What those programs are called.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    WANTED.iter().map(|wanted| wanted.program)
+}
+
 /// A folder whose `bin/` has every program of [`WANTED`]: what `XLVS_TOOLS` names.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     let _lock = workspace.lock_tools()?;
