@@ -10,6 +10,7 @@ use serde_json::Value;
 use xlvs_tests::accounting::attachment;
 use xlvs_tests::family::Family;
 use xlvs_tests::namespace::Namespace;
+use xlvs_tests::pace;
 use xlvs_tests::packet::{Extension, Frame, Icmp, Ipv4, Ipv6, Tcp, TcpFlags, Transport, Udp};
 use xlvs_tests::packet_socket::PacketSocket;
 use xlvs_tests::service_text::ServiceText;
@@ -57,9 +58,10 @@ fn program(site: &Site) -> u32 {
 }
 
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let limit = pace::limit(Duration::from_secs(10));
+    let deadline = Instant::now() + limit;
     while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not within ten seconds");
+        assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

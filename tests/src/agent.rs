@@ -17,6 +17,7 @@ use crate::cleanup::Undo;
 use crate::daemon::Daemon;
 use crate::folder::Folder;
 use crate::namespace::Namespace;
+use crate::pace;
 use crate::tools;
 
 /// Names the binary under test; without it, `target/release/xlvs` of this workspace.
@@ -25,10 +26,8 @@ pub const BINARY_VARIABLE: &str = "XLVS_BIN";
 const BPFFS: &str = "/sys/fs/bpf";
 const PINS: &str = "xlvs-test-";
 
-/// How long an agent may take until it is ready. Emulated processors take theirs.
-fn ready_within() -> Duration {
-    Duration::from_secs(if env::var_os("XLVS_GUEST").is_some() { 300 } else { 20 })
-}
+/// How long an agent may take until it is ready: the kernel verifies its programs.
+const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// A place where xlvs lives: pins, socket, state and configuration that no other installation shares.
 ///
@@ -148,7 +147,7 @@ impl Installation {
     }
 
     fn wait_ready(&self, agent: Agent) -> Result<Agent> {
-        agent.daemon.wait_until(ready_within(), || {
+        agent.daemon.wait_until(pace::limit(READY_WITHIN), || {
             self.run(&["status", "--ready"]).is_ok_and(|said| said.code == 0)
         })?;
         Ok(agent)

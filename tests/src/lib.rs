@@ -12,6 +12,7 @@
 //! | say of each frame what may be done with it | [`oracle`] |
 //! | put any bytes at all through the data path | [`fuzzing`] |
 //! | judge a spread over weighted servers | [`chi_square`] |
+//! | wait for it on a slow machine | [`pace`] |
 //! | count what the program received, from outside its own counters | [`accounting`] |
 //! | run the agent, its command line, nginx, wrk and curl | [`agent`], [`nginx`], [`wrk`], [`curl`] |
 //!
@@ -48,6 +49,8 @@ pub mod nginx;
 #[cfg(feature = "rig")]
 pub mod offload;
 pub mod oracle;
+#[cfg(feature = "rig")]
+pub mod pace;
 pub mod packet;
 #[cfg(feature = "rig")]
 pub mod packet_socket;

@@ -3,6 +3,7 @@
 mod elf;
 mod image;
 mod machine;
+mod rounds;
 
 use anyhow::{Context, Result, bail};
 
@@ -17,23 +18,37 @@ use image::{Image, Job};
 use machine::Machine;
 
 /// Emulated processors take their time, but not this long.
-const LIMIT_SECONDS: u32 = 7200;
-/// What the guest runs unless told otherwise: every program on that kernel's verifier, and all namespaces, with what needs
-/// devices that not every kernel has.
-const DEFAULT_JOBS: [(&str, &[&str]); 2] = [("kernel", &[]), ("netns", &["--include-ignored"])];
+const LIMIT_SECONDS: u32 = 6 * 3600;
+const NETNS: &str = "netns";
 
-/// Boots, runs `suite` with `arguments` (or the default jobs), and insists that every test passed.
-pub(crate) fn run(workspace: &Workspace, suite: Option<&str>, arguments: &[String]) -> Result<()> {
+/// What the guest runs.
+pub(crate) enum Wish<'a> {
+    /// Every program on that kernel's verifier, and the namespace tests that show what differs between kernels.
+    Rounds,
+    /// The same with all namespace tests that make sense there.
+    All,
+    /// A suite, with arguments of its program.
+    Suite(&'a str, &'a [String]),
+}
+
+impl Wish<'_> {
+    /// Suites and their arguments.
+    fn jobs(&self) -> Vec<(String, Vec<String>)> {
+        let both = |all| vec![("kernel".to_owned(), Vec::new()), (NETNS.to_owned(), rounds::arguments(all))];
+        match self {
+            Self::Rounds => both(false),
+            Self::All => both(true),
+            Self::Suite(name, arguments) => vec![((*name).to_owned(), arguments.to_vec())],
+        }
+    }
+}
+
+/// Boots, runs what is wished, and insists that every test passed.
+pub(crate) fn run(workspace: &Workspace, wish: &Wish<'_>) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("booting the guest: only x86_64 is emulated here, this machine is {}", std::env::consts::ARCH);
     }
-    let selected: Vec<(String, Vec<String>)> = match suite {
-        Some(name) => vec![(name.to_owned(), arguments.to_vec())],
-        None => DEFAULT_JOBS
-            .iter()
-            .map(|(name, words)| ((*name).to_owned(), words.iter().map(|&word| word.to_owned()).collect()))
-            .collect(),
-    };
+    let selected = wish.jobs();
     let all = suites::targets(workspace)?;
     let wanted = selected
         .iter()
@@ -42,8 +57,14 @@ pub(crate) fn run(workspace: &Workspace, suite: Option<&str>, arguments: &[Strin
             found.with_context(|| format!("no suite that needs root is called {name}"))
         })
         .collect::<Result<Vec<_>>>()?;
+    let variant = build::variant(workspace)?;
     let built = build::everything(workspace, None)?;
     let suites = suites::build(workspace, &built.object, &all, &wanted)?;
+    if let (Wish::Rounds | Wish::All, Some(netns)) =
+        (wish, suites.iter().find(|suite| suite.target.name == NETNS))
+    {
+        rounds::tell(&netns.program, matches!(wish, Wish::All))?;
+    }
     let jobs: Vec<Job> = suites
         .into_iter()
         .zip(selected)
@@ -51,7 +72,7 @@ pub(crate) fn run(workspace: &Workspace, suite: Option<&str>, arguments: &[Strin
         .collect();
     let programs = programs::ensure(workspace)?;
     let (kernel, emulator) = fetch(workspace)?;
-    let image = Image::build(workspace, &kernel, &emulator, &built, &programs, &jobs)?;
+    let image = Image::build(workspace, &kernel, &emulator, &built, &variant, &programs, &jobs)?;
     step::note("guest", &format!("Linux {} under qemu, {}", image.release, step::megabytes(image.bytes)));
 
     let mut codes = Vec::new();

@@ -66,8 +66,11 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Run suites on the oldest supported kernel, Debian's 6.1, under qemu: kernel and all of netns, or one suite
+    /// Run suites on the oldest supported kernel, Debian's 6.1, under qemu: kernel and rounds of netns, or one suite
     Kernels {
+        /// Of netns all but floods and loads, which takes hours
+        #[arg(long, conflicts_with = "suite")]
+        all: bool,
         suite: Option<String>,
         /// Passed to the test program
         #[arg(last = true)]
@@ -102,7 +105,14 @@ fn run(task: Task) -> Result<()> {
         Task::Test { only, arguments } => {
             test::run(&workspace, &test::Selection { only: &only, arguments: &arguments })
         }
-        Task::Kernels { suite, arguments } => guest::run(&workspace, suite.as_deref(), &arguments),
+        Task::Kernels { all, suite, arguments } => {
+            let wish = match &suite {
+                Some(suite) => guest::Wish::Suite(suite, &arguments),
+                None if all => guest::Wish::All,
+                None => guest::Wish::Rounds,
+            };
+            guest::run(&workspace, &wish)
+        }
         Task::Fuzz(wish) => fuzz::run(&workspace, &wish),
         Task::Mutants(wish) => mutants::run(&workspace, &wish),
         Task::Lint => lint::run(&workspace),

@@ -35,6 +35,11 @@ const WANTED: [Wanted; 9] = [
 /// fits only the nginx it was built with.
 const STREAM: (&str, &str) = ("libnginx-mod-stream", "usr/lib/nginx/modules/ngx_stream_module.so");
 
+/// What those programs are called.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    WANTED.iter().map(|wanted| wanted.program)
+}
+
 /// A folder whose `bin/` has every program of [`WANTED`], and `modules/` those of nginx: what `XLVS_TOOLS` names.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     let _lock = workspace.lock_tools()?;

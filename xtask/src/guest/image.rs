@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use super::elf;
 use crate::build::Built;
 use crate::packages::Unpacked;
+use crate::programs;
 use crate::step;
 use crate::workspace::Workspace;
 
@@ -52,7 +53,8 @@ impl Image {
         kernel: &Unpacked,
         emulator: &Unpacked,
         built: &Built,
-        programs: &Path,
+        variant: &Path,
+        tools: &Path,
         jobs: &[Job],
     ) -> Result<Self> {
         let home = workspace.target().join("guest");
@@ -65,11 +67,12 @@ impl Image {
         let release = modules(&root, kernel, &busybox)?;
         elf::install(&built.agent, "xlvs", &root)?;
         copy(&built.object, &root.join("lib/xlvs.o"))?;
+        copy(variant, &root.join("lib/xlvs-variant.o"))?;
         for job in jobs {
             elf::install(&job.program, &job.name, &root)?;
         }
-        for program in ["ip", "ethtool", "nginx", "wrk", "curl"] {
-            elf::install(&programs.join("bin").join(program), program, &root)?;
+        for program in programs::names() {
+            elf::install(&tools.join("bin").join(program), program, &root)?;
         }
         data(workspace, &root)?;
         let lines: String = jobs.iter().map(Job::line).collect();
