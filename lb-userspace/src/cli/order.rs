@@ -53,7 +53,7 @@ fn order(target: Target, order: Order, session: &Session<'_>) -> Result<Override
 }
 
 fn ordered(request: OverrideRequest, session: &Session<'_>) -> Result<OverrideReport, Failure> {
-    session.order(&Request::Override(request), |report| match report {
+    session.ask(&Request::Override(request), |report| match report {
         Report::Override(report) => Some(report),
         _ => None,
     })

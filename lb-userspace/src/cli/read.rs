@@ -37,20 +37,17 @@ pub(super) fn connections(verb: Connections, session: &Session<'_>) -> Result<Ex
 
 /// The one that may change something: what is cleared is forgotten.
 pub(super) fn affinity(verb: Affinity, session: &Session<'_>) -> Result<Exit, Failure> {
-    let clear = verb.action == Some(AffinityAction::Clear);
-    let query = AffinityQuery {
+    let request = Request::Affinity(AffinityQuery {
         service: verb.service,
         server: verb.server,
         client: verb.client,
         limit: verb.limit,
-        clear,
-    };
-    let pick = |report| match report {
+        clear: verb.action == Some(AffinityAction::Clear),
+    });
+    let report = session.ask(&request, |report| match report {
         Report::Affinity(report) => Some(report),
         _ => None,
-    };
-    let request = Request::Affinity(query);
-    let report = if clear { session.order(&request, pick)? } else { session.ask(&request, pick)? };
+    })?;
     session.print(&report)
 }
 

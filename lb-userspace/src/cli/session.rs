@@ -8,7 +8,7 @@ use super::verb_args::Up;
 use super::{no_agent, streams};
 use crate::agent::{DownOptions, UpOptions};
 use crate::api::{Failure, FailureKind, StatusReport};
-use crate::control::{Client, ClientError, Report, Request};
+use crate::control::{AffinityQuery, Client, ClientError, Report, Request};
 use crate::output::{self, Format, Render};
 use serde::Serialize;
 use std::cell::OnceCell;
@@ -16,11 +16,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// The agent answers at once or is in trouble; what takes longer is a reload, and it has its own limit.
+/// The agent tells at once what it knows, or is in trouble.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Longer than the agent gives itself, so that its own words about a time-out arrive.
-const PATIENCE_FOR_CHANGES: Duration = Duration::from_secs(70);
+/// For what takes work: longer than the agent gives itself, so that its own words about a time-out arrive.
+const PATIENCE_FOR_WORK: Duration = Duration::from_secs(70);
 
 /// What a verb works with.
 pub(super) struct Session<'a> {
@@ -107,18 +107,13 @@ impl<'a> Session<'a> {
         DownOptions { config: self.config(), socket: self.socket(), pin_dir: self.pin_dir() }
     }
 
-    /// Asks the agent for a report.
+    /// Asks the agent for a report or a change.
     pub(super) fn ask<T>(&self, request: &Request, expected: fn(Report) -> Option<T>) -> Result<T, Failure> {
-        self.ask_within(PATIENCE, request, expected)
-    }
-
-    /// Asks the agent for a change.
-    pub(super) fn order<T>(
-        &self,
-        request: &Request,
-        expected: fn(Report) -> Option<T>,
-    ) -> Result<T, Failure> {
-        self.ask_within(PATIENCE_FOR_CHANGES, request, expected)
+        let socket = self.socket();
+        Client::new(&socket, patience(request)).ask(request, expected).map_err(|error| match error {
+            ClientError::NoAgent { .. } => self.no_agent(&socket),
+            other => other.into_failure(),
+        })
     }
 
     /// Asks the agent how it is.
@@ -137,25 +132,12 @@ impl<'a> Session<'a> {
         expected: fn(Report) -> Option<T>,
     ) -> Result<Option<T>, Failure> {
         let socket = self.socket();
-        match Client::new(&socket, PATIENCE).ask(request, expected) {
+        match Client::new(&socket, patience(request)).ask(request, expected) {
             Ok(report) => Ok(Some(report)),
             Err(error) if self.named_config.is_some() && error.is_out_of_reach() => Ok(None),
             Err(ClientError::NoAgent { .. }) => Err(self.no_agent(&socket)),
             Err(other) => Err(other.into_failure()),
         }
-    }
-
-    fn ask_within<T>(
-        &self,
-        patience: Duration,
-        request: &Request,
-        expected: fn(Report) -> Option<T>,
-    ) -> Result<T, Failure> {
-        let socket = self.socket();
-        Client::new(&socket, patience).ask(request, expected).map_err(|error| match error {
-            ClientError::NoAgent { .. } => self.no_agent(&socket),
-            other => other.into_failure(),
-        })
     }
 
     fn no_agent(&self, socket: &Path) -> Failure {
@@ -172,6 +154,28 @@ impl<'a> Session<'a> {
         })?;
         streams::data(&text)?;
         Ok(Exit::Done)
+    }
+}
+
+/// How long to wait for the answer. A change may rebuild every table; an explanation or a capture may first have to load its
+/// copy of the program, which the kernel verifies.
+fn patience(request: &Request) -> Duration {
+    match request {
+        Request::Reload { .. }
+        | Request::Diff { .. }
+        | Request::Override(_)
+        | Request::Affinity(AffinityQuery { clear: true, .. })
+        | Request::Down
+        | Request::Explain(_)
+        | Request::ExplainFrame(_)
+        | Request::BeginCapture(_) => PATIENCE_FOR_WORK,
+        Request::Status
+        | Request::Connections(_)
+        | Request::Affinity(_)
+        | Request::Drops
+        | Request::Peers
+        | Request::GoOnCapturing { .. }
+        | Request::EndCapture { .. } => PATIENCE,
     }
 }
 
