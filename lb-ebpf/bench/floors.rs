@@ -19,6 +19,10 @@ static BUCKETS: Array<[u64; 8], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 static BUCKET_MASK: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
+/// To whom [`floor_forward`] hands packets: the VIP (4 bytes), the server's MAC and this machine's (6 each).
+#[btf_map]
+static HOP: Array<[u8; 16], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
 /// Nothing: what is left is the driver.
 #[xdp(frags)]
 pub fn floor_nothing(_: XdpContext) -> u32 {
@@ -47,6 +51,29 @@ pub fn floor_bucket(context: XdpContext) -> u32 {
     let Some(bucket) = BUCKETS.get(((hash >> 40) & mask) as u32) else { return xdp_action::XDP_ABORTED };
     // It never is: the first bit of a hash that was made odd.
     if bucket[0] == hash | 1 { xdp_action::XDP_DROP } else { xdp_action::XDP_TX }
+}
+
+/// Hands every IPv4 packet for the VIP to the one server, by writing its MAC; the rest is the kernel's.
+#[xdp(frags)]
+pub fn floor_forward(context: XdpContext) -> u32 {
+    let Some(hop) = HOP.get(0) else { return xdp_action::XDP_ABORTED };
+    let [v0, v1, v2, v3, to @ .., _, _, _, _, _, _] = *hop;
+    let [.., f0, f1, f2, f3, f4, f5] = *hop;
+    if load::<u16>(context.ctx, 12) != Some(0x0800_u16.to_be())
+        || load::<u32>(context.ctx, 30) != Some(u32::from_ne_bytes([v0, v1, v2, v3]))
+    {
+        return xdp_action::XDP_PASS;
+    }
+    // SAFETY: the context is valid, and every access lies within the bytes whose end is compared here.
+    unsafe {
+        let data = (*context.ctx).data as usize as *mut u8;
+        if data.add(ETHERNET) > (*context.ctx).data_end as usize as *mut u8 {
+            return xdp_action::XDP_ABORTED;
+        }
+        data.cast::<[u8; MAC]>().write_unaligned(to);
+        data.add(MAC).cast::<[u8; MAC]>().write_unaligned([f0, f1, f2, f3, f4, f5]);
+    }
+    xdp_action::XDP_TX
 }
 
 /// Puts an IPv4 packet into another one between fixed addresses, without a table.

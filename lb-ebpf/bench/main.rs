@@ -1,5 +1,5 @@
-//! What `cargo xtask bench packet` measures with and against: a driver that gives the program under test a fresh frame each
-//! time, and floors, programs that do the least one can do of the kind.
+//! What `cargo xtask bench` measures with and against: a driver that gives the program under test a fresh frame each
+//! time, floors, programs that do the least one can do of the kind, and both ends of a cable.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -10,6 +10,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "the entry's signature is aya's")]
 
 mod floors;
+mod live;
 #[expect(dead_code, reason = "one side needs the names of what the other one uses")]
 mod plan;
 
@@ -20,7 +21,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use plan::{HEAD, Plan, REPLY_V4, V4, V6, halves};
+use plan::{HEAD, Plan, REPLY_V4, V4, V6, VIP_PORT, halves};
 
 #[btf_map]
 static PLAN: Array<Plan, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
@@ -53,7 +54,7 @@ fn once(context: *mut xdp_md) -> u32 {
         // SAFETY: as above; the kernel checks the bounds.
         unsafe { bpf_xdp_adjust_head(context, (length as i64 - plan.length as i64) as i32) };
     }
-    if !write(context, plan) {
+    if !write::<HEAD>(context, plan) {
         return xdp_action::XDP_ABORTED;
     }
     let action = under_test(context);
@@ -76,19 +77,21 @@ fn next(plan: &mut Plan) -> u64 {
 }
 
 /// The frame of the next flow. Checksums stay right without being computed: what is added at one place is taken from another
-/// (the identification of IPv4, the sequence number of TCP).
+/// (the identification of IPv4, the sequence number of TCP). Of a frame that is shorter than a whole head, LENGTH bytes are
+/// written, a multiple of eight, and it is a client's over IPv4.
 #[inline(always)]
-fn write(context: *mut xdp_md, plan: &mut Plan) -> bool {
+fn write<const LENGTH: usize>(context: *mut xdp_md, plan: &mut Plan) -> bool {
     // SAFETY: the context is valid, and every access lies within the bytes whose end is compared here.
     unsafe {
         let data = (*context).data as usize as *mut u8;
-        if data.add(HEAD) > (*context).data_end as usize as *mut u8 {
+        if data.add(LENGTH) > (*context).data_end as usize as *mut u8 {
             return false;
         }
-        for (index, word) in plan.head.iter().enumerate() {
+        for (index, word) in plan.head.iter().take(LENGTH / 8).enumerate() {
             data.cast::<u64>().add(index).write_unaligned(*word);
         }
-        let (address, port) = halves(next(plan));
+        let flow = next(plan);
+        let (address, port) = halves(flow);
         let put = |at: usize, value: u16| data.add(at).cast::<u16>().write_unaligned(value.to_be());
         let put_flow = |at: [usize; 3]| {
             put(at[0], address);
@@ -96,9 +99,16 @@ fn write(context: *mut xdp_md, plan: &mut Plan) -> bool {
             put(at[2], !address);
             put(at[2] + 2, !port);
         };
-        if plan.shape == V4 {
+        if LENGTH < HEAD || plan.shape == V4 {
             put(18, !address);
             put_flow([28, 34, 38]);
+            let service = (flow & plan.services) as u16;
+            if service != 0 {
+                put(36, VIP_PORT + service);
+                // One's complement, as everywhere else: what carries comes back in.
+                let sum = u32::from(!port) + u32::from(!service);
+                put(40, (sum + (sum >> 16)) as u16);
+            }
         } else if plan.shape == V6 {
             put_flow([36, 54, 58]);
         } else if plan.shape == REPLY_V4 {

@@ -19,6 +19,9 @@ pub struct Plan {
     pub in_order: u64,
     /// Of the random order, never 0; or the counter.
     pub state: u64,
+    /// One less than how many services the flows are of, a power of two: so many bits of a flow's number are added to the VIP's
+    /// port. 0 but for clients over IPv4.
+    pub services: u64,
     /// Not 0: `bpf_xdp_adjust_head` is called also where there is nothing to undo, so that what it costs can be subtracted.
     pub always_undoes: u64,
     /// Verdicts of the program under test, by action; what is none of the kernel's counts as the last.
@@ -31,13 +34,25 @@ impl Plan {
 
     /// As the map has it.
     pub fn to_words(self) -> [u64; Self::WORDS] {
-        let rest = [self.length, self.shape, self.mask, self.in_order, self.state, self.always_undoes];
+        let Self { length, shape, mask, in_order, state, services, always_undoes, .. } = self;
+        let rest = [length, shape, mask, in_order, state, services, always_undoes];
         let parts = self.head.iter().chain(&rest).chain(&self.actions);
         let mut words = [0; Self::WORDS];
         for (word, part) in words.iter_mut().zip(parts) {
             *word = *part;
         }
         words
+    }
+
+    /// How every frame begins: as this one, which is at least so long.
+    pub fn head_of(frame: &[u8]) -> [u64; HEAD / 8] {
+        let mut head = [0; HEAD / 8];
+        for (word, eight) in head.iter_mut().zip(frame.chunks_exact(8)) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(eight);
+            *word = u64::from_ne_bytes(bytes);
+        }
+        head
     }
 
     /// The verdicts in what the map has.
@@ -54,6 +69,9 @@ pub const V6: u64 = 1;
 pub const REPLY_V4: u64 = 2;
 /// To a client, IPv6.
 pub const REPLY_V6: u64 = 3;
+
+/// Of the first service; the others' follow.
+pub const VIP_PORT: u16 = 80;
 
 /// The two halves of a flow's number: the last 16 bits of the client's address, and its port.
 pub const fn halves(flow: u64) -> (u16, u16) {

@@ -1,21 +1,24 @@
 //! The bench behind `cargo xtask bench`: what the data path costs, beside floors and, where they are given, peers, in one
-//! interleaved run; and what directors tell each other costs. See docs/benchmarks.md.
+//! interleaved run; what a whole system does; and what directors tell each other costs. See docs/benchmarks.md.
 
+mod growth;
+mod live;
 mod packet;
+mod plot;
+mod progress;
 mod replication;
 mod report;
 mod scan;
 mod series;
-mod stopwatch;
+mod system;
 mod tables;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xlvs_tests::cleanup;
-
-use report::Report;
 
 /// Measures xlvs on this machine.
 #[derive(Parser)]
@@ -35,12 +38,29 @@ struct Arguments {
 enum Bench {
     /// Nanoseconds a packet, by BPF_PROG_TEST_RUN: floors, xlvs in all modes, and peers
     Packet(Packet),
+    /// Nanoseconds a packet as services and connections become more
+    Growth,
+    /// Packets a second through a driver (veth): a floor and xlvs, on one processor and on all
+    Live,
     /// How long Maglev tables take to build
     Tables,
     /// Ten million connections: how many find no place, and how long a walk over all takes
     Scan,
+    /// Requests through namespaces: direct, a floor, xlvs, HAProxy, nginx and nftables
+    System,
     /// How far directors are behind each other: under load, when one joins, when one takes over
     Replication,
+    /// Draws the curves of a report
+    Plot(Plot),
+}
+
+#[derive(Args)]
+struct Plot {
+    /// What a bench printed with -o json
+    report: PathBuf,
+    /// Where the drawings go
+    #[arg(long, default_value = "docs")]
+    into: PathBuf,
 }
 
 #[derive(Args)]
@@ -66,8 +86,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     cleanup::on_signals();
     match run(&arguments) {
-        Ok(report) => {
-            println!("{}", if arguments.output == Output::Json { report.json() } else { report.table() });
+        Ok(told) => {
+            println!("{told}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -77,16 +97,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Report> {
-    match &arguments.bench {
+/// What to print in the end.
+fn run(arguments: &Arguments) -> Result<String> {
+    let report = match &arguments.bench {
+        Bench::Plot(Plot { report, into }) => {
+            let drawn = plot::run(report, into)?;
+            let paths: Vec<String> = drawn.iter().map(|path| path.display().to_string()).collect();
+            return Ok(paths.join("\n"));
+        }
         Bench::Packet(packet) => packet::run(&packet::Wish {
             rounds: packet.rounds.unwrap_or(if arguments.quick { 5 } else { 11 }),
             packets: if arguments.quick { 50_000 } else { 300_000 },
             only: &packet.only,
             peers: &packet.peer,
-        }),
-        Bench::Tables => tables::run(arguments.quick),
-        Bench::Scan => scan::run(arguments.quick),
-        Bench::Replication => replication::run(arguments.quick),
-    }
+        })?,
+        Bench::Growth => growth::run(arguments.quick)?,
+        Bench::Live => {
+            let (rounds, frames) = if arguments.quick { (3, 300_000) } else { (11, 1_000_000) };
+            live::run(rounds, frames)?
+        }
+        Bench::System => {
+            let (rounds, seconds) = if arguments.quick { (3, 1) } else { (11, 2) };
+            system::run(rounds, seconds)?
+        }
+        Bench::Tables => tables::run(arguments.quick)?,
+        Bench::Scan => scan::run(arguments.quick)?,
+        Bench::Replication => replication::run(arguments.quick)?,
+    };
+    Ok(if arguments.output == Output::Json { report.json() } else { report.table() })
 }

@@ -102,7 +102,7 @@ impl Section {
             let fields = self.columns.iter().zip(row).map(|(&name, cell)| (name.to_owned(), cell.json()));
             Value::Object(fields.collect::<Map<_, _>>())
         });
-        json!({"title": self.title, "rows": rows.collect::<Vec<_>>()})
+        json!({"title": self.title, "columns": self.columns, "rows": rows.collect::<Vec<_>>()})
     }
 }
 

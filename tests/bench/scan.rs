@@ -20,7 +20,7 @@ use xlvs_tests::random::Random;
 
 use crate::report::{Cell, Report, Section};
 use crate::series::Series;
-use crate::stopwatch::Stopwatch;
+use xlvs_tests::stopwatch::Stopwatch;
 
 const CONNECTIONS: u64 = 10_000_000;
 const SERVERS: u16 = 100;

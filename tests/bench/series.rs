@@ -14,6 +14,11 @@ impl Series {
         Self(self.0.iter().zip(&other.0).map(|(own, other)| own - other).collect())
     }
 
+    /// Each divided by the one of the other series that was made in the same round.
+    pub fn over(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
+    }
+
     /// Half are below, half above; NaN if there are none.
     pub fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
@@ -29,6 +34,11 @@ impl Series {
     /// What is measured when nothing disturbs; NaN if there are none.
     pub fn minimum(&self) -> f64 {
         self.0.iter().copied().fold(f64::NAN, f64::min)
+    }
+
+    /// The largest; NaN if there are none.
+    pub fn maximum(&self) -> f64 {
+        self.0.iter().copied().fold(f64::NAN, f64::max)
     }
 
     /// How far half of the measurements lie around the median: the middle two quarters' width.
@@ -51,7 +61,8 @@ mod tests {
             other.push(b);
         }
         let net = own.less(&other);
-        assert_eq!((net.median(), net.minimum()), (30.0, 20.0));
+        assert_eq!((net.median(), net.minimum(), net.maximum()), (30.0, 20.0, 80.0));
+        assert_eq!(own.over(&other).minimum(), 3.0);
         assert!(Series::default().median().is_nan());
     }
 }

@@ -9,7 +9,7 @@ use xlvs_tests::datapath::region::Region;
 
 use crate::report::{Cell, Report, Section};
 use crate::series::Series;
-use crate::stopwatch::Stopwatch;
+use xlvs_tests::stopwatch::Stopwatch;
 
 /// So many services with so many servers each, and the places in the table of each.
 struct Load {

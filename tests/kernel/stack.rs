@@ -2,128 +2,25 @@
 //! 32 bytes, 512 at most in all (`check_max_stack_depth` in kernel/bpf/verifier.c). Counted from the object, so that a kernel
 //! that counts otherwise tells, too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
-use object::{
-    File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex, SectionKind,
-    SymbolKind,
-};
+use anyhow::Result;
+
+use crate::code::{Address, Code};
 
 /// What the kernel allows a chain.
 pub const LIMIT: u64 = 512;
 const ROUND: u64 = 32;
 
-const INSTRUCTION: usize = 8;
-const FRAME_POINTER: u8 = 10;
-const CLASS: u8 = 0x07;
-const LOAD: u8 = 0x01;
-const STORES: [u8; 2] = [0x02, 0x03];
-const MOVE: u8 = 0xbf;
-const ADD_NUMBER: u8 = 0x07;
-const CALL: u8 = 0x85;
-/// In a call's source register: of a function of the object, not of the kernel.
-const OF_OURS: u8 = 1;
-
-/// Where a function begins.
-type Address = (SectionIndex, u64);
-
-struct Function {
-    name: String,
-    depth: u64,
-    calls: Vec<Address>,
-}
-
 /// Bytes, by program.
-pub fn deepest(object: &[u8]) -> Result<BTreeMap<String, u64>> {
-    let file = File::parse(object).context("the object is not ELF")?;
-    let functions = functions(&file)?;
-    let program = |address: &Address| {
-        let section = file.section_by_index(address.0).ok()?;
-        section.name().ok()?.starts_with("xdp").then(|| {
-            let function = &functions[address];
-            Ok((function.name.clone(), chain(&functions, address)?))
-        })
-    };
-    functions.keys().filter_map(program).collect()
+pub fn deepest(code: &Code) -> Result<BTreeMap<String, u64>> {
+    code.programs().map(|(address, program)| Ok((program.name.clone(), chain(code, address)?))).collect()
 }
 
 /// The kernel refuses recursion, so this ends.
-fn chain(functions: &HashMap<Address, Function>, from: &Address) -> Result<u64> {
-    let function = functions.get(from).with_context(|| format!("a call leads to no function: {from:?}"))?;
-    let below = function.calls.iter().map(|to| chain(functions, to)).collect::<Result<Vec<_>>>()?;
+fn chain(code: &Code, from: &Address) -> Result<u64> {
+    let function = code.function(from)?;
+    let below = function.calls.iter().map(|to| chain(code, to)).collect::<Result<Vec<_>>>()?;
     let own = function.depth.max(1).next_multiple_of(ROUND);
     Ok(own + below.into_iter().max().unwrap_or(0))
-}
-
-fn functions(file: &File<'_>) -> Result<HashMap<Address, Function>> {
-    let mut functions = HashMap::new();
-    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
-        let code = section.data()?;
-        let called = calls(file, &section)?;
-        let here = file.symbols().filter(|symbol| symbol.section_index() == Some(section.index()));
-        for symbol in here.filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0) {
-            let range = symbol.address()..symbol.address() + symbol.size();
-            let body =
-                code.get(range.start as usize..range.end as usize).context("a symbol leaves its section")?;
-            let calls = called.range(range.clone()).map(|(_, to)| *to).collect();
-            let name = symbol.name()?.to_owned();
-            functions.insert((section.index(), range.start), Function { name, depth: depth(body), calls });
-        }
-    }
-    Ok(functions)
-}
-
-/// Whom the instructions of a section call, by their place in it.
-fn calls<'f>(file: &File<'f>, section: &impl object::ObjectSection<'f>) -> Result<BTreeMap<u64, Address>> {
-    let relocated: BTreeMap<_, _> = section
-        .relocations()
-        .filter_map(|(at, relocation)| match relocation.target() {
-            RelocationTarget::Symbol(symbol) => Some((at, symbol)),
-            _ => None,
-        })
-        .collect();
-    let mut calls = BTreeMap::new();
-    for (index, code) in section.data()?.chunks_exact(INSTRUCTION).enumerate() {
-        if code[0] != CALL || code[1] >> 4 != OF_OURS {
-            continue;
-        }
-        let at = (index * INSTRUCTION) as u64;
-        let distance = (i64::from(number(code)) + 1) * INSTRUCTION as i64;
-        let to = match relocated.get(&at) {
-            Some(symbol) => {
-                let symbol = file.symbol_by_index(*symbol)?;
-                let section = symbol.section_index().context("a call of something that is not here")?;
-                (section, symbol.address().wrapping_add_signed(distance))
-            }
-            None => (section.index(), at.wrapping_add_signed(distance)),
-        };
-        calls.insert(at, to);
-    }
-    Ok(calls)
-}
-
-/// How far below its frame pointer a function reaches.
-fn depth(body: &[u8]) -> u64 {
-    let mut copies = [false; 16];
-    let mut deepest = 0;
-    for code in body.chunks_exact(INSTRUCTION) {
-        let (operation, to, from) = (code[0], code[1] & 15, code[1] >> 4);
-        let base = if operation & CLASS == LOAD { from } else { to };
-        let accesses = operation & CLASS == LOAD || STORES.contains(&(operation & CLASS));
-        let below = if accesses && base == FRAME_POINTER {
-            i64::from(i16::from_le_bytes([code[2], code[3]]))
-        } else if operation == ADD_NUMBER && copies[usize::from(to)] {
-            i64::from(number(code))
-        } else {
-            0
-        };
-        deepest = deepest.max(-below);
-        copies[usize::from(to)] = operation == MOVE && from == FRAME_POINTER;
-    }
-    deepest.unsigned_abs()
-}
-
-fn number(code: &[u8]) -> i32 {
-    i32::from_le_bytes([code[4], code[5], code[6], code[7]])
 }

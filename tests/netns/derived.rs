@@ -154,7 +154,8 @@ fn what_is_told_does_not_grow_with_the_connections_that_begin() {
     let derived = flooded(LINES, &short_or_long(vec![1e3, 1e4], vec![1e3, 1e4, 1e5]));
     assert!(derived.iter().all(|(_, told)| *told == 0), "{derived:?}");
     let most = derived.iter().map(|(bytes, _)| *bytes).fold(0.0, f64::max);
-    assert!(most <= 1.1 * derived[0].0, "{derived:?} bytes a second");
+    // Pulses are all there is; the number of a message takes a second byte after the first 127.
+    assert!(most < 2.0 * derived[0].0, "{derived:?} bytes a second");
     let all = flooded("replicate = \"all\"", &short_or_long(vec![1e3], vec![1e3, 1e4, 1e5]));
     assert!(
         all.iter().all(|(bytes, _)| *bytes > 100.0 * most),

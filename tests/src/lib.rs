@@ -55,6 +55,8 @@ pub mod random;
 #[cfg(feature = "rig")]
 pub mod service_text;
 #[cfg(feature = "rig")]
+pub mod stopwatch;
+#[cfg(feature = "rig")]
 pub mod stub;
 #[cfg(feature = "rig")]
 pub mod tools;

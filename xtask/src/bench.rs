@@ -19,13 +19,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 
 fn become_bench(workspace: &Workspace, arguments: &[String]) -> Result<Infallible> {
     let privilege = Privilege::find().map_err(|why| anyhow!("the bench {why}"))?;
-    let object = build::object(workspace, None)?;
+    let built = build::everything(workspace, None)?;
     let floors = build::bench_object(workspace)?;
-    let bench = program(workspace, &object)?;
+    let bench = program(workspace, &built.object)?;
     let tools = programs::ensure(workspace)?;
     privilege.mount_bpffs()?;
     let variables = [
-        ("XLVS_EBPF_OBJECT", object.as_path()),
+        ("XLVS_BIN", built.agent.as_path()),
+        ("XLVS_EBPF_OBJECT", built.object.as_path()),
         ("XLVS_BENCH_OBJECT", floors.as_path()),
         ("XLVS_TOOLS", tools.as_path()),
     ];

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -18,8 +19,9 @@ struct Wanted {
     package: &'static str,
 }
 
-const WANTED: [Wanted; 8] = [
+const WANTED: [Wanted; 9] = [
     Wanted { program: "nginx", package: "nginx" },
+    Wanted { program: "haproxy", package: "haproxy" },
     Wanted { program: "wrk", package: "wrk" },
     Wanted { program: "curl", package: "curl" },
     Wanted { program: "ip", package: "iproute2" },
@@ -29,7 +31,11 @@ const WANTED: [Wanted; 8] = [
     Wanted { program: "keepalived", package: "keepalived" },
 ];
 
-/// A folder whose `bin/` has every program of [`WANTED`]: what `XLVS_TOOLS` names.
+/// nginx as a balancer of connections, which Debian has in a package of its own: fetched with Debian's nginx, since a module
+/// fits only the nginx it was built with.
+const STREAM: (&str, &str) = ("libnginx-mod-stream", "usr/lib/nginx/modules/ngx_stream_module.so");
+
+/// A folder whose `bin/` has every program of [`WANTED`], and `modules/` those of nginx: what `XLVS_TOOLS` names.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     let _lock = workspace.lock_tools()?;
     let missing: Vec<&Wanted> = WANTED.iter().filter(|wanted| on_system(wanted.program).is_none()).collect();
@@ -43,13 +49,30 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
             (None, None) => {}
         }
     }
+    link_module(&folder, unpacked.as_ref().filter(|_| on_system("nginx").is_none()))?;
     Ok(folder)
+}
+
+/// Whatever of the two is there: the one that was fetched, or the system's.
+fn link_module(folder: &Path, unpacked: Option<&Unpacked>) -> Result<()> {
+    let module = unpacked.map_or(Path::new("/"), Unpacked::root).join(STREAM.1);
+    let link = folder.join("modules").join("ngx_stream_module.so");
+    if fs::read_link(&link).ok().as_ref() == Some(&module) {
+        return Ok(());
+    }
+    let told = || format!("linking {}", link.display());
+    fs::create_dir_all(folder.join("modules")).with_context(told)?;
+    match fs::remove_file(&link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(told),
+        _ => {}
+    }
+    if module.exists() { symlink(&module, &link).with_context(told) } else { Ok(()) }
 }
 
 fn fetch(workspace: &Workspace, missing: &[&Wanted]) -> Result<Unpacked> {
     let set = Set {
         name: "programs",
-        packages: missing.iter().map(|wanted| wanted.package.to_owned()).collect(),
+        packages: missing.iter().flat_map(packages).map(str::to_owned).collect(),
         together: &[],
         extent: Extent::Closure,
     };
@@ -61,6 +84,11 @@ fn fetch(workspace: &Workspace, missing: &[&Wanted]) -> Result<Unpacked> {
         &format!("{} from Debian's packages, {origin} under target/tools", names.join(", ")),
     );
     Ok(unpacked)
+}
+
+fn packages<'w>(wanted: &&'w Wanted) -> impl Iterator<Item = &'w str> {
+    let module = (wanted.program == "nginx").then_some(STREAM.0);
+    std::iter::once(wanted.package).chain(module)
 }
 
 fn wrap(link: &Path, wanted: &Wanted, unpacked: &Unpacked) -> Result<()> {

@@ -51,7 +51,10 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
         targets.iter().filter(|target| target.privileged && selection.has(&target.name)).collect();
     let privilege = if needs_root.is_empty() { None } else { Some(Privilege::find()) };
     let built = match &privilege {
-        Some(Ok(_)) => Some((build::variant(workspace)?, build::everything(workspace, None)?)),
+        Some(Ok(_)) => {
+            let others = (build::variant(workspace)?, build::bench_object(workspace)?);
+            Some((others, build::everything(workspace, None)?))
+        }
         _ => None,
     };
     let mut report = Report::default();
@@ -72,9 +75,9 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
         report.add(&target.name, observe(plain().args(["--test", &target.name, "--"]), selection)?);
     }
     match (privilege, &built) {
-        (Some(Ok(privilege)), Some((variant, built))) => {
+        (Some(Ok(privilege)), Some(((variant, floors), built))) => {
             let suites = suites::build(workspace, &built.object, &targets, &needs_root)?;
-            run_privileged(workspace, selection, &privilege, (variant, built), &suites, &mut report)?;
+            run_privileged(workspace, selection, &privilege, (variant, floors, built), &suites, &mut report)?;
         }
         (Some(Err(why)), _) => {
             needs_root.iter().for_each(|target| report.add(&target.name, Outcome::not_run(&why)));
@@ -89,7 +92,7 @@ fn run_privileged(
     workspace: &Workspace,
     selection: &Selection,
     privilege: &Privilege,
-    (variant, built): (&Path, &Built),
+    (variant, floors, built): (&Path, &Path, &Built),
     suites: &[Suite],
     report: &mut Report,
 ) -> Result<()> {
@@ -104,6 +107,7 @@ fn run_privileged(
             ("XLVS_BIN", built.agent.as_path()),
             ("XLVS_EBPF_OBJECT", built.object.as_path()),
             ("XLVS_EBPF_VARIANT", variant),
+            ("XLVS_BENCH_OBJECT", floors),
             ("XLVS_TOOLS", tools.as_path()),
             ("PATH", path.as_path()),
             ("CARGO_MANIFEST_DIR", suite.target.folder.as_path()),

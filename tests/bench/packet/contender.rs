@@ -2,14 +2,14 @@
 
 use anyhow::{Result, bail};
 use aya::Ebpf;
-use aya::maps::Array;
 use lb_common::verdict::Verdict;
 
-use super::driver::{self, Buffers, Driver, Ran};
 use super::katran::{Katran, MOST_NEW};
-use super::ours::{BUCKET_BITS, Loaded, Mode, Ours};
-use super::plan::Plan;
+use super::ours::{Loaded, Mode, Ours};
 use super::scenario::{Scenario, Sends};
+use xlvs_tests::datapath::driver::{Buffers, Driver, Ran};
+use xlvs_tests::datapath::floors;
+use xlvs_tests::datapath::plan::Plan;
 use xlvs_tests::family::Family;
 
 /// What a row is compared as.
@@ -46,15 +46,12 @@ const FLOORS: [(Kind, &str, &str); 5] = [
     (Kind::BucketAgain, "floor_bucket", "the same as load a bucket, again"),
 ];
 
-/// The floors, nothing first.
-pub fn floors(loaded: &Loaded) -> Result<Vec<Contender>> {
+/// The floors, nothing first; with a table of so many buckets, as a power of two.
+pub fn floors(loaded: &Loaded, bucket_bits: u32) -> Result<Vec<Contender>> {
     let made = FLOORS.iter().map(|(kind, program, name)| {
-        let buckets = if *program == "floor_bucket" { 1 << BUCKET_BITS } else { 1 };
-        let mut ebpf = driver::open(buckets)?;
-        if let Some(map) = ebpf.map_mut("BUCKET_MASK") {
-            Array::<_, u64>::try_from(map)?.set(0, u64::from(buckets) - 1, 0)?;
-        }
-        let program = driver::floor(&mut ebpf, program)?;
+        let buckets = if *program == "floor_bucket" { 1 << bucket_bits } else { 1 };
+        let mut ebpf = floors::with_table(buckets)?;
+        let program = floors::program(&mut ebpf, program)?;
         let driver = Driver::of(program.fd()?, Buffers::Several, loaded.interface())?;
         Ok(Contender { name: (*name).to_owned(), driver, what: What::Floor(*kind, ebpf) })
     });
@@ -115,6 +112,14 @@ impl Contender {
             What::Floor(..) => Ok(()),
             What::Ours(ours) => ours.prepare(&mut self.driver, scenario),
             What::Katran(katran) => katran.prepare(scenario),
+        }
+    }
+
+    /// Lets it know that somebody is there: nothing that is stored changes.
+    pub fn go_on(&mut self) -> Result<()> {
+        match &mut self.what {
+            What::Floor(..) | What::Katran(_) => Ok(()),
+            What::Ours(ours) => ours.go_on(),
         }
     }
 

@@ -16,10 +16,10 @@ use xlvs_tests::datapath::program::xdp;
 use xlvs_tests::datapath::world::mac_of;
 use xlvs_tests::family::Family;
 
-use super::driver::{Buffers, Driver};
 use super::ours::{BUCKET_BITS, SERVERS, address};
-use super::plan::halves;
 use super::scenario::{Scenario, Sends, VIP, VIP6, client};
+use xlvs_tests::datapath::driver::{Buffers, Driver};
+use xlvs_tests::datapath::plan::halves;
 
 /// `struct flow_key`: addresses, ports, protocol.
 type FlowKey = [u8; 40];
@@ -127,7 +127,7 @@ fn configure(ebpf: &mut Ebpf) -> Result<()> {
     let mut reals: Array<_, [u8; 20]> = take(ebpf, "reals")?;
     let mut rings: Array<_, u32> = take(ebpf, "ch_rings")?;
     for (number, family) in Family::BOTH.into_iter().enumerate() {
-        let first = 1 + number as u16 * u16::from(SERVERS);
+        let first = 1 + number as u16 * SERVERS;
         let mut vip = [0; 20];
         put(&mut vip, family.choose(VIP, VIP6));
         vip[16..18].copy_from_slice(&80_u16.to_be_bytes());
@@ -139,7 +139,7 @@ fn configure(ebpf: &mut Ebpf) -> Result<()> {
             real[16] = u8::from(family == Family::V6);
             reals.set(u32::from(first) + u32::from(server), real, 0)?;
         }
-        let shares = (0..u16::from(SERVERS)).map(|server| Share {
+        let shares = (0..SERVERS).map(|server| Share {
             name_hash: name_hash(0, &[server as u8]),
             weight: 1,
             id: first + server,

@@ -1,26 +1,23 @@
 //! Nanoseconds a packet: floors, xlvs and peers in the same rounds, the driver's own cost subtracted.
 
-mod contender;
-mod driver;
+pub mod contender;
 mod katran;
-mod ours;
-#[path = "../../../lb-ebpf/bench/plan.rs"]
-mod plan;
-mod scenario;
+pub mod ours;
+pub mod scenario;
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use xlvs_tests::datapath::driver::Driver;
+use xlvs_tests::datapath::plan::Plan;
 use xlvs_tests::family::Family;
 
+use crate::progress::tell;
 use crate::report::{Cell, Report, Section};
 use crate::series::Series;
 use contender::{Contender, Kind};
-use driver::Driver;
 use katran::Katran;
-use ours::{Extra, Loaded, Mode, Ours};
-use plan::Plan;
+use ours::{BUCKET_BITS, Extra, Loaded, Mode, Ours};
 use scenario::{Scenario, Sends};
 
 /// What is asked for.
@@ -73,13 +70,13 @@ fn scenarios() -> Vec<Scenario> {
         Sends::OpensInFlood,
         Sends::Stranger,
     ];
-    let both = sends.into_iter().flat_map(|sends| Family::BOTH.map(|family| Scenario { family, sends }));
+    let both = sends.into_iter().flat_map(|sends| Family::BOTH.map(|family| Scenario::new(family, sends)));
     both.collect()
 }
 
 fn contenders(wish: &Wish<'_>) -> Result<Vec<Contender>> {
     let loaded = Loaded::load()?;
-    let mut all = contender::floors(&loaded.borrow())?;
+    let mut all = contender::floors(&loaded.borrow(), BUCKET_BITS)?;
     for mode in [Mode::Dr, Mode::Nat, Mode::Tunnel, Mode::FullNat] {
         all.push(Contender::ours(Ours::new(loaded.clone(), mode, Extra::None))?);
     }
@@ -256,9 +253,4 @@ impl Measured {
         let title = format!("{} (a program against itself: {:+.1} ns)", scenario.name(), noise.median);
         Section { title, columns, rows: rows.collect() }
     }
-}
-
-fn tell(what: &str) {
-    let end = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-    eprintln!("{end}  measure  {what}");
 }

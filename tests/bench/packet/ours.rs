@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
+use aya::programs::Xdp;
 use lb_common::clock::Now;
 use lb_common::entry::Then;
 use lb_common::purpose::Purpose;
@@ -13,16 +14,17 @@ use lb_common::slot::{Class, Geometry, Slot};
 use lb_common::verdict::Verdict;
 use xlvs_tests::datapath::Engine as _;
 use xlvs_tests::datapath::maps::Room;
+use xlvs_tests::datapath::plan::VIP_PORT;
 use xlvs_tests::datapath::program::Program;
 use xlvs_tests::datapath::world::{Limits, Server, Service, Side, World};
 use xlvs_tests::family::Family;
 
-use super::driver::{Buffers, Driver};
 use super::scenario::{CLIENT, CLIENT6, SERVER, SERVER_PORT, SERVER6, Scenario, Sends, VIP, VIP6};
+use xlvs_tests::datapath::driver::{Buffers, Driver};
 
 const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
 const DIRECTOR6: Ipv6Addr = Ipv6Addr::new(0xfd77, 2, 0, 0, 0, 0, 0, 1);
-pub const SERVERS: u8 = 50;
+pub const SERVERS: u16 = 50;
 
 /// Buckets of the connection table as a power of two: a million connections.
 pub const BUCKET_BITS: u32 = 17;
@@ -58,13 +60,23 @@ pub struct Ours {
 
 impl Loaded {
     pub fn load() -> Result<Rc<RefCell<Self>>> {
-        let room = Room { geometry: Geometry::nearest(BUCKET_BITS), lease_buckets: 1 << 13, maglev: 65_537 };
+        let geometry = Geometry::nearest(BUCKET_BITS);
+        Self::load_with(Room { geometry, lease_buckets: 1 << 13, maglev: 65_537, ..Room::SMALL })
+    }
+
+    /// The same with tables of any size.
+    pub fn load_with(room: Room) -> Result<Rc<RefCell<Self>>> {
         let program = Program::load_with(Purpose::Serve, room)?;
         Ok(Rc::new(RefCell::new(Self { program })))
     }
 
     pub const fn interface(&self) -> u32 {
         self.program.interface(Side::Front)
+    }
+
+    /// What the kernel calls first.
+    pub fn first(&mut self) -> Result<&mut Xdp> {
+        self.program.first()
     }
 }
 
@@ -143,6 +155,11 @@ impl Ours {
         self.loaded.borrow_mut().program.pass(0)
     }
 
+    /// The agent lives, by the data path's clock.
+    pub fn go_on(&self) -> Result<()> {
+        self.loaded.borrow_mut().program.pass(0)
+    }
+
     /// As if both sides had spoken on all connections.
     fn establish(&self, opened: u64) -> Result<()> {
         let program = &self.loaded.borrow().program;
@@ -165,7 +182,7 @@ impl Ours {
     fn world(&self, scenario: &Scenario) -> World {
         let family = scenario.family;
         let vip = family.choose(VIP, VIP6);
-        let service = Service::tcp("web", vip, 80);
+        let service = Service::tcp("web", vip, VIP_PORT);
         let service = match self.mode {
             Mode::Dr => service.direct(),
             Mode::Nat => service,
@@ -183,12 +200,19 @@ impl Ours {
         };
         // One server explains every reply.
         let servers = if matches!(scenario.sends, Sends::Replies(_)) { 1 } else { SERVERS };
-        let servers = (0..servers).map(|number| {
+        let server = |number| {
             let address = address(family, number);
-            let port = if matches!(self.mode, Mode::Nat | Mode::FullNat) { SERVER_PORT } else { 80 };
-            Server::at(NAMES[usize::from(number)], address, port).in_front()
-        });
-        let world = World::of(service, servers);
+            let port = if matches!(self.mode, Mode::Nat | Mode::FullNat) { SERVER_PORT } else { VIP_PORT };
+            Server::at(NAMES[usize::from(number) % NAMES.len()], address, port).in_front()
+        };
+        let mut world = World::of(service.clone(), (0..servers).map(server));
+        for number in 1..scenario.services {
+            let other = Service { port: service.port + number, ..service.clone() };
+            // A server of its own, which listens where the service does.
+            let own = server(SERVERS + number - 1);
+            let port = if self.mode == Mode::Dr { other.port } else { own.port };
+            world = world.and(other, [Server { port, ..own }]);
+        }
         if self.mode == Mode::FullNat {
             return world.sending_from(&[family.choose(DIRECTOR, DIRECTOR6)], (1024, 60_000));
         }
@@ -199,7 +223,7 @@ impl Ours {
 /// A second, more than the bench sends.
 const MANY: u32 = 1_000_000_000;
 
-pub fn address(family: Family, number: u8) -> IpAddr {
+pub fn address(family: Family, number: u16) -> IpAddr {
     let (v4, v6) = (u32::from(SERVER) + u32::from(number), u128::from(SERVER6) + u128::from(number));
     family.choose(Ipv4Addr::from(v4), Ipv6Addr::from(v6))
 }

@@ -6,7 +6,7 @@ use xlvs_tests::datapath::world::{Side, mac_of};
 use xlvs_tests::family::Family;
 use xlvs_tests::packet::{Frame, Ipv4, Ipv6, Tcp};
 
-use super::plan::{self, HEAD, Plan};
+use xlvs_tests::datapath::plan::{self, HEAD, Plan, VIP_PORT};
 
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 100);
 pub const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 0x100);
@@ -42,9 +42,16 @@ pub enum Sends {
 pub struct Scenario {
     pub family: Family,
     pub sends: Sends,
+    /// How many services the connections are of, a power of two; more than one of clients over IPv4 alone.
+    pub services: u16,
 }
 
 impl Scenario {
+    /// Of one service.
+    pub const fn new(family: Family, sends: Sends) -> Self {
+        Self { family, sends, services: 1 }
+    }
+
     pub fn name(&self) -> String {
         let family = if self.family == Family::V4 { "IPv4" } else { "IPv6" };
         let flows = |bits: u32| match bits {
@@ -84,6 +91,15 @@ impl Scenario {
         }
     }
 
+    /// Likewise, in the smallest frames that Ethernet has (IPv4): 60 bytes without the checksum of the cable.
+    pub fn smallest(&self, round: u64) -> Plan {
+        let tcp = Tcp::ack(PORT, VIP_PORT, SEQUENCE, 1).payload(*b"GET / ");
+        let mut frame = framed(CLIENT.into(), VIP.into(), tcp);
+        let length = frame.len() as u64;
+        frame.resize(HEAD, 0);
+        Plan { head: self.of(&frame, 0, false, 0).head, length, ..self.plan(round) }
+    }
+
     /// Opens this many connections, as a power of two, one after the other.
     pub fn opening(&self, bits: u32) -> Plan {
         let Plan { head, length, .. } = self.of(&self.syn(), 0, true, 0);
@@ -95,21 +111,14 @@ impl Scenario {
             mask: mask(bits),
             in_order: 1,
             state: u64::MAX,
+            services: u64::from(self.services) - 1,
             always_undoes: 0,
             actions: [0; 8],
         }
     }
 
     fn of(&self, frame: &[u8], mask: u64, in_order: bool, state: u64) -> Plan {
-        let words = frame[..HEAD].chunks_exact(8).map(|eight| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(eight);
-            u64::from_ne_bytes(bytes)
-        });
-        let mut head = [0; HEAD / 8];
-        for (word, value) in head.iter_mut().zip(words) {
-            *word = value;
-        }
+        let head = Plan::head_of(frame);
         let shape = match (self.sends, self.family) {
             (Sends::Replies(_), Family::V4) => plan::REPLY_V4,
             (Sends::Replies(_), Family::V6) => plan::REPLY_V6,
@@ -123,6 +132,7 @@ impl Scenario {
             mask,
             in_order,
             state,
+            services: u64::from(self.services) - 1,
             always_undoes: 0,
             actions: [0; 8],
         }
@@ -133,17 +143,17 @@ impl Scenario {
     }
 
     fn syn(&self) -> Vec<u8> {
-        let tcp = Tcp::syn(PORT, 80, SEQUENCE).payload(PAYLOAD);
+        let tcp = Tcp::syn(PORT, VIP_PORT, SEQUENCE).payload(PAYLOAD);
         self.of_client(self.family.choose(VIP, VIP6), tcp)
     }
 
     fn data(&self) -> Vec<u8> {
-        let tcp = Tcp::ack(PORT, 80, SEQUENCE, 1).payload(PAYLOAD);
+        let tcp = Tcp::ack(PORT, VIP_PORT, SEQUENCE, 1).payload(PAYLOAD);
         self.of_client(self.family.choose(VIP, VIP6), tcp)
     }
 
     fn stranger(&self) -> Vec<u8> {
-        let tcp = Tcp::ack(PORT, 80, SEQUENCE, 1).payload(PAYLOAD);
+        let tcp = Tcp::ack(PORT, VIP_PORT, SEQUENCE, 1).payload(PAYLOAD);
         self.of_client(self.family.choose(STRANGER, STRANGER6), tcp)
     }
 

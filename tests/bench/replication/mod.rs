@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use lb_userspace::replication::join::Standing;
 
 use crate::report::{Cell, Report, Section};
-use crate::stopwatch::Stopwatch;
 use cluster::{Cluster, Director, memory};
 use load::{Load, Waiting};
+use xlvs_tests::stopwatch::Stopwatch;
 
 /// New connections a second.
 const RATES: [u64; 3] = [1_000, 10_000, 100_000];

@@ -41,17 +41,28 @@ pub struct Room {
     pub lease_buckets: u32,
     /// Places in the table of each service; prime, as Maglev wants it.
     pub maglev: u32,
+    pub services: u32,
 }
 
 impl Room {
     /// For tests: worlds are cheap.
-    pub const SMALL: Self =
-        Self { geometry: Geometry::nearest(MIN_BUCKET_BITS), lease_buckets: 64, maglev: 1021 };
+    pub const SMALL: Self = Self {
+        geometry: Geometry::nearest(MIN_BUCKET_BITS),
+        lease_buckets: 64,
+        maglev: 1021,
+        services: SERVICES,
+    };
+
+    /// Of all services together.
+    #[must_use]
+    pub const fn servers(self) -> u32 {
+        self.services * (SERVERS / SERVICES)
+    }
 
     /// Words of the tables of all services.
     #[must_use]
     pub const fn table_words(self) -> u32 {
-        SERVICES * 3 * self.words_per_table()
+        self.services * 3 * self.words_per_table()
     }
 
     const fn words_per_table(self) -> u32 {
@@ -186,7 +197,8 @@ impl Arrays {
             keyed.add_listener(EndpointKey::vip_marker(vip), echo_marker(world, service.vip))?;
             add_rules(keyed, number, service)?;
         }
-        ensure!(world.servers.len() < SERVERS as usize, "a world has at most {} servers", SERVERS - 1);
+        let room = self.room.servers();
+        ensure!(world.servers.len() < room as usize, "a world has at most {} servers", room - 1);
         let mut backends: Vec<(EndpointKey, Sharers)> = Vec::new();
         for (index, (number, server)) in world.servers.iter().enumerate() {
             let id = ServerId::new(index as u16 + 1).context("ids begin with 1")?;
@@ -371,7 +383,7 @@ impl Arrays {
             if service.scheduler == Scheduler::Rotation { shares } else { &once },
             self.room.maglev as usize,
         );
-        entry.turns.store(self.write_ids(SERVICES * 2 + number as u32, &turns)?);
+        entry.turns.store(self.write_ids(self.room.services * 2 + number as u32, &turns)?);
         if let Some(affinity) = service.affinity {
             let words = &self.affinities.all()[number];
             words.mask_v4.store(mask(affinity.prefixes[0], 96));

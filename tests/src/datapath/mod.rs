@@ -9,8 +9,15 @@
 
 pub mod cases;
 pub mod conformance;
+#[cfg(feature = "rig")]
+pub mod driver;
+#[cfg(feature = "rig")]
+pub mod floors;
 pub mod maps;
 mod native;
+#[cfg(feature = "rig")]
+#[path = "../../../lb-ebpf/bench/plan.rs"]
+pub mod plan;
 #[cfg(feature = "rig")]
 pub mod program;
 pub mod region;

@@ -27,7 +27,7 @@ use keyed::HashMaps;
 pub use object::{OBJECT_VARIABLE, load, object, open, xdp};
 use object::{array, open_to, surround, take};
 
-use super::maps::{Arrays, Keyed as _, Room, SERVERS, SERVICES, SOURCE_SETS};
+use super::maps::{Arrays, Keyed as _, Room, SOURCE_SETS};
 use super::region::Region;
 use super::world::{Side, World};
 use super::{Engine, FIRST_TICK, named, refused};
@@ -299,20 +299,20 @@ fn arrays(ebpf: &mut Ebpf, room: Room) -> Result<Arrays> {
         gate: array(ebpf, "GATE", gate::WORDS)?,
         flows: array(ebpf, "FLOWS", room.geometry.buckets())?,
         addresses: array(ebpf, "ADDRESSES", room.geometry.slots())?,
-        services: array(ebpf, "SERVICES", SERVICES)?,
-        servers: array(ebpf, "SERVERS", SERVERS)?,
-        tunnels: array(ebpf, "TUNNELS", SERVERS)?,
+        services: array(ebpf, "SERVICES", room.services)?,
+        servers: array(ebpf, "SERVERS", room.servers())?,
+        tunnels: array(ebpf, "TUNNELS", room.servers())?,
         tables: array(ebpf, "TABLES", room.table_words())?,
         paths: array(ebpf, "PATHS", Path::SETS)?,
         fragments: array(ebpf, "FRAGMENTS", fragments::SETS)?,
         interfaces: array(ebpf, "INTERFACES", PortNumber::LIMIT)?,
-        limits: array(ebpf, "LIMITS", SERVICES)?,
+        limits: array(ebpf, "LIMITS", room.services)?,
         sources: array(ebpf, "SOURCES", SOURCE_SETS)?,
         pool: array(ebpf, "POOL", 1)?,
         leases: array(ebpf, "LEASES", room.lease_buckets)?,
         tenants: array(ebpf, "TENANTS", room.lease_buckets * 8)?,
-        loads: array(ebpf, "LOADS", SERVERS)?,
-        affinities: array(ebpf, "AFFINITIES", SERVICES)?,
+        loads: array(ebpf, "LOADS", room.servers())?,
+        affinities: array(ebpf, "AFFINITIES", room.services)?,
         seats: array(ebpf, "SEATS", room.geometry.buckets())?,
         replicas: array(ebpf, "REPLICAS", room.geometry.buckets())?,
         sitters: array(ebpf, "SITTERS", room.geometry.slots())?,

@@ -230,6 +230,11 @@ impl Topology {
         machine::mac(&self.director, interface)
     }
 
+    /// The MAC address of server `index`.
+    pub fn server_mac(&self, index: usize) -> Result<[u8; 6]> {
+        machine::mac(&self.servers[index].namespace, "eth0")
+    }
+
     fn add_client(&mut self) -> Result<()> {
         let index = self.clients.len();
         let namespace = Namespace::create(self.group, &format!("client{index}"))?;

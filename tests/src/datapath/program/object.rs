@@ -11,7 +11,7 @@ use aya::{Ebpf, EbpfLoader};
 use lb_common::purpose::{ENTRY_INDEX, Purpose, SEEN, SEEN_INDEX, WATCH};
 use lb_common::stage::{ENTRY, Stage};
 
-use crate::datapath::maps::{Room, SERVERS, SERVICES, SOURCE_SETS};
+use crate::datapath::maps::{Room, SERVERS, SOURCE_SETS};
 use crate::datapath::region::{Region, Value};
 
 /// Names the object under test.
@@ -34,25 +34,25 @@ pub(super) fn open_to(purpose: Purpose, room: Room) -> Result<Ebpf> {
     let sizes = [
         ("FLOWS", room.geometry.buckets()),
         ("ADDRESSES", room.geometry.slots()),
-        ("SERVERS", SERVERS),
-        ("SERVER_COUNTERS", SERVERS),
-        ("TUNNELS", SERVERS),
-        ("LOADS", SERVERS),
-        ("MEMBERS", SERVERS * SERVERS),
-        ("TURNS", SERVICES),
-        ("AFFINITIES", SERVICES),
+        ("SERVERS", room.servers()),
+        ("SERVER_COUNTERS", room.servers()),
+        ("TUNNELS", room.servers()),
+        ("LOADS", room.servers()),
+        ("MEMBERS", room.servers() * SERVERS),
+        ("TURNS", room.services),
+        ("AFFINITIES", room.services),
         ("SEATS", room.geometry.buckets()),
         ("REPLICAS", room.geometry.buckets()),
         ("SITTERS", room.geometry.slots()),
-        ("BACKENDS", SERVERS),
-        ("QUIC_SERVERS", SERVERS),
-        ("SERVICES", SERVICES),
-        ("REFUSALS", SERVICES),
-        ("LIMITS", SERVICES),
+        ("BACKENDS", room.servers()),
+        ("QUIC_SERVERS", room.servers()),
+        ("SERVICES", room.services),
+        ("REFUSALS", room.services),
+        ("LIMITS", room.services),
         ("SOURCES", SOURCE_SETS),
         ("LEASES", room.lease_buckets),
         ("TENANTS", room.lease_buckets * 8),
-        ("LISTENERS", SERVICES * 2),
+        ("LISTENERS", room.services * 2),
         ("TABLES", room.table_words()),
     ];
     let constant = purpose as u8;

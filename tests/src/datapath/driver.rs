@@ -1,18 +1,14 @@
 //! Runs a program many times by BPF_PROG_TEST_RUN, each time on a fresh frame of the next flow.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, bail};
+use aya::Ebpf;
 use aya::maps::{Array, MapData, ProgramArray};
-use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader};
-use xlvs_tests::datapath::program::xdp;
+use aya::programs::{ProgramFd, TestRun as _, TestRunOptions};
 
+use super::floors;
 use super::plan::Plan;
+use super::program::xdp;
 use crate::stopwatch::Stopwatch;
-
-/// Names the object with the driver and the floors.
-const OBJECT_VARIABLE: &str = "XLVS_BENCH_OBJECT";
 
 /// More than any program adds to a frame.
 const GROWTH: usize = 128;
@@ -40,21 +36,10 @@ pub struct Ran {
     pub actions: [u64; 8],
 }
 
-/// The object of driver and floors, its maps made; tables of floors with so many buckets.
-pub fn open(buckets: u32) -> Result<Ebpf> {
-    let path = std::env::var_os(OBJECT_VARIABLE).map(PathBuf::from).with_context(|| {
-        format!("{OBJECT_VARIABLE} names no object; start the bench with `cargo xtask bench`")
-    })?;
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut loader = EbpfLoader::new();
-    loader.map_max_entries("BUCKETS", buckets);
-    loader.load(&bytes).context("the kernel refuses the maps of the bench; it needs root")
-}
-
 impl Driver {
     /// Drives this program; frames come in by this interface.
     pub fn of(under_test: &ProgramFd, buffers: Buffers, interface: u32) -> Result<Self> {
-        let mut ebpf = open(1)?;
+        let mut ebpf = floors::open(1)?;
         let program = if buffers == Buffers::Several { "drive" } else { "drive_plain" };
         xdp(&mut ebpf, program)?.load().context("the kernel refuses the driver")?;
         let map = ebpf.map_mut("UNDER_TEST").context("the bench's object has no map UNDER_TEST")?;
@@ -115,14 +100,8 @@ impl Driver {
     }
 }
 
-/// A program of the bench's own object.
-pub fn floor<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e Xdp> {
-    let program = xdp(ebpf, name)?;
-    program.load().with_context(|| format!("the kernel refuses {name}"))?;
-    Ok(program)
-}
-
-fn frame_of(plan: &Plan) -> Vec<u8> {
+/// The frame that a plan begins with.
+pub fn frame_of(plan: &Plan) -> Vec<u8> {
     let mut frame: Vec<u8> = plan.head.iter().flat_map(|word| word.to_ne_bytes()).collect();
     frame.resize(plan.length as usize, 0);
     frame
