@@ -93,9 +93,9 @@ impl Store {
         self.seats
     }
 
-    /// Live records of this origin.
-    pub fn live_of(&self, origin: Origin) -> usize {
-        self.ledgers.get(&origin).map_or(0, |ledger| ledger.live)
+    /// Live records of connections of this origin, and of clients' seats.
+    pub fn live_of(&self, origin: Origin) -> [usize; 2] {
+        self.ledgers.get(&origin).map_or([0; 2], |ledger| [ledger.live - ledger.seats, ledger.seats])
     }
 
     pub fn tombstones(&self) -> usize {
@@ -247,6 +247,7 @@ impl Store {
                 let ledger =
                     self.ledgers.get_mut(&origin).expect("a live record stands in its origin's ledger");
                 ledger.remove(bucket_of(flow), entry.version.fingerprint(flow.bits()));
+                ledger.seats -= usize::from(connection.class.is_seat());
                 if ledger.live == 0 {
                     self.ledgers.remove(&origin);
                 }
@@ -288,6 +289,7 @@ impl Store {
                 self.settle_vouching(flow, &entry);
                 let ledger = self.ledgers.entry(entry.version.origin).or_insert_with(Ledger::new);
                 ledger.add(bucket_of(flow), entry.version.fingerprint(flow.bits()));
+                ledger.seats += usize::from(connection.class.is_seat());
             }
         }
         self.entries.insert(flow, entry);
