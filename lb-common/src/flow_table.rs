@@ -3,7 +3,7 @@
 //! Generic over the memory, so that program, agent and tests (with model-checked cells) run the same code.
 //!
 //! Invariants: inserts, moves and refreshes are compare-exchanges on the word that was seen, so that none destroys what
-//! another CPU has just written (`interleavings`); the agent only ever clears, likewise. No packet evicts a connection that is established
+//! another CPU has just written (`interleavings`); the agent clears, and admits what other directors tell of seats, likewise. No packet evicts a connection that is established
 //! and would not be found again by the miss table.
 
 use crate::{

@@ -13,10 +13,10 @@ use crate::dead_server::{HEALTH, wait_for};
 use crate::run::Run;
 use crate::site::{Site, WEB};
 
-const AFFINITY: &str = "affinity = { by = \"source\", timeout = \"300s\" }";
+pub const AFFINITY: &str = "affinity = { by = \"source\", timeout = \"300s\" }";
 
 /// Thirty new connections of the one client there is.
-fn newcomers(site: &Site, to: SocketAddrV4) -> HandshakeReport {
+pub fn newcomers(site: &Site, to: SocketAddrV4) -> HandshakeReport {
     let plan = HandshakePlan { limit: Duration::from_millis(900), ..HandshakePlan::new(to, 30) };
     let report = handshakes(site.client(), &plan).unwrap();
     println!("{to}: {report}");
@@ -24,7 +24,7 @@ fn newcomers(site: &Site, to: SocketAddrV4) -> HandshakeReport {
 }
 
 /// The server that all of them reach.
-fn home(site: &Site, to: SocketAddrV4) -> String {
+pub fn home(site: &Site, to: SocketAddrV4) -> String {
     let report = newcomers(site, to);
     assert_eq!((report.opened(), report.by_server.len()), (30, 1), "{report}");
     report.by_server.into_keys().next().unwrap()
@@ -34,7 +34,7 @@ fn sources(site: &Site) -> Vec<Value> {
     site.installation.json(&["affinity"]).unwrap()["sources"].as_array().unwrap().clone()
 }
 
-fn index(name: &str) -> usize {
+pub fn index(name: &str) -> usize {
     name.trim_start_matches("rs").parse::<usize>().unwrap() - 1
 }
 

@@ -44,6 +44,7 @@ mod reload_rows;
 mod reloads;
 mod rolling;
 mod run;
+mod seats;
 mod site;
 mod smoke;
 mod smoke6;

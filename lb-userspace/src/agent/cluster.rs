@@ -17,6 +17,7 @@ mod ordered;
 mod readiness;
 mod report;
 mod ripening;
+mod seats;
 mod stepping;
 mod wiring;
 
@@ -38,6 +39,7 @@ use self::life::Life;
 use self::naming::Naming;
 use self::ordered::Ordered;
 use self::readiness::Readiness;
+use self::seats::Seats;
 use self::stepping::Stepping;
 use super::desired::DesiredService;
 use super::install::Installation;
@@ -75,6 +77,7 @@ pub struct Cluster {
     exports: Exports,
     stepping: Stepping,
     told: Told,
+    seats: Seats,
     ordered: Ordered,
     /// Who decides what servers are in; `None`: each for itself.
     led_by: Option<NodeId>,
@@ -129,6 +132,7 @@ impl Cluster {
             exports: Exports::new(maps.flows.all().len()),
             stepping: Stepping::default(),
             told: Told::found(maps),
+            seats: Seats::new(maps.seats.all().len()),
             ordered,
             led_by: None,
             is_unsettled: true,
@@ -183,15 +187,16 @@ impl Cluster {
 
     /// Tells what is new in the next part of the table, and takes in what has come.
     pub fn step(&mut self, installation: &mut Installation, now: Instant) {
-        let Self { desk, naming, exports, stepping, told, .. } = self;
+        let Self { desk, naming, exports, stepping, told, seats, .. } = self;
         desk.with(|replicator| {
             stepping.step(installation, replicator, exports, now);
             let maps = &installation.maps;
             // Of a table that an earlier agent has told of, its peers first say what it told.
             if !replicator.is_recovering() {
                 exports.step(maps, naming, replicator, now);
+                seats.step(maps, naming, replicator, now);
             }
-            handing::hand_over(replicator, naming, exports, told, maps);
+            handing::hand_over(replicator, naming, exports, told, seats, maps);
         });
         self.settle(&installation.maps);
         let mark = self.desk.with(|replicator| replicator.mark());
@@ -253,10 +258,11 @@ impl Cluster {
     pub async fn leave(&mut self, maps: &Maps) {
         let now = Instant::now();
         self.tell_engine(|readiness| readiness.leave(now));
-        let Self { desk, naming, exports, .. } = self;
+        let Self { desk, naming, exports, seats, .. } = self;
         desk.with(|replicator| {
             if !replicator.is_recovering() {
                 exports.finish(maps, naming, replicator, now);
+                seats.finish(maps, naming, replicator, now);
             }
             replicator.drain(true);
         });
@@ -312,6 +318,7 @@ fn setup(mesh: &Mesh, model: &Model, life: &Life, recovering: bool) -> Setup {
         bounds: Bounds {
             // Its own table, and that of the one it stands by for.
             records: connections * 2,
+            seats: model.datapath.affinity_slots as usize * 2,
             tombstones: connections / 2,
             origins: (mesh.peers.len() + 1) * ORIGINS_EACH,
             longest_idle,

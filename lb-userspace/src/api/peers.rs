@@ -41,7 +41,11 @@ pub struct ClusterStatus {
     pub records_spared: u64,
     /// Connections that others have told of.
     pub records_held: u64,
-    /// Of these, how many wait for their service or server to be configured here.
+    /// Sources whose clients come back to a server here, as the others are told.
+    pub seats_told: u64,
+    /// Likewise elsewhere, as others have told.
+    pub seats_held: u64,
+    /// Of the records that are held, how many wait for their service or server to be configured here.
     pub records_waiting: u64,
     /// Connections of others that the data path would go on with.
     pub replicas: u64,

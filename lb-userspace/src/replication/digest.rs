@@ -24,13 +24,15 @@ pub fn range_of(bucket: u16) -> (FlowId, FlowId) {
 pub(super) struct Ledger {
     /// Live records in all buckets.
     pub live: usize,
+    /// Of these, clients' seats.
+    pub seats: usize,
     sums: Box<[u64]>,
     vouched: Box<[Option<Instant>]>,
 }
 
 impl Ledger {
     pub fn new() -> Self {
-        Self { live: 0, sums: vec![0; BUCKETS].into(), vouched: vec![None; BUCKETS].into() }
+        Self { live: 0, seats: 0, sums: vec![0; BUCKETS].into(), vouched: vec![None; BUCKETS].into() }
     }
 
     /// The sums that are not zero, by bucket.

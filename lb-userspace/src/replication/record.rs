@@ -1,8 +1,10 @@
-//! What a record says of a connection.
+//! What a record says of a connection, or of who comes back to which server.
 //!
-//! Connections are the only kind so far. Affinity and allocated ports will be others, each with its own key, [`super::store`],
-//! limit and digest, and its own messages behind a higher protocol version.
+//! Both are of one kind to versions, digests and messages: a flow id that leads to a server for a time. What is a client's seat says
+//! so by its [`Class`], and has a limit of its own. Its key is the flow id of source and group
+//! ([`lb_common::entry::Affinity::key`]), which meets a connection's no more often than two connections' meet.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lb_common::{identity::name_hash, slot};
@@ -35,15 +37,21 @@ impl Pair {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Target(pub u64);
 
-/// How far a connection's life has come. New ones are not replicated.
+/// How far a connection's life has come, new ones not being replicated; or that it is none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Class {
     Established,
     HalfClosed,
     Closing,
+    /// Where clients of this source come back to (affinity): the bits of their address that make a source, the others zero.
+    Seat(IpAddr),
 }
 
 impl Class {
+    pub fn is_seat(self) -> bool {
+        matches!(self, Self::Seat(_))
+    }
+
     /// `None` for what is not replicated.
     pub fn of(class: slot::Class) -> Option<Self> {
         match class {

@@ -241,6 +241,12 @@ impl Replicator {
             .is_some_and(|entry| entry.content == Content::Ended && entry.version.origin != self.setup.origin)
     }
 
+    /// Whether it is this director's own record, and something here stands behind it.
+    pub fn is_own(&self, flow: FlowId) -> bool {
+        let own = |entry: &Entry| entry.version.origin == self.setup.origin && entry.connection().is_some();
+        self.store.get(flow).is_some_and(own) && !self.guarded.contains(&flow)
+    }
+
     /// To be persisted whenever it changes, and given to the next [`Replicator::new`].
     pub fn mark(&self) -> u64 {
         self.counter.mark()

@@ -17,8 +17,10 @@ use super::version::{Origin, Version};
 /// Bounds of memory and of belief.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Live records.
+    /// Live records of connections.
     pub records: usize,
+    /// Live records of clients' seats.
+    pub seats: usize,
     /// Tombstones. Beyond, the oldest is forgotten, and digests have to find what it would have beaten.
     pub tombstones: usize,
     /// Lives of directors of which records are held.
@@ -55,6 +57,8 @@ pub struct Store {
     ledgers: BTreeMap<Origin, Ledger>,
     tombstones: BTreeSet<(Instant, FlowId)>,
     live: usize,
+    /// Of the live ones, clients' seats.
+    seats: usize,
     swept: u16,
     /// Tombstones given up before their time.
     pub forgotten: u64,
@@ -69,6 +73,7 @@ impl Store {
             ledgers: BTreeMap::new(),
             tombstones: BTreeSet::new(),
             live: 0,
+            seats: 0,
             swept: 0,
             forgotten: 0,
         }
@@ -83,9 +88,14 @@ impl Store {
         self.live
     }
 
-    /// Live records of this origin.
-    pub fn live_of(&self, origin: Origin) -> usize {
-        self.ledgers.get(&origin).map_or(0, |ledger| ledger.live)
+    /// Of the live records, clients' seats.
+    pub fn seats(&self) -> usize {
+        self.seats
+    }
+
+    /// Live records of connections of this origin, and of clients' seats.
+    pub fn live_of(&self, origin: Origin) -> [usize; 2] {
+        self.ledgers.get(&origin).map_or([0; 2], |ledger| [ledger.live - ledger.seats, ledger.seats])
     }
 
     pub fn tombstones(&self) -> usize {
@@ -127,9 +137,11 @@ impl Store {
                 std::cmp::Ordering::Less => return Ok(Merge::Older),
             }
         }
-        if entry.connection().is_some() {
-            let replaces_live = self.get(flow).is_some_and(|here| here.connection().is_some());
-            if !replaces_live && self.live >= self.bounds.records {
+        if let Some(connection) = entry.connection() {
+            let is_seat = connection.class.is_seat();
+            let replaces = self.get(flow).and_then(Entry::connection);
+            let replaces_alike = replaces.is_some_and(|here| here.class.is_seat() == is_seat);
+            if !replaces_alike && self.is_full(is_seat) {
                 return Err(Refusal::StoreFull);
             }
             if !self.ledgers.contains_key(&entry.version.origin) && self.ledgers.len() >= self.bounds.origins
@@ -139,6 +151,11 @@ impl Store {
         }
         self.put(flow, entry);
         Ok(Merge::Applied)
+    }
+
+    /// Neither connections nor seats take the others' room.
+    fn is_full(&self, of_seats: bool) -> bool {
+        if of_seats { self.seats >= self.bounds.seats } else { self.live - self.seats >= self.bounds.records }
     }
 
     /// The owner does not know this record any more: it ends under its own version, so that it cannot be brought back.
@@ -223,12 +240,14 @@ impl Store {
             Content::Ended => {
                 self.tombstones.remove(&(entry.since, flow));
             }
-            Content::Live(_) => {
+            Content::Live(connection) => {
                 self.live -= 1;
+                self.seats -= usize::from(connection.class.is_seat());
                 let origin = entry.version.origin;
                 let ledger =
                     self.ledgers.get_mut(&origin).expect("a live record stands in its origin's ledger");
                 ledger.remove(bucket_of(flow), entry.version.fingerprint(flow.bits()));
+                ledger.seats -= usize::from(connection.class.is_seat());
                 if ledger.live == 0 {
                     self.ledgers.remove(&origin);
                 }
@@ -260,15 +279,17 @@ impl Store {
                 }
                 self.tombstones.insert((entry.since, flow));
             }
-            Content::Live(_) => {
+            Content::Live(connection) => {
                 if let Some(tombstone) = before.filter(|before| before.connection().is_none()) {
                     self.tombstones.insert((tombstone.since, flow));
                     self.buried.insert(flow, tombstone);
                 }
                 self.live += 1;
+                self.seats += usize::from(connection.class.is_seat());
                 self.settle_vouching(flow, &entry);
                 let ledger = self.ledgers.entry(entry.version.origin).or_insert_with(Ledger::new);
                 ledger.add(bucket_of(flow), entry.version.fingerprint(flow.bits()));
+                ledger.seats += usize::from(connection.class.is_seat());
             }
         }
         self.entries.insert(flow, entry);

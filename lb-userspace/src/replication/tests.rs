@@ -38,6 +38,7 @@ pub(super) fn setup(name: &str, peer: &str) -> Setup {
         peers: [NodeId::of(peer)].into(),
         bounds: Bounds {
             records: 10_000,
+            seats: 10_000,
             tombstones: 10_000,
             origins: 4,
             longest_idle: Duration::from_secs(u64::from(IDLE)),

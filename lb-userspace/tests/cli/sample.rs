@@ -330,6 +330,8 @@ pub(crate) fn cluster() -> ClusterStatus {
         peers_connected: 1,
         records_told: 2399,
         records_spared: 18_211,
+        seats_told: 310,
+        seats_held: 5,
         records_held: 12,
         records_waiting: 2,
         replicas: 10,

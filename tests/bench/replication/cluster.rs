@@ -65,6 +65,7 @@ impl Cluster {
             peers: peers.keys().copied().collect(),
             bounds: Bounds {
                 records: 1 << 22,
+                seats: 1 << 20,
                 tombstones: 1 << 20,
                 origins: 16,
                 longest_idle: Duration::from_secs(u64::from(IDLE)),

@@ -6,6 +6,7 @@ use lb_common::slot::{self, Slot};
 
 use super::exports::Exports;
 use super::naming::Naming;
+use super::seats::Seats;
 use crate::agent::replicas::Told;
 use crate::dataplane::Maps;
 use crate::replication::record::Class;
@@ -17,20 +18,34 @@ pub fn hand_over(
     naming: &Naming,
     exports: &Exports,
     told: &mut Told,
+    seats: &mut Seats,
     maps: &Maps,
 ) {
     for flow in replicator.changes() {
         let replica = replicator.replica(flow);
         match replica.and_then(|it| Some((naming.server(it.target)?, it.class))) {
             Some((server, class)) => {
+                let class = match class {
+                    Class::Established => slot::Class::Established,
+                    Class::HalfClosed => slot::Class::HalfClosed,
+                    Class::Closing => slot::Class::Closing,
+                    Class::Seat(source) => {
+                        // Without room the client goes where it is scheduled.
+                        seats.put(maps, flow, server, source);
+                        continue;
+                    }
+                };
                 // Without room it is counted, and its packets go by hash.
-                told.put(maps, flow, server, in_slot(class));
+                told.put(maps, flow, server, class);
                 // An entry of our own outranks a replica. One that names another server is left from an earlier connection of
                 // the same ends, which ended while this director did not see it.
                 give_up(maps, flow, |_, _, slot| slot.server() != Some(server));
             }
             None => {
                 told.take(maps, flow);
+                if !replicator.is_own(flow) {
+                    seats.take(maps, flow);
+                }
                 if replicator.has_ended_elsewhere(flow) {
                     // Packets that come here would have made the record ours. What has not changed since it was told is left
                     // over, and would take the next connection of the same ends for its own.
@@ -52,13 +67,5 @@ fn give_up(maps: &Maps, flow: FlowId, holds: impl FnOnce(Place, u64, Slot) -> bo
     if Slot::from_word(word).filter(is_its).is_some_and(|slot| holds(place, word, slot)) {
         // If the data path was faster, packets come here, and the record will be ours.
         let _faster = cell.replace(word, 0);
-    }
-}
-
-const fn in_slot(class: Class) -> slot::Class {
-    match class {
-        Class::Established => slot::Class::Established,
-        Class::HalfClosed => slot::Class::HalfClosed,
-        Class::Closing => slot::Class::Closing,
     }
 }

@@ -83,6 +83,12 @@ impl Naming {
         Some((Connection { target: *target, class, idle }, (*after)?))
     }
 
+    /// The record of a client's seat at this server, kept for so many seconds; `None` if none is told of its service.
+    pub fn seat(&self, id: ServerId, class: Class, idle: u32) -> Option<Connection> {
+        let Named { target, after, .. } = self.named.get(&id)?;
+        after.map(|_| Connection { target: *target, class, idle })
+    }
+
     /// Who is called so here.
     pub fn server(&self, target: Target) -> Option<ServerId> {
         self.servers.get(&target).copied()

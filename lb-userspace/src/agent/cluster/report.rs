@@ -31,7 +31,8 @@ impl Cluster {
     /// In short.
     pub fn status(&self) -> ClusterStatus {
         self.desk.with(|replicator| {
-            let own = replicator.store().live_of(replicator.origin());
+            let store = replicator.store();
+            let [connections, seats] = store.live_of(replicator.origin());
             ClusterStatus {
                 node: self.mesh.node.as_str().to_owned(),
                 standing: word(replicator.standing()),
@@ -42,9 +43,11 @@ impl Cluster {
                     .iter()
                     .filter(|peer| replicator.heard_of(NodeId::of(peer.name.as_str())).is_some())
                     .count() as u64,
-                records_told: own as u64,
+                records_told: connections as u64,
                 records_spared: self.exports.spared() as u64,
-                records_held: (replicator.store().live() - own) as u64,
+                records_held: (store.live() - store.seats() - connections) as u64,
+                seats_told: seats as u64,
+                seats_held: (store.seats() - seats) as u64,
                 records_waiting: replicator.waiting() as u64,
                 leader: self.leader().map(str::to_owned),
                 replicas: self.told.held(),
@@ -72,7 +75,7 @@ impl Cluster {
                 standing: heard.map(|(_, standing)| word(standing)),
                 in_sync: heard.and_then(|_| replicator.in_sync(node)),
                 in_step: heard.map(|_| replicator.step().is_in_step(node)),
-                records_held: held.map(|origin| replicator.store().live_of(origin) as u64).sum(),
+                records_held: held.map(|origin| replicator.store().live_of(origin)[0] as u64).sum(),
                 untold: lag.map(|lag| lag.dirty as u64),
                 stale: lag.map(|lag| lag.stale),
                 oldest_unacknowledged_seconds: lag.map(|lag| {

@@ -22,7 +22,8 @@ impl World {
     fn bounded(&self, index: usize) {
         let Some(core) = &self.nodes[index].core else { return };
         let setup = &core.setup;
-        assert!(core.store.live() <= setup.bounds.records, "records");
+        assert!(core.store.live() - core.store.seats() <= setup.bounds.records, "records");
+        assert!(core.store.seats() <= setup.bounds.seats, "seats");
         assert!(core.store.tombstones() <= setup.bounds.tombstones, "tombstones");
         assert!(core.waiting() <= setup.quarantine, "quarantine");
         for session in core.sessions.values() {

@@ -201,6 +201,7 @@ impl World {
         let id = |index: usize| NodeId(mix(index as u64));
         let bounds = Bounds {
             records: 1000,
+            seats: 1000,
             tombstones: if self.faults.forget_tombstones { 0 } else { 1000 },
             origins: 64,
             longest_idle: Duration::from_secs(LONGEST_IDLE),

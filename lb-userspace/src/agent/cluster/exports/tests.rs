@@ -9,6 +9,7 @@ use lb_common::slot::{Class as SlotClass, Limits, ServerId};
 use super::*;
 use crate::agent::cluster::handing;
 use crate::agent::cluster::naming::Naming;
+use crate::agent::cluster::seats::Seats;
 use crate::agent::desired;
 use crate::agent::eligible::Circumstances;
 use crate::agent::ledger::Ledger;
@@ -54,7 +55,13 @@ fn setup(node: &str, peer: &str) -> Setup {
         recovering: false,
         domain: String::new(),
         peers: [NodeId::of(peer)].into(),
-        bounds: Bounds { records: 100, tombstones: 100, origins: 4, longest_idle: Duration::from_secs(7200) },
+        bounds: Bounds {
+            records: 100,
+            seats: 100,
+            tombstones: 100,
+            origins: 4,
+            longest_idle: Duration::from_secs(7200),
+        },
         quarantine: 10,
         dirty: 100,
         digest_interval: Duration::from_secs(10),
@@ -147,7 +154,9 @@ impl Director {
     }
 
     fn hand_over(&mut self, told: &mut Told) {
-        handing::hand_over(&mut self.replicator, &self.naming, &self.exports, told, &self.maps);
+        let Self { replicator, naming, exports, maps, .. } = self;
+        let mut seats = Seats::new(maps.seats.all().len());
+        handing::hand_over(replicator, naming, exports, told, &mut seats, maps);
     }
 
     fn told(&self, flow: FlowId) -> Option<Class> {

@@ -19,7 +19,12 @@ impl World {
                 self.nodes[index].core.as_ref().is_some_and(|core| core.standing() >= Standing::Ready);
             let connection = Connection {
                 target: self.pick(index, flow),
-                class: [Class::Established, Class::HalfClosed, Class::Closing][self.rng.usize(0..3)],
+                class: match self.rng.u8(..4) {
+                    0 => Class::Established,
+                    1 => Class::HalfClosed,
+                    2 => Class::Closing,
+                    _ => Class::Seat(std::net::Ipv4Addr::from(self.rng.u32(..)).into()),
+                },
                 idle: self.rng.u32(30..=LONGEST_IDLE as u32),
             };
             match (self.truth.get(&flow).copied(), self.rng.u8(..5)) {
