@@ -92,8 +92,8 @@ fn before_tables_change_what_they_would_lose_is_told() {
     goes_on(Layout::TwoArm, Delivery::Nat, true);
 }
 
-/// Two rounds of digests.
-const MEASURED: Duration = Duration::from_secs(20);
+/// A round of digests.
+const MEASURED: Duration = Duration::from_secs(10);
 /// Until connections are looked at, and the first digests have gone.
 const STEADY_AFTER: Duration = Duration::from_secs(5);
 
