@@ -34,7 +34,8 @@ pub(crate) enum Wish<'a> {
 impl Wish<'_> {
     /// Suites and their arguments.
     fn jobs(&self) -> Vec<(String, Vec<String>)> {
-        let both = |all| vec![("kernel".to_owned(), Vec::new()), (NETNS.to_owned(), rounds::arguments(all))];
+        let of_kernel = || rounds::OF_KERNEL.map(str::to_owned).to_vec();
+        let both = |all| vec![("kernel".to_owned(), of_kernel()), (NETNS.to_owned(), rounds::arguments(all))];
         match self {
             Self::Rounds => both(false),
             Self::All => both(true),

@@ -27,6 +27,7 @@ mod heard;
 mod host;
 mod install;
 mod key;
+mod large_frames;
 mod leaving;
 mod ledger;
 mod limits;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::large_frames;
 use super::pool;
 use crate::api::{Failure, FailureKind};
 use crate::config::{Health, ListenPort, Model, Probe, Protocol, Service, VipOwner};
@@ -135,7 +136,8 @@ pub fn warnings(model: &Model, addresses: &Addresses, interfaces: &[Link]) -> Ve
     let missing = missing_vips(model, addresses, interfaces).into_iter();
     let of_tunnels = foreign_sources(model, addresses);
     let of_pool = pool::findings(model, addresses, interfaces, &pool::OwnPorts::here());
-    missing.chain(of_tunnels).chain(of_pool).map(|finding| finding.to_string()).collect()
+    let of_frames = large_frames::findings(interfaces, large_frames::kernel());
+    missing.chain(of_tunnels).chain(of_pool).chain(of_frames).map(|finding| finding.to_string()).collect()
 }
 
 /// Tunnel sources that are no addresses of this host: what routers say of the tunnel does not come here.

@@ -200,3 +200,6 @@ fn seconds(terms: Terms) -> u32 {
     let ticks = u64::from(terms.ticks) * if terms.coarse { u64::from(COARSE_TICKS) } else { 1 };
     (ticks * TICK_NS / 1_000_000_000).max(1) as u32
 }
+
+#[cfg(test)]
+mod tests;
