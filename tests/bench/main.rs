@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xlvs_tests::cleanup;
+use xlvs_tests::topology::Wiring;
 
 /// Measures xlvs on this machine.
 #[derive(Parser)]
@@ -46,8 +47,8 @@ enum Bench {
     Tables,
     /// Ten million connections: how many find no place, and how long a walk over all takes
     Scan,
-    /// Requests through namespaces: direct, a floor, xlvs, HAProxy, nginx and nftables
-    System,
+    /// Requests through namespaces: direct, a floor, xlvs, IPVS, HAProxy, nginx and nftables
+    System(System),
     /// How far directors are behind each other: under load, when one joins, when one takes over
     Replication,
     /// Draws the curves of a report
@@ -61,6 +62,13 @@ struct Plot {
     /// Where the drawings go
     #[arg(long, default_value = "docs")]
     into: PathBuf,
+}
+
+#[derive(Args)]
+struct System {
+    /// Over network cards (virtio) of this machine, three a wire, instead of veths: for `cargo xtask kernels bench`
+    #[arg(long)]
+    cards: bool,
 }
 
 #[derive(Args)]
@@ -116,9 +124,9 @@ fn run(arguments: &Arguments) -> Result<String> {
             let (rounds, frames) = if arguments.quick { (3, 300_000) } else { (11, 1_000_000) };
             live::run(rounds, frames)?
         }
-        Bench::System => {
+        Bench::System(System { cards }) => {
             let (rounds, seconds) = if arguments.quick { (3, 1) } else { (11, 2) };
-            system::run(rounds, seconds)?
+            system::run(rounds, seconds, if *cards { Wiring::Cards } else { Wiring::Plain })?
         }
         Bench::Tables => tables::run(arguments.quick)?,
         Bench::Scan => scan::run(arguments.quick)?,

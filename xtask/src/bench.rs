@@ -36,7 +36,8 @@ fn become_bench(workspace: &Workspace, arguments: &[String]) -> Result<Infallibl
     Err(error).with_context(|| format!("starting {}", step::shown(&command)))
 }
 
-fn program(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
+/// Builds the bench, with the object in the agent that it may start.
+pub(crate) fn program(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
     let name = "xlvs-bench";
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--release", "--locked", "-p", "xlvs-tests", "--bin", name, "--features", "bench"]);

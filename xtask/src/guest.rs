@@ -7,19 +7,24 @@ mod rounds;
 
 use anyhow::{Context, Result, bail};
 
-use crate::build;
+use crate::bench;
+use crate::build::{self, Built};
 use crate::outcome;
 use crate::packages::{Extent, Set};
 use crate::programs;
 use crate::step;
 use crate::test::suites;
 use crate::workspace::Workspace;
-use image::{Image, Job};
+use image::{Image, Job, Object};
 use machine::Machine;
 
 /// Emulated processors take their time, but not this long.
 const LIMIT_SECONDS: u32 = 6 * 3600;
+const KERNEL: &str = "kernel";
 const NETNS: &str = "netns";
+
+/// Each way of `bench system` has a wire of its own.
+const WIRES: u8 = 9;
 
 /// What the guest runs.
 pub(crate) enum Wish<'a> {
@@ -29,19 +34,17 @@ pub(crate) enum Wish<'a> {
     All,
     /// A suite, with arguments of its program.
     Suite(&'a str, &'a [String]),
+    /// The bench, with its arguments.
+    Bench(&'a [String]),
 }
 
-impl Wish<'_> {
-    /// Suites and their arguments.
-    fn jobs(&self) -> Vec<(String, Vec<String>)> {
-        let of_kernel = || rounds::OF_KERNEL.map(str::to_owned).to_vec();
-        let both = |all| vec![("kernel".to_owned(), of_kernel()), (NETNS.to_owned(), rounds::arguments(all))];
-        match self {
-            Self::Rounds => both(false),
-            Self::All => both(true),
-            Self::Suite(name, arguments) => vec![((*name).to_owned(), arguments.to_vec())],
-        }
-    }
+/// What a guest is made for.
+struct Load {
+    built: Built,
+    /// Beside the agent's own.
+    object: Object,
+    jobs: Vec<Job>,
+    wires: u8,
 }
 
 /// Boots, runs what is wished, and insists that every test passed.
@@ -49,7 +52,57 @@ pub(crate) fn run(workspace: &Workspace, wish: &Wish<'_>) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("booting the guest: only x86_64 is emulated here, this machine is {}", std::env::consts::ARCH);
     }
-    let selected = wish.jobs();
+    let load = match wish {
+        Wish::Bench(arguments) => measures(workspace, arguments)?,
+        Wish::Rounds | Wish::All | Wish::Suite(..) => tests(workspace, wish)?,
+    };
+    let programs = programs::ensure(workspace)?;
+    let (kernel, emulator) = fetch(workspace)?;
+    let image =
+        Image::build(workspace, &kernel, &emulator, &load.built, &load.object, &programs, &load.jobs)?;
+    step::note("guest", &format!("Linux {} under qemu, {}", image.release, step::megabytes(image.bytes)));
+
+    let mut codes = Vec::new();
+    let program =
+        emulator.program("qemu-system-x86_64").context("looking for qemu-system-x86_64 in its package")?;
+    let machine = Machine { emulator: &emulator, program: &program, image: &image, wires: load.wires };
+    let mut command = machine.command(LIMIT_SECONDS);
+    let mut outcome = outcome::observe(&mut command, &mut |line| codes.extend(job_code(line)))
+        .with_context(|| format!("running {}", step::shown(&command)))?;
+    if codes.len() != load.jobs.len() {
+        outcome.fail(&format!("{} of {} programs came to their end", codes.len(), load.jobs.len()));
+    }
+    if codes.iter().any(|code| *code != 0) {
+        outcome.fail(&format!("the programs ended with {codes:?}"));
+    }
+    let tested = !matches!(wish, Wish::Bench(_));
+    if tested && outcome.ran() == 0 {
+        outcome.fail("no test ran");
+    }
+    let verdict = format!("Linux {}: {} passed, {} failed", image.release, outcome.passed, outcome.failed);
+    match outcome.failure {
+        Some(why) => bail!("guest: {verdict}; {why}"),
+        None if outcome.failed > 0 => bail!("guest: {verdict}"),
+        None => {
+            if tested {
+                println!("guest: {verdict}");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn tests(workspace: &Workspace, wish: &Wish<'_>) -> Result<Load> {
+    let both = |all| {
+        vec![
+            (KERNEL.to_owned(), rounds::OF_KERNEL.map(str::to_owned).to_vec()),
+            (NETNS.to_owned(), rounds::arguments(all)),
+        ]
+    };
+    let selected = match wish {
+        Wish::Suite(name, arguments) => vec![((*name).to_owned(), arguments.to_vec())],
+        wish => both(matches!(wish, Wish::All)),
+    };
     let all = suites::targets(workspace)?;
     let wanted = selected
         .iter()
@@ -66,41 +119,23 @@ pub(crate) fn run(workspace: &Workspace, wish: &Wish<'_>) -> Result<()> {
     {
         rounds::tell(&netns.program, matches!(wish, Wish::All))?;
     }
-    let jobs: Vec<Job> = suites
+    let jobs = suites
         .into_iter()
         .zip(selected)
-        .map(|(suite, (name, arguments))| Job { name, program: suite.program, arguments })
+        .map(|(suite, (name, arguments))| {
+            let one_by_one = std::iter::once("--test-threads=1".to_owned());
+            Job { name, program: suite.program, arguments: one_by_one.chain(arguments).collect() }
+        })
         .collect();
-    let programs = programs::ensure(workspace)?;
-    let (kernel, emulator) = fetch(workspace)?;
-    let image = Image::build(workspace, &kernel, &emulator, &built, &variant, &programs, &jobs)?;
-    step::note("guest", &format!("Linux {} under qemu, {}", image.release, step::megabytes(image.bytes)));
+    Ok(Load { built, object: Object { path: variant, name: "xlvs-variant.o" }, jobs, wires: 0 })
+}
 
-    let mut codes = Vec::new();
-    let program =
-        emulator.program("qemu-system-x86_64").context("looking for qemu-system-x86_64 in its package")?;
-    let mut command =
-        Machine { emulator: &emulator, program: &program, image: &image }.command(LIMIT_SECONDS);
-    let mut outcome = outcome::observe(&mut command, &mut |line| codes.extend(job_code(line)))
-        .with_context(|| format!("running {}", step::shown(&command)))?;
-    if codes.len() != jobs.len() {
-        outcome.fail(&format!("{} of {} suites came to their end", codes.len(), jobs.len()));
-    }
-    if codes.iter().any(|code| *code != 0) {
-        outcome.fail(&format!("the suites ended with {codes:?}"));
-    }
-    if outcome.ran() == 0 {
-        outcome.fail("no test ran");
-    }
-    let verdict = format!("Linux {}: {} passed, {} failed", image.release, outcome.passed, outcome.failed);
-    match outcome.failure {
-        Some(why) => bail!("guest: {verdict}; {why}"),
-        None if outcome.failed > 0 => bail!("guest: {verdict}"),
-        None => {
-            println!("guest: {verdict}");
-            Ok(())
-        }
-    }
+fn measures(workspace: &Workspace, arguments: &[String]) -> Result<Load> {
+    let built = build::everything(workspace, None)?;
+    let object = Object { path: build::bench_object(workspace)?, name: "xlvs-bench.o" };
+    let program = bench::program(workspace, &built.object)?;
+    let job = Job { name: "xlvs-bench".to_owned(), program, arguments: arguments.to_vec() };
+    Ok(Load { built, object, jobs: vec![job], wires: WIRES })
 }
 
 fn fetch(workspace: &Workspace) -> Result<(crate::packages::Unpacked, crate::packages::Unpacked)> {

@@ -66,13 +66,14 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Run suites on the oldest supported kernel, Debian's 6.1, under qemu: kernel and rounds of netns, or one suite
+    /// Run suites on the oldest supported kernel, Debian's 6.1, under qemu: kernel and rounds of netns, or one suite; or `bench`,
+    /// where a nanosecond is an instruction
     Kernels {
         /// Of netns all but floods and loads, which takes hours
         #[arg(long, conflicts_with = "suite")]
         all: bool,
         suite: Option<String>,
-        /// Passed to the test program
+        /// Passed to the test program, or to the bench as in `bench -- system --cards --quick`
         #[arg(last = true)]
         arguments: Vec<String>,
     },
@@ -107,6 +108,7 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Kernels { all, suite, arguments } => {
             let wish = match &suite {
+                Some(bench) if bench == "bench" => guest::Wish::Bench(&arguments),
                 Some(suite) => guest::Wish::Suite(suite, &arguments),
                 None if all => guest::Wish::All,
                 None => guest::Wish::Rounds,

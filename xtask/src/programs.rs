@@ -19,7 +19,7 @@ struct Wanted {
     package: &'static str,
 }
 
-const WANTED: [Wanted; 9] = [
+const WANTED: [Wanted; 10] = [
     Wanted { program: "nginx", package: "nginx" },
     Wanted { program: "haproxy", package: "haproxy" },
     Wanted { program: "wrk", package: "wrk" },
@@ -29,6 +29,7 @@ const WANTED: [Wanted; 9] = [
     Wanted { program: "nft", package: "nftables" },
     Wanted { program: "dnsmasq", package: "dnsmasq-base" },
     Wanted { program: "keepalived", package: "keepalived" },
+    Wanted { program: "ipvsadm", package: "ipvsadm" },
 ];
 
 /// nginx as a balancer of connections, which Debian has in a package of its own: fetched with Debian's nginx, since a module

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use xlvs_tests::topology::Wiring;
 
 use crate::progress::tell;
 use crate::report::{Cell, Report, Section};
@@ -34,17 +35,17 @@ struct Row {
     work: Series,
 }
 
-pub fn run(rounds: usize, seconds: u64) -> Result<Report> {
+pub fn run(rounds: usize, seconds: u64, wiring: Wiring) -> Result<Report> {
     let mut ways = Vec::new();
     let mut remarks = vec![format!(
         "{rounds} rounds of {seconds} s a way and kind, in turns; 64 connections; CPU is of the whole machine: client, director and server."
     )];
     for kind in Kind::ALL {
         tell(&format!("sets up: {}", kind.name()));
-        match Way::build(kind) {
+        match Way::build(kind, wiring) {
             Ok(way) => ways.push(way),
             // What is not on this machine cannot take part; what it is about must.
-            Err(error) if matches!(kind, Kind::Haproxy | Kind::NginxStream | Kind::Nftables) => {
+            Err(error) if kind.is_a_peer() => {
                 remarks.push(format!("Without {}: {error:#}", kind.name()));
             }
             Err(error) => return Err(error),

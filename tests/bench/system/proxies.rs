@@ -76,6 +76,15 @@ fn stream_module() -> Result<PathBuf> {
     }
 }
 
+/// The kernel's own virtual server, with its simplest scheduler; how a server is reached as ipvsadm says it.
+pub fn ipvs(director: &Namespace, reached: &str) -> Result<()> {
+    let (service, server) = (format!("{VIP}:80"), format!("{}:80", server_address(0)));
+    for words in [&["-A", "-t", &service, "-s", "rr"][..], &["-a", "-t", &service, "-r", &server, reached]] {
+        tools::output(director.command("ipvsadm")?.args(words))?;
+    }
+    Ok(())
+}
+
 /// The kernel's own translation of destinations: a rule, and a tracked connection each.
 pub fn nftables(director: &Namespace) -> Result<()> {
     let rules = format!(

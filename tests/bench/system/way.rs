@@ -8,7 +8,7 @@ use xlvs_tests::agent::{Agent, Installation};
 use xlvs_tests::curl;
 use xlvs_tests::nginx::{Nginx, NginxPlan};
 use xlvs_tests::service_text::ServiceText;
-use xlvs_tests::topology::{Delivery, Layout, Plan, Topology, VIP, server_address};
+use xlvs_tests::topology::{Delivery, Layout, Plan, Topology, VIP, Wiring, server_address};
 use xlvs_tests::wrk::{WrkPlan, WrkReport, wrk};
 
 use super::floor::Floor;
@@ -23,6 +23,8 @@ pub enum Kind {
     Floor,
     XlvsDr,
     XlvsNat,
+    IpvsDr,
+    IpvsNat,
     Haproxy,
     NginxStream,
     Nftables,
@@ -48,11 +50,13 @@ enum Forwards {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Direct,
         Self::Floor,
         Self::XlvsDr,
         Self::XlvsNat,
+        Self::IpvsDr,
+        Self::IpvsNat,
         Self::Haproxy,
         Self::NginxStream,
         Self::Nftables,
@@ -64,21 +68,29 @@ impl Kind {
             Self::Floor => "floor: the server's MAC",
             Self::XlvsDr => "xlvs DR",
             Self::XlvsNat => "xlvs NAT",
+            Self::IpvsDr => "IPVS DR",
+            Self::IpvsNat => "IPVS NAT",
             Self::Haproxy => "HAProxy (TCP)",
             Self::NginxStream => "nginx stream",
             Self::Nftables => "nftables DNAT",
         }
     }
 
+    /// Whether a machine need not have it.
+    pub const fn is_a_peer(self) -> bool {
+        matches!(self, Self::IpvsDr | Self::IpvsNat | Self::Haproxy | Self::NginxStream | Self::Nftables)
+    }
+
     /// One wire for all; what runs in the kernel or above gets veths as the kernel has them, since stubs and checksums in
     /// software are what XDP alone needs.
-    fn plan(self) -> Plan {
+    fn plan(self, wiring: Wiring) -> Plan {
         let delivery = match self {
-            Self::Direct | Self::Floor | Self::XlvsDr => Delivery::DirectRouting,
+            Self::Direct | Self::Floor | Self::XlvsDr | Self::IpvsDr => Delivery::DirectRouting,
             _ => Delivery::Nat,
         };
         Plan {
-            kernel_forwards: self == Self::Nftables,
+            wiring,
+            kernel_forwards: matches!(self, Self::IpvsNat | Self::Nftables),
             ready_for_xdp: matches!(self, Self::Floor | Self::XlvsDr | Self::XlvsNat),
             ..Plan::new(Layout::OneArm, delivery, 1)
         }
@@ -100,8 +112,8 @@ impl Kind {
 
 impl Way {
     /// Built, and forwarding.
-    pub fn build(kind: Kind) -> Result<Self> {
-        let topology = Topology::build(&kind.plan())?;
+    pub fn build(kind: Kind, wiring: Wiring) -> Result<Self> {
+        let topology = Topology::build(&kind.plan(wiring))?;
         let server = &topology.servers()[0];
         let plan = NginxPlan { big_file: 1, ..NginxPlan::new(&server.name) };
         let nginx = Nginx::start(&server.namespace, &plan)?;
@@ -153,6 +165,10 @@ fn forwards(kind: Kind, topology: &Topology) -> Result<Forwards> {
         Kind::Floor => Forwards::Floor(Floor::attach(topology)?),
         Kind::XlvsDr => xlvs(topology, Delivery::DirectRouting)?,
         Kind::XlvsNat => xlvs(topology, Delivery::Nat)?,
+        Kind::IpvsDr | Kind::IpvsNat => {
+            proxies::ipvs(director, if kind == Kind::IpvsDr { "-g" } else { "-m" })?;
+            Forwards::Kernel
+        }
         Kind::Haproxy => Forwards::Proxy(Proxy::haproxy(director)?),
         Kind::NginxStream => Forwards::Proxy(Proxy::nginx(director)?),
         Kind::Nftables => {

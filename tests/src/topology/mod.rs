@@ -21,6 +21,7 @@
 //!   cuts big frames to the MTU before they are handed over.
 
 mod addresses;
+mod cards;
 mod cuts;
 mod machine;
 mod plan;
@@ -145,7 +146,7 @@ impl Topology {
     /// The devices below them, which the program is attached to.
     pub fn director_devices(&self) -> &'static [&'static str] {
         match self.wiring {
-            Wiring::Plain | Wiring::Bond => self.director_interfaces(),
+            Wiring::Plain | Wiring::Bond | Wiring::Cards => self.director_interfaces(),
             Wiring::Vlan | Wiring::VlanInVlan => &[WIRE],
         }
     }
@@ -156,6 +157,8 @@ impl Topology {
         match self.wiring {
             Wiring::Bond => ports.flat_map(|port| member_ports(&port)).collect(),
             Wiring::Plain | Wiring::Vlan | Wiring::VlanInVlan => ports.collect(),
+            // Their other ends are not of this machine.
+            Wiring::Cards => Vec::new(),
         }
     }
 

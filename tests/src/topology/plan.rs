@@ -31,6 +31,8 @@ pub enum Wiring {
     VlanInVlan,
     /// The director's interfaces are bonds of two cables each, of which one carries.
     Bond,
+    /// Network cards that this machine has (virtio), three a wire: a one-arm director, a client, a server. No switch is in between.
+    Cards,
 }
 
 impl Wiring {

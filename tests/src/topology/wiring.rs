@@ -1,9 +1,9 @@
-//! How a machine is joined to the switch: by a cable, by a VLAN of one, by a bond of two.
+//! How a machine is joined to the switch: by a cable, by a VLAN of one, by a bond of two; or to a wire outside, by a card.
 
 use anyhow::Result;
 
 use super::addresses::Pair;
-use super::{Topology, Wiring};
+use super::{Topology, Wiring, cards};
 use crate::namespace::Namespace;
 
 /// A machine's cable, where its interfaces are VLANs.
@@ -66,6 +66,9 @@ impl Topology {
         bridge: &str,
         own: Pair,
     ) -> Result<()> {
+        if self.wiring == Wiring::Cards {
+            return cards::give(namespace, device, own);
+        }
         let (mac, name, mtu) = (own.mac(), namespace.name(), self.mtu + ROOM_FOR_TAGS);
         self.switch.ip(&format!(
             "link add {port} mtu {mtu} type veth peer name {device} mtu {mtu} address {mac} netns {name}\n\

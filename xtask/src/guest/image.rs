@@ -19,9 +19,17 @@ use crate::workspace::Workspace;
 pub(super) const END_OF_JOB: &str = "guest job ended with ";
 const INIT: &str = include_str!("init.sh");
 /// Where modules are taken from: all of the network stack, and what it leans on.
-const MODULE_FOLDERS: [&str; 4] = ["kernel/net", "kernel/lib", "kernel/crypto", "kernel/drivers/net"];
+const MODULE_FOLDERS: [&str; 5] =
+    ["kernel/net", "kernel/lib", "kernel/crypto", "kernel/drivers/net", "kernel/drivers/virtio"];
 
-/// One suite to run in the guest.
+/// An object beside the agent's; init.sh tells programs where it is.
+pub(super) struct Object {
+    pub(super) path: PathBuf,
+    /// In the guest's /lib.
+    pub(super) name: &'static str,
+}
+
+/// One program to run in the guest.
 pub(super) struct Job {
     pub(super) program: PathBuf,
     pub(super) name: String,
@@ -33,7 +41,7 @@ impl Job {
     fn line(&self) -> String {
         let arguments: Vec<String> =
             self.arguments.iter().map(|argument| format!("'{}'", argument.replace('\'', r"'\''"))).collect();
-        format!("/bin/{} --test-threads=1 {}; echo \"{END_OF_JOB}$?\"\n", self.name, arguments.join(" "))
+        format!("/bin/{} {}; echo \"{END_OF_JOB}$?\"\n", self.name, arguments.join(" "))
     }
 }
 
@@ -53,7 +61,7 @@ impl Image {
         kernel: &Unpacked,
         emulator: &Unpacked,
         built: &Built,
-        variant: &Path,
+        object: &Object,
         tools: &Path,
         jobs: &[Job],
     ) -> Result<Self> {
@@ -67,7 +75,7 @@ impl Image {
         let release = modules(&root, kernel, &busybox)?;
         elf::install(&built.agent, "xlvs", &root)?;
         copy(&built.object, &root.join("lib/xlvs.o"))?;
-        copy(variant, &root.join("lib/xlvs-variant.o"))?;
+        copy(&object.path, &root.join("lib").join(object.name))?;
         for job in jobs {
             elf::install(&job.program, &job.name, &root)?;
         }

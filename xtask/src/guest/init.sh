@@ -10,12 +10,16 @@ mount -t devtmpfs devtmpfs /dev
 mount -t bpf bpf /sys/fs/bpf
 mount -t tmpfs tmpfs /run
 ip link set lo up
-export XLVS_BIN=/bin/xlvs XLVS_EBPF_OBJECT=/lib/xlvs.o XLVS_EBPF_VARIANT=/lib/xlvs-variant.o CARGO_MANIFEST_DIR=/tests
+export XLVS_BIN=/bin/xlvs XLVS_EBPF_OBJECT=/lib/xlvs.o XLVS_EBPF_VARIANT=/lib/xlvs-variant.o XLVS_BENCH_OBJECT=/lib/xlvs-bench.o CARGO_MANIFEST_DIR=/tests
 # Its clock goes by instructions, of which it does fewer a second than a processor of today: the verifier takes long.
 export XLVS_PATIENCE=4
 # A system has these nodes and protocols before anybody opens them: nothing asks for their modules by name here.
 modprobe tun
 modprobe fou
+modprobe ip_vs
+# Its cards, if it has been given some.
+modprobe virtio_pci
+modprobe virtio_net
 cd /tests
 echo "guest: Linux $(uname -r), $(nproc) processors, up after $(cut -d' ' -f1 /proc/uptime) s"
 . /jobs

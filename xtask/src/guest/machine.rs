@@ -15,7 +15,11 @@ pub(super) struct Machine<'a> {
     pub(super) emulator: &'a Unpacked,
     pub(super) program: &'a Path,
     pub(super) image: &'a Image,
+    /// Wires between three cards of its own each.
+    pub(super) wires: u8,
 }
+
+const CARDS_A_WIRE: u8 = 3;
 
 impl Machine<'_> {
     /// The command that boots it, with the guest's console as its output; it ends when the guest powers off, or after
@@ -38,9 +42,19 @@ impl Machine<'_> {
             "-serial",
             "stdio",
         ]);
+        for (wire, card) in (0..self.wires).flat_map(|wire| (0..CARDS_A_WIRE).map(move |card| (wire, card))) {
+            // A hub knows nothing of offloads, so each frame is what a cable would carry: not longer than the MTU, with its checksum.
+            command.args(["-netdev", &format!("hubport,id=w{wire}c{card},hubid={wire}")]);
+            command.args(["-device", &device(wire, card)]);
+        }
         command.arg("-kernel").arg(&self.image.kernel).arg("-initrd").arg(&self.image.initramfs);
         command.args(["-append", "console=ttyS0 quiet loglevel=2 panic=-1 mitigations=off"]);
         command.env("LD_LIBRARY_PATH", self.emulator.library_path());
         command
     }
+}
+
+/// Cards are told apart by their addresses, in the order of wires; they boot nothing.
+fn device(wire: u8, card: u8) -> String {
+    format!("virtio-net-pci,netdev=w{wire}c{card},mac=52:54:00:00:{wire:02x}:{card:02x},romfile=")
 }
