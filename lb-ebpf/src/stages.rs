@@ -21,15 +21,14 @@ use crate::{
 
 /// The whole way of one frame, as the kernel's tail calls make it.
 pub fn process<T: Tables>(frame: &Frame<'_>, tables: &T) -> Outcome {
-    followed(frame, tables).0
+    followed(frame, tables, |_| ())
 }
 
-/// The same, with the stage that came to the outcome; `None`: the entry.
-pub fn followed<T: Tables>(frame: &Frame<'_>, tables: &T) -> (Outcome, Option<Stage>) {
+/// The same; `see` gets each stage behind the entry as it is handed over to, the last of which comes to the outcome.
+pub fn followed<T: Tables>(frame: &Frame<'_>, tables: &T, mut see: impl FnMut(Stage)) -> Outcome {
     let mut outcome = entry(frame, tables);
-    let mut last = None;
     while let Some(stage) = outcome.stage() {
-        last = Some(stage);
+        see(stage);
         outcome = match stage {
             Stage::Reply => reply(frame, tables),
             Stage::Arrival => arrival(frame, tables),
@@ -45,7 +44,7 @@ pub fn followed<T: Tables>(frame: &Frame<'_>, tables: &T) -> (Outcome, Option<St
             Stage::FullNatIcmp => full_nat_icmp(frame, tables),
         };
     }
-    (tags::finish(outcome, tables), last)
+    tags::finish(outcome, tables)
 }
 
 /// What came to a VIP and belongs to a stored connection; and what is none of ours.

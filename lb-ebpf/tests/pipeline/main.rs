@@ -1,6 +1,7 @@
 //! The pipeline as a library, run over ordinary memory: nothing here needs the kernel.
 
 mod against_the_oracle;
+mod asked;
 mod bytes;
 mod callers;
 mod cases;

@@ -63,7 +63,8 @@ pub fn rehearse(maps: &Maps, ingress: u32, elsewhere: NextHop, frame: &[u8]) -> 
     let memory: Vec<_> = [0; HEADROOM].iter().chain(frame).copied().map(Cell::new).collect();
     let left = Cell::new((HEADROOM, memory.len()));
     let rehearsal = Rehearsal { maps, trail: Trail::new(), ingress, elsewhere, memory, left };
-    let (outcome, stage) = followed(&rehearsal.frame(), &rehearsal);
+    let mut stage = None;
+    let outcome = followed(&rehearsal.frame(), &rehearsal, |handed| stage = Some(handed));
     let (start, end) = rehearsal.left.get();
     let trail = &rehearsal.trail;
     let verdict = outcome.verdict().ok_or_else(|| anyhow!("the data path came to no verdict"))?;

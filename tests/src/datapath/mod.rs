@@ -14,7 +14,7 @@ pub mod driver;
 #[cfg(feature = "rig")]
 pub mod floors;
 pub mod maps;
-mod native;
+pub mod native;
 #[cfg(feature = "rig")]
 #[path = "../../../lb-ebpf/bench/plan.rs"]
 pub mod plan;

@@ -1,6 +1,7 @@
 //! The pipeline as a library, over ordinary memory.
 
 mod answers;
+mod asked;
 mod forgetting;
 mod keyed;
 
@@ -18,8 +19,9 @@ use lb_common::net::{Addr, PortNumber};
 use lb_common::slot::{ServerId, Slot};
 use lb_common::verdict::{Action, Event, Verdict};
 use lb_ebpf::frame::Frame;
-use lb_ebpf::{Exit, process};
+use lb_ebpf::{Exit, followed};
 
+pub use asked::{Asked, Question};
 use forgetting::{Resting, Touched};
 use keyed::HashMaps;
 
@@ -59,8 +61,8 @@ pub struct Native {
     /// By service, the next turn of the one CPU there is.
     turns: RefCell<HashMap<u32, u64>>,
     random: RefCell<Random>,
-    /// Buckets of the flow table that were asked for, ever.
-    pub buckets_seen: Cell<u64>,
+    /// What packets have asked so far.
+    pub asked: Asked,
     /// What may hold anything that came since everything was last forgotten.
     touched: Touched,
     /// States of servers before they were disturbed.
@@ -89,7 +91,7 @@ impl Native {
             pulse: Cell::default(),
             turns: RefCell::default(),
             random: RefCell::new(Random::from_seed(1)),
-            buckets_seen: Cell::default(),
+            asked: Asked::default(),
             touched: Touched::default(),
             undisturbed: Vec::new(),
             resting: Resting::default(),
@@ -121,7 +123,7 @@ impl Native {
         self.memory.clear();
         self.memory.extend([0; HEADROOM].into_iter().chain(frame.iter().copied()).map(Cell::new));
         self.left.set((HEADROOM, self.memory.len()));
-        let outcome = process(&self.frame(), self);
+        let outcome = followed(&self.frame(), self, |_| self.asked.note(Question::Stage));
         let (start, end) = self.left.get();
         let bytes = self.memory[start..end].iter().map(Cell::get).collect();
         // What the program does with an outcome: a redirect to nowhere is a drop.
