@@ -55,18 +55,21 @@ impl Family {
         Service::tcp("web", self.vip, 80)
     }
 
-    /// The service's first SYN, a later packet, and in NAT a reply.
+    /// Of a service that has a connection already: a SYN, a later packet, and in NAT a reply; each like those before it.
     fn ways(self, name: &str, service: Service, server: Server, replies: bool) -> Vec<Way> {
         let world = World::of(service, [server]);
         let name = format!("{}, {name}", self.name);
-        let mut ways = vec![way(&name, "new", &world, vec![], self.inward(syn(80)))];
-        let open = vec![self.inward(syn(80))];
+        let mut before = vec![self.inward(Tcp::syn(PORT + 1, 80, 1000))];
+        let mut ways = vec![way(&name, "new", &world, &before, self.inward(syn(80)))];
+        before.push(self.inward(syn(80)));
         if replies {
-            let all = [open.clone(), vec![self.outward(syn_ack(8080))]].concat();
-            ways.push(way(&name, "established", &world, all.clone(), self.inward(data(80))));
-            ways.push(way(&name, "reply", &world, all, self.outward(answer(8080))));
-        } else {
-            ways.push(way(&name, "established", &world, open, self.inward(data(80))));
+            before.push(self.outward(syn_ack(8080)));
+        }
+        before.push(self.inward(data(80)));
+        ways.push(way(&name, "established", &world, &before, self.inward(data(80))));
+        if replies {
+            before.push(self.outward(answer(8080)));
+            ways.push(way(&name, "reply", &world, &before, self.outward(answer(8080))));
         }
         ways
     }
@@ -105,9 +108,9 @@ impl Family {
     }
 }
 
-fn way(what: &str, when: &str, world: &World, before: Vec<(Side, Vec<u8>)>, last: (Side, Vec<u8>)) -> Way {
+fn way(what: &str, when: &str, world: &World, before: &[(Side, Vec<u8>)], last: (Side, Vec<u8>)) -> Way {
     let (side, frame) = last;
-    Way { name: format!("{what}, {when}"), world: world.clone(), before, side, frame }
+    Way { name: format!("{what}, {when}"), world: world.clone(), before: before.to_vec(), side, frame }
 }
 
 /// What is of one family, because the other does the same.
@@ -119,13 +122,15 @@ fn others() -> Vec<Way> {
     let plain = |segment: Tcp| front(Ipv4::new(CLIENT, VIP, segment).into());
     let options = |segment: Tcp| front(Ipv4::new(CLIENT, VIP, segment).options(vec![1; 4]).into());
     let leased = Network::from(Ipv4::new(RS1, POOL, Tcp { destination_port: 50_000, ..syn_ack(8080) }));
+    let first = vec![plain(Tcp::syn(PORT + 1, 80, 1000))];
+    let open = [first.clone(), vec![plain(syn(80)), plain(data(80))]].concat();
     vec![
-        way("IPv4, NAT", "established, with options", &world, vec![plain(syn(80))], options(data(80))),
-        way("IPv4, full NAT", "new", &full_nat, vec![], plain(syn(80))),
-        way("IPv4, full NAT", "established", &full_nat, vec![plain(syn(80))], plain(data(80))),
-        way("IPv4, full NAT", "reply", &full_nat, vec![plain(syn(80))], (Side::Back, from_server(leased))),
-        way("IPv4", "not for a VIP", &world, vec![], front(Ipv4::new(CLIENT, DIRECTOR, syn(80)).into())),
-        way("IPv4", "a segment of no connection", &world, vec![], plain(data(80))),
+        way("IPv4, NAT", "established, with options", &world, &open, options(data(80))),
+        way("IPv4, full NAT", "new", &full_nat, &first, plain(syn(80))),
+        way("IPv4, full NAT", "established", &full_nat, &open, plain(data(80))),
+        way("IPv4, full NAT", "reply", &full_nat, &open[1..], (Side::Back, from_server(leased))),
+        way("IPv4", "not for a VIP", &world, &first, front(Ipv4::new(CLIENT, DIRECTOR, syn(80)).into())),
+        way("IPv4", "a segment of no connection", &world, &first, plain(data(80))),
     ]
 }
 
@@ -137,9 +142,6 @@ impl Way {
             native.push(*side, frame);
             // By direct routing a connection is established by a packet in a later tick.
             native.pass(1).unwrap();
-        }
-        if !self.before.is_empty() {
-            native.push(self.side, &self.frame);
         }
         native.asked.take();
         let (verdict, ..) = native.push(self.side, &self.frame);

@@ -48,7 +48,7 @@ impl Memory for Native {
 /// The director as one packet sees it. The questions that the kernel answers by a subprogram are answered by the same
 /// functions here.
 fn director(tables: &Native) -> Option<Director<'_, Native>> {
-    Director::consult(tables)
+    Director::again(tables)
 }
 
 impl Tables for Native {
@@ -222,7 +222,10 @@ impl Tables for Native {
     }
 
     fn moved(&self, bytes: i32) -> Option<Frame<'_>> {
-        self.asked.note(Question::Moved);
+        // Where nothing moves, nobody is called: the frame is looked at once more.
+        if bytes != 0 {
+            self.asked.note(Question::Moved);
+        }
         let (start, end) = self.left.get();
         let start = start.checked_add_signed(-(bytes as isize))?;
         self.left.set((start, end));
