@@ -315,6 +315,7 @@ fn setup(mesh: &Mesh, model: &Model, life: &Life, recovering: bool) -> Setup {
         // One cluster has one authority; nothing else needs to tell clusters apart.
         domain: String::new(),
         peers: mesh.peers.iter().map(|peer| NodeId::of(peer.name.as_str())).collect(),
+        scope: mesh.scope,
         bounds: Bounds {
             // Its own table, and that of the one it stands by for.
             records: connections * 2,

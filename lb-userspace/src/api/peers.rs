@@ -35,6 +35,8 @@ pub struct ClusterStatus {
     pub peers: u64,
     /// Of these, how many are connected.
     pub peers_connected: u64,
+    /// And how many take longer to acknowledge than they should (`send = "ack"`).
+    pub peers_late: u64,
     /// Connections that this director tells the others of.
     pub records_told: u64,
     /// Connections that it need not tell them of, because they would send them to the same server.
@@ -70,8 +72,12 @@ pub struct PeerStatus {
     pub absent_since: Option<Time>,
     /// How far it is on its own way; null: it is not connected.
     pub standing: Option<ClusterStanding>,
-    /// Whether it has acknowledged all it was told; null: it is not connected.
+    /// Whether it is told of this director's connections (`scope`); null: it is not connected.
+    pub told: Option<bool>,
+    /// Whether it is told, and has acknowledged all of it; null: it is not connected.
     pub in_sync: Option<bool>,
+    /// Whether it takes longer to acknowledge than it should (`send = "ack"`); null: it is not connected, or nobody asks.
+    pub late: Option<bool>,
     /// Whether it would send what it has not been told of where this director does; null: it is not connected.
     pub in_step: Option<bool>,
     /// Connections that it has told of, also in an earlier life.

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::affinity::By;
-use super::cluster::{Scope, Send};
+use super::cluster::Sending;
 use super::model::{
     Below, LogLevel, Mode, OnNoServer, OnStop, Protocol, Reload, Replicate, Scheduler, Then, Via, VipOwner,
     XdpMode,
@@ -12,6 +12,7 @@ use super::model::{
 use super::source::Reported;
 use super::suggest::{alternatives, nearest};
 use super::table::{Entry, quoted};
+use crate::replication::backup::Scope;
 use crate::replication::join::OnTimeout;
 
 /// The words for the values of a type.
@@ -171,13 +172,11 @@ impl Choice for Replicate {
 }
 
 impl Choice for Scope {
-    const OFFERED: &'static [(&'static str, Self)] = &[("all", Self::All)];
-    const LATER: &'static [&'static str] = &["backup"];
+    const OFFERED: &'static [(&'static str, Self)] = &[("all", Self::All), ("backup", Self::Backup)];
 }
 
-impl Choice for Send {
-    const OFFERED: &'static [(&'static str, Self)] = &[("async", Self::Async)];
-    const LATER: &'static [&'static str] = &["ack"];
+impl Choice for Sending {
+    const OFFERED: &'static [(&'static str, Self)] = &[("async", Self::Async), ("ack", Self::Ack)];
 }
 
 impl Choice for OnTimeout {

@@ -15,6 +15,7 @@ use super::replicate::{self, Said};
 use super::source::{Placed, Reported, Spot};
 use super::table::{Entry, Layered, Table};
 use super::vocabulary::PEER;
+use crate::replication::backup::Scope;
 use crate::replication::join::{OnTimeout, Patience};
 use crate::replication::version::NodeId;
 
@@ -47,6 +48,10 @@ pub struct Mesh {
     pub peers: Vec<Peer>,
     /// The folder of what it shows of itself and believes of others; absolute.
     pub credentials: PathBuf,
+    /// Whom records are told.
+    pub scope: Scope,
+    /// What is made of who does not acknowledge them.
+    pub send: Sending,
     /// How long it waits to be in sync, and what then.
     pub patience: Patience,
     /// Where it says whether it may have the VIPs; absolute.
@@ -69,16 +74,13 @@ impl Cluster {
     }
 }
 
-/// The only connections that may travel.
+/// What is made of a director that is slow to acknowledge what it was told. No packet waits for it either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
-    All,
-}
-
-/// The only way in which they travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Send {
+pub enum Sending {
+    /// Nothing: it shows as a lag.
     Async,
+    /// It is late, which is logged and shown, once the oldest has not been acknowledged for a second.
+    Ack,
 }
 
 /// The table as far as it could be read.
@@ -122,10 +124,10 @@ fn read_cluster(
         table.read_or("credentials", CREDENTIALS.into(), |entry| path::absolute(entry, CREDENTIALS));
     let ready_file = table.read("ready_file", |entry| path::absolute(entry, READY_FILE));
     let scope = table.read_or("scope", Scope::All, choice::read);
-    let send = table.read_or("send", Send::Async, choice::read);
+    let send = table.read_or("send", Sending::Async, choice::read);
     let patience = read_patience(table);
     let directors = peers.and_then(told_apart);
-    let (Scope::All, Send::Async) = (scope?, send?);
+    let (scope, send) = (scope?, send?);
     let (credentials, patience, listen, ready_file) = (credentials?, patience?, listen?, ready_file?);
     let (node, directors) = (node?.or(of_agent?), directors?);
 
@@ -151,7 +153,7 @@ fn read_cluster(
     peers.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Cluster {
         domain: domain?,
-        mesh: Some(Mesh { node, listen, peers, credentials, patience, ready_file }),
+        mesh: Some(Mesh { node, listen, peers, credentials, scope, send, patience, ready_file }),
     })
 }
 

@@ -109,7 +109,7 @@ pub enum Effect {
 }
 
 /// The settings that are used once, when the agent starts and makes or adopts the maps.
-const FIXED_AT_START: [&str; 18] = [
+const FIXED_AT_START: [&str; 20] = [
     "xdp_mode",
     "socket",
     "pin_dir",
@@ -124,6 +124,8 @@ const FIXED_AT_START: [&str; 18] = [
     "listen",
     "peers",
     "credentials",
+    "scope",
+    "send",
     "join_timeout",
     "on_timeout",
     "addresses",
@@ -276,6 +278,8 @@ fn cluster_fields(cluster: &Cluster) -> Fields {
         ("listen", or_none(mesh.map(|mesh| mesh.listen), "-")),
         ("peers", or_none(peers, "-")),
         ("credentials", or_none(mesh.map(|mesh| mesh.credentials.display()), "-")),
+        ("scope", or_none(mesh.map(|mesh| mesh.scope.word()), "-")),
+        ("send", or_none(mesh.map(|mesh| mesh.send.word()), "-")),
         ("join_timeout", or_none(mesh.map(|mesh| show(mesh.patience.whole)), "-")),
         ("on_timeout", or_none(mesh.map(|mesh| mesh.patience.on_timeout.word()), "-")),
     ]

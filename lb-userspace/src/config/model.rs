@@ -381,7 +381,7 @@ pub use super::access::Access;
 pub use super::address::{Family, ServerAddress, SourceAddress, Vip};
 pub use super::affinity::Affinity;
 pub use super::agent_check::AgentCheck;
-pub use super::cluster::{CREDENTIALS, Cluster, Mesh, Peer};
+pub use super::cluster::{CREDENTIALS, Cluster, Mesh, Peer, Sending};
 pub use super::fullnat::{FullNat, Ports};
 pub use super::limits::Limits;
 pub use super::listener::{Lane, ListenPort, Listener, Listening, PortRange, Protocol};

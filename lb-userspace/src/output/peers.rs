@@ -52,6 +52,9 @@ pub(super) fn summary(cluster: &ClusterStatus) -> String {
         count(cluster.records_held),
         count(cluster.replicas)
     );
+    if cluster.peers_late > 0 {
+        text += &format!(", {} LATE", plural(cluster.peers_late, "peer"));
+    }
     if cluster.records_waiting > 0 {
         text += &format!(", {} wait for the configuration", count(cluster.records_waiting));
     }
@@ -74,13 +77,21 @@ fn yes_or_no(is_so: bool) -> String {
     if is_so { "yes" } else { "no" }.to_owned()
 }
 
+fn in_sync(peer: &PeerStatus) -> String {
+    match (peer.told, peer.late) {
+        (Some(false), _) => "not told".to_owned(),
+        (_, Some(true)) => "LATE".to_owned(),
+        _ => or_unknown(peer.in_sync, yes_or_no),
+    }
+}
+
 fn row(peer: &PeerStatus, at: Time) -> Vec<String> {
     vec![
         peer.name.clone(),
         peer.address.to_string(),
         session(peer, at),
         peer.standing.as_ref().map_or_else(|| UNKNOWN.to_owned(), ToString::to_string),
-        or_unknown(peer.in_sync, yes_or_no),
+        in_sync(peer),
         or_unknown(peer.in_step, yes_or_no),
         count(peer.records_held),
         match peer.stale {

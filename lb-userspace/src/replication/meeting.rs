@@ -39,6 +39,7 @@ impl Replicator {
 
     fn left(&mut self, lost: &Session) {
         self.orphaned(lost);
+        self.appoint();
         self.step.lost(lost.node, self.now);
         self.news = true;
     }
@@ -59,9 +60,9 @@ impl Replicator {
         self.store.origins().filter(|&origin| origin != self.setup.origin && !present(origin)).collect()
     }
 
-    /// Whether this peer has acknowledged everything. `None` without a session.
+    /// Whether this peer is told, and has acknowledged everything. `None` without a session.
     pub fn in_sync(&self, peer: NodeId) -> Option<bool> {
-        self.sessions.get(&peer).map(Session::level)
+        self.sessions.get(&peer).map(|session| session.out.tells && session.level())
     }
 
     /// How far this peer is behind. `None` without a session.

@@ -46,6 +46,8 @@ pub(super) enum Message {
     Pulse,
     /// Orders, and what the leader has found.
     Note(Note),
+    /// The sender tells another director instead of the receiver, which forgets the sender's records.
+    Released,
 }
 
 impl Message {

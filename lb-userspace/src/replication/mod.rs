@@ -5,6 +5,7 @@
 //! peer has yet to be told), and [`replicator`], which puts them together. [`join`] says when a director may serve.
 
 mod agreeing;
+pub mod backup;
 pub mod board;
 pub mod digest;
 mod dirty;

@@ -64,6 +64,10 @@ impl Replicator {
                 self.unpack(node, sender, parcel, now)
             }
             Message::Listing(listing) => self.listed(node, sender, listing, now),
+            Message::Released => {
+                self.released(sender);
+                Ok(())
+            }
         }
     }
 
@@ -78,9 +82,9 @@ impl Replicator {
         // Each speaks for itself; an agent that has forgotten asks what it said.
         session.out.digests =
             self.store.origins().filter(|&at| at != own && (at != origin || hello.recovering)).collect();
-        if !recovering {
-            session.out.digests.insert(own);
-        }
+        // Unless it is appointed: what it was told in an earlier session may be stale.
+        session.out.releases = !recovering;
+        self.appoint();
         Ok(())
     }
 
@@ -237,6 +241,9 @@ fn wanted(session: &mut Session, origin: Origin, buckets: &[u16], own: Origin) -
     }
     if buckets.len() > BUCKETS || buckets.iter().any(|bucket| usize::from(*bucket) >= BUCKETS) {
         return Err(Refusal::TooManyBuckets);
+    }
+    if origin == own && !session.out.tells {
+        return Ok(());
     }
     session.out.compared |= origin == own && !session.out.digests.contains(&own);
     session.out.owe(origin, buckets);

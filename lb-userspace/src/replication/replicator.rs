@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lb_common::identity::FlowId;
 
+use super::backup::Scope;
 use super::board::Board;
 use super::join::{self, Patience, Standing};
 use super::names::Names;
@@ -27,6 +28,7 @@ pub struct Setup {
     pub recovering: bool,
     pub domain: String,
     pub peers: BTreeSet<NodeId>,
+    pub scope: Scope,
     pub bounds: Bounds,
     /// Records of unknown services and servers that wait for the configuration.
     pub quarantine: usize,
@@ -184,7 +186,7 @@ impl Replicator {
             let orphans = self.orphans();
             for session in self.sessions.values_mut().filter(|session| session.origin.is_some()) {
                 session.out.digests.extend(&orphans);
-                if !self.recovering {
+                if !self.recovering && session.out.tells {
                     session.out.digests.insert(self.setup.origin);
                     session.out.own_digest_due.get_or_insert(now);
                 }
@@ -200,9 +202,14 @@ impl Replicator {
         if self.recovering && self.standing >= Standing::Ready {
             self.recovering = false;
             for session in self.sessions.values_mut().filter(|session| session.origin.is_some()) {
-                session.out.digests.insert(self.setup.origin);
+                if session.out.tells {
+                    session.out.digests.insert(self.setup.origin);
+                } else {
+                    session.out.releases = true;
+                }
             }
         }
+        self.appoint();
     }
 
     /// Who this director is.

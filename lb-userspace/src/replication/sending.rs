@@ -89,6 +89,9 @@ impl Teller<'_> {
             return Some(Message::Ack(session.inc.received));
         }
         let out = &mut session.out;
+        if std::mem::take(&mut out.releases) {
+            return Some(Message::Released);
+        }
         if let Some((origin, buckets)) = out.wants.pop_first() {
             return Some(Message::Want { origin, buckets });
         }

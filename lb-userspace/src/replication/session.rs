@@ -43,6 +43,10 @@ pub(super) struct Session {
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     pub hello_sent: bool,
+    /// The peer is told of our own records.
+    pub tells: bool,
+    /// It is to forget those that it was told.
+    pub releases: bool,
     /// Messages so far.
     pub sent: u64,
     /// When the last of them was taken.
@@ -108,9 +112,10 @@ impl Session {
         Self { id, node, origin: None, standing: None, out, inc }
     }
 
-    /// The peer has been told all that changed, and has acknowledged it.
+    /// The peer has been told all that it is to be told, and has acknowledged it.
     pub fn level(&self) -> bool {
-        self.out.compared
+        let has_compared = self.out.compared || !self.out.tells;
+        has_compared
             && self.out.told == Told::Everything
             && self.out.nothing_owed()
             && self.out.flight.is_empty()
@@ -121,10 +126,11 @@ impl Session {
         let landed = self.out.flight.front().map(|(_, since)| *since);
         let oldest = [landed, self.out.dirty.since()].into_iter().flatten().min();
         let is_known = self.out.compared && self.out.told == Told::Everything;
-        is_known
+        let has_all = is_known
             && self.out.stale.is_none()
             && self.out.owed.is_empty()
-            && oldest.is_none_or(|oldest| oldest > then)
+            && oldest.is_none_or(|oldest| oldest > then);
+        has_all || !self.out.tells
     }
 
     pub fn lag(&self, now: Instant) -> Lag {
@@ -142,7 +148,7 @@ impl Session {
 impl Outgoing {
     /// This own record has changed.
     pub fn mark(&mut self, flow: FlowId, most: usize, now: Instant) {
-        if self.stale.is_some() {
+        if self.stale.is_some() || !self.tells {
             return;
         }
         self.dirty.mark(flow, now);

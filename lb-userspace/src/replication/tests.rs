@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lb_common::identity::FlowId;
 use proptest::prelude::*;
 
+use super::backup::Scope;
 use super::join::{Patience, Standing};
 use super::message::{Envelope, Hello, Item, Listing, Message, Parcel, Words, decode, encode};
 use super::record::{Class, Connection, Content, Entry, Pair};
@@ -36,6 +37,7 @@ pub(super) fn setup(name: &str, peer: &str) -> Setup {
         recovering: false,
         domain: "edge".into(),
         peers: [NodeId::of(peer)].into(),
+        scope: Scope::All,
         bounds: Bounds {
             records: 10_000,
             seats: 10_000,

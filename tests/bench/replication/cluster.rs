@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lb_common::identity::{FLOW_ID_BITS, FlowId, mix};
+use lb_userspace::replication::backup::Scope;
 use lb_userspace::replication::join::Patience;
 use lb_userspace::replication::record::{Class, Connection, Content, Pair};
 use lb_userspace::replication::replicator::{Replicator, Setup};
@@ -63,6 +64,7 @@ impl Cluster {
             recovering: false,
             domain: "bench".to_owned(),
             peers: peers.keys().copied().collect(),
+            scope: Scope::All,
             bounds: Bounds {
                 records: 1 << 22,
                 seats: 1 << 20,

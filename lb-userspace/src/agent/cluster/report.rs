@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use super::Cluster;
+use super::events::is_late;
 use crate::api::{
     ClusterStanding, ClusterStatus, PeerAbsence, PeerStatus, PeerTraffic, PeersReport, Schema, time_of,
 };
+use crate::config::Sending;
 use crate::replication::join::Standing;
 use crate::replication::traffic::Tally;
 use crate::replication::transport::contact::Contact;
@@ -43,6 +45,7 @@ impl Cluster {
                     .iter()
                     .filter(|peer| replicator.heard_of(NodeId::of(peer.name.as_str())).is_some())
                     .count() as u64,
+                peers_late: self.observed.late() as u64,
                 records_told: connections as u64,
                 records_spared: self.exports.spared() as u64,
                 records_held: (store.live() - store.seats() - connections) as u64,
@@ -73,7 +76,9 @@ impl Cluster {
                 absence: absence.as_ref().map(|(absence, _)| absence.clone()),
                 absent_since: absence.map(|(_, since)| time_of(SystemTime::now() - (now - since))),
                 standing: heard.map(|(_, standing)| word(standing)),
+                told: heard.and_then(|_| replicator.tells(node)),
                 in_sync: heard.and_then(|_| replicator.in_sync(node)),
+                late: lag.filter(|_| self.mesh.send == Sending::Ack).map(|lag| is_late(&lag)),
                 in_step: heard.map(|_| replicator.step().is_in_step(node)),
                 records_held: held.map(|origin| replicator.store().live_of(origin)[0] as u64).sum(),
                 untold: lag.map(|lag| lag.dirty as u64),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use lb_common::identity::{FlowId, mix};
 
+use super::super::backup::Scope;
 use super::super::board::{Given, ServerKey};
 use super::super::join::{OnTimeout, Patience, Standing};
 use super::super::record::{Connection, Pair, Target};
@@ -30,6 +31,7 @@ pub(super) struct Faults {
     pub forget_mark: bool,
     pub forget_orders: bool,
     pub commit_early: bool,
+    pub release_nobody: bool,
 }
 
 pub(super) struct Node {
@@ -70,6 +72,7 @@ pub(super) struct World {
     quarantine: usize,
     dirty: usize,
     on_timeout: OnTimeout,
+    pub scope: Scope,
     /// What can be derived is told as well.
     pub tells_all: bool,
     pub kitchen: Kitchen,
@@ -111,6 +114,7 @@ impl World {
             quarantine,
             dirty,
             on_timeout,
+            scope: if rng.u8(..4) == 0 { Scope::Backup } else { Scope::All },
             tells_all: rng.bool(),
             kitchen: Kitchen::default(),
             silent: BTreeMap::new(),
@@ -212,6 +216,7 @@ impl World {
             recovering: !node.flows.is_empty(),
             domain: "edge".into(),
             peers: (0..self.nodes.len()).filter(|peer| *peer != index).map(id).collect(),
+            scope: self.scope,
             bounds,
             quarantine: self.quarantine,
             dirty: self.dirty,
@@ -287,7 +292,15 @@ impl World {
             match core.receive(letter.session, &letter.body, now) {
                 Ok(()) => {
                     let after = living(core);
-                    for (flow, version) in before.into_iter().filter(|(flow, _)| !after.contains_key(flow)) {
+                    // Who is told no longer has forgotten what has not ended; an older end may have stood behind it.
+                    let has_ended = |flow: &FlowId, version: &Version| {
+                        let here = core.store.get(*flow).filter(|entry| entry.connection().is_none());
+                        self.scope == Scope::All || here.is_some_and(|entry| entry.version >= *version)
+                    };
+                    let gone = |(flow, version): &(FlowId, Version)| {
+                        !after.contains_key(flow) && has_ended(flow, version)
+                    };
+                    for (flow, version) in before.into_iter().filter(gone) {
                         let grave = graves.entry(flow).or_insert(version);
                         *grave = version.max(*grave);
                     }
@@ -341,10 +354,11 @@ impl World {
                 node.flows.remove(&flow);
             }
         }
-        if lost {
-            for session in core.sessions.values_mut() {
+        for session in core.sessions.values_mut() {
+            if lost {
                 session.out.dirty.clear();
             }
+            session.out.releases &= !self.faults.release_nobody;
         }
         node.mark = core.mark();
     }

@@ -18,6 +18,7 @@ use crate::agent::sizes;
 use crate::agent::standing::Standings;
 use crate::config;
 use crate::dataplane::Maps;
+use crate::replication::backup::Scope;
 use crate::replication::join::Patience;
 use crate::replication::replicator::Setup;
 use crate::replication::store::Bounds;
@@ -55,6 +56,7 @@ fn setup(node: &str, peer: &str) -> Setup {
         recovering: false,
         domain: String::new(),
         peers: [NodeId::of(peer)].into(),
+        scope: Scope::All,
         bounds: Bounds {
             records: 100,
             seats: 100,

@@ -13,6 +13,7 @@ use crate::agent::sizes;
 use crate::agent::standing::{self, Standings};
 use crate::config;
 use crate::net::{NextHop, View};
+use crate::replication::backup::Scope;
 use crate::replication::join::Patience;
 use crate::replication::record::Class as Told;
 use crate::replication::replicator::Setup;
@@ -71,6 +72,7 @@ impl Director {
             recovering: false,
             domain: String::new(),
             peers: [peer].into(),
+            scope: Scope::All,
             bounds: Bounds {
                 records: 0,
                 seats: 1,
