@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
@@ -314,6 +314,7 @@ fn setup(mesh: &Mesh, model: &Model, life: &Life, recovering: bool) -> Setup {
         recovering,
         // One cluster has one authority; nothing else needs to tell clusters apart.
         domain: String::new(),
+        since_1970: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         peers: mesh.peers.iter().map(|peer| NodeId::of(peer.name.as_str())).collect(),
         bounds: Bounds {
             // Its own table, and that of the one it stands by for.

@@ -26,6 +26,8 @@ pub mod transport;
 pub mod version;
 
 #[cfg(test)]
+mod knowledge;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,8 @@ pub struct Setup {
     /// The agent restarted on a flow table that lives: its exports are at its peers.
     pub recovering: bool,
     pub domain: String,
+    /// The wall clock when the director was made, since the beginning of 1970. Others' counters are believed up to what it allows.
+    pub since_1970: Duration,
     pub peers: BTreeSet<NodeId>,
     pub bounds: Bounds,
     /// Records of unknown services and servers that wait for the configuration.
@@ -58,6 +60,7 @@ pub struct Replicator {
     pub(super) news: bool,
     pub(super) standing: Standing,
     pub(super) began: Instant,
+    made: Instant,
     /// Of the last tick.
     pub(super) now: Instant,
     last_digest: Instant,
@@ -83,6 +86,7 @@ impl Replicator {
             news: true,
             standing: Standing::Init,
             began: now,
+            made: now,
             now,
             last_digest: now,
             setup,
@@ -272,6 +276,11 @@ impl Replicator {
     /// Records that wait for the configuration.
     pub fn waiting(&self) -> usize {
         self.quarantine.len()
+    }
+
+    /// See [`Counter::ceiling`].
+    pub(super) fn ceiling(&self) -> u64 {
+        Counter::ceiling(self.setup.since_1970 + self.now.saturating_duration_since(self.made))
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Refusal {

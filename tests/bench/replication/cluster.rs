@@ -62,6 +62,7 @@ impl Cluster {
             origin: Origin { node, life: 1 },
             recovering: false,
             domain: "bench".to_owned(),
+            since_1970: Duration::ZERO,
             peers: peers.keys().copied().collect(),
             bounds: Bounds {
                 records: 1 << 22,

@@ -211,6 +211,7 @@ impl World {
             origin: Origin { node: id(index), life: node.life },
             recovering: !node.flows.is_empty(),
             domain: "edge".into(),
+            since_1970: Duration::ZERO,
             peers: (0..self.nodes.len()).filter(|peer| *peer != index).map(id).collect(),
             bounds,
             quarantine: self.quarantine,

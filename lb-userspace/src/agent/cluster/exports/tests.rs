@@ -54,6 +54,7 @@ fn setup(node: &str, peer: &str) -> Setup {
         origin: Origin { node: NodeId::of(node), life: 1 },
         recovering: false,
         domain: String::new(),
+        since_1970: Duration::ZERO,
         peers: [NodeId::of(peer)].into(),
         bounds: Bounds {
             records: 100,
