@@ -123,9 +123,9 @@ impl Replicator {
             Note::Orders(orders) => {
                 for (server, given) in orders.into_iter().map(super::board::Told::into_given) {
                     if !self.counter.hear(given.version.counter, self.ceiling()) {
-                        self.refuse(Refusal::CounterOutOfRange);
+                        self.refuse_from(node, Refusal::CounterOutOfRange);
                     } else if let Err(refusal) = self.give(server, given, Some(node)) {
-                        self.refuse(refusal);
+                        self.refuse_from(node, refusal);
                     }
                 }
             }
@@ -133,7 +133,7 @@ impl Replicator {
                 if let Word::Prepare(round, _) = &word
                     && !self.counter.hear(round.counter, self.ceiling())
                 {
-                    self.refuse(Refusal::CounterOutOfRange);
+                    self.refuse_from(node, Refusal::CounterOutOfRange);
                     return Ok(());
                 }
                 let leader = self.leader();

@@ -22,10 +22,13 @@ pub mod session;
 pub mod step;
 pub mod store;
 pub mod traffic;
+#[cfg(not(fuzzing))]
 pub mod transport;
 pub mod version;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
+#[cfg(any(test, fuzzing))]
 mod knowledge;
 #[cfg(test)]
 mod simulation;

@@ -22,7 +22,7 @@ impl Replicator {
     /// When the session has to be closed (the caller says [`Replicator::disconnected`]). A record that is refused alone is
     /// counted, and the rest of its message holds.
     pub fn receive(&mut self, id: SessionId, body: &[u8], now: Instant) -> Result<(), Refusal> {
-        self.read(id, body, now).map_err(|refusal| self.refuse(refusal))
+        self.read(id, body, now).map_err(|refusal| self.refuse_in(id, refusal))
     }
 
     fn read(&mut self, id: SessionId, body: &[u8], now: Instant) -> Result<(), Refusal> {
@@ -105,7 +105,7 @@ impl Replicator {
         // What others say about our own records counts only while we have forgotten them.
         let asked = known && (origin != self.setup.origin || self.recovering);
         if !known {
-            self.refuse(Refusal::UnknownOrigin);
+            self.refuse_from(node, Refusal::UnknownOrigin);
         }
         let buckets = if asked { differing } else { Vec::new() };
         if origin == sender {
@@ -186,7 +186,7 @@ impl Replicator {
     fn unpack(&mut self, node: NodeId, origin: Origin, records: &[Item], now: Instant) {
         for item in records {
             if let Err(refusal) = self.apply(node, origin, item, now) {
-                self.refuse(refusal);
+                self.refuse_from(node, refusal);
             }
         }
     }

@@ -13,7 +13,7 @@ use super::join::{self, Patience, Standing};
 use super::names::Names;
 use super::record::{Connection, Content, Entry, Pair};
 use super::refusal::{Refusal, Refusals};
-use super::session::Session;
+use super::session::{Session, SessionId};
 use super::step::{self, Step};
 use super::store::{Bounds, Store};
 use super::traffic::Traffic;
@@ -53,7 +53,9 @@ pub struct Replicator {
     pub(super) sessions: BTreeMap<NodeId, Session>,
     pub(super) traffic: BTreeMap<NodeId, Traffic>,
     pub(super) last_session: u64,
+    /// Of all, and of what came from each peer.
     pub(super) refusals: Refusals,
+    refusals_of: BTreeMap<NodeId, Refusals>,
     pub(super) board: Board,
     pub(super) step: Step,
     /// Others have ordered or found something, or who leads may be another.
@@ -81,6 +83,7 @@ impl Replicator {
             traffic: BTreeMap::new(),
             last_session: 0,
             refusals: Refusals::default(),
+            refusals_of: BTreeMap::new(),
             board: Board::default(),
             step: Step::new(setup.origin.node, step::EVERY, setup.recovering),
             news: true,
@@ -273,6 +276,11 @@ impl Replicator {
         &self.refusals
     }
 
+    /// Of what came from this peer, over all sessions.
+    pub fn refusals_of(&self, peer: NodeId) -> Refusals {
+        self.refusals_of.get(&peer).cloned().unwrap_or_default()
+    }
+
     /// Records that wait for the configuration.
     pub fn waiting(&self) -> usize {
         self.quarantine.len()
@@ -286,6 +294,20 @@ impl Replicator {
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Refusal {
         self.refusals.count(refusal);
         refusal
+    }
+
+    /// Something that came from this peer.
+    pub(super) fn refuse_from(&mut self, peer: NodeId, refusal: Refusal) -> Refusal {
+        self.refusals_of.entry(peer).or_default().count(refusal);
+        self.refuse(refusal)
+    }
+
+    /// Something that came in this session, if it still stands.
+    pub(super) fn refuse_in(&mut self, id: SessionId, refusal: Refusal) -> Refusal {
+        match self.sessions.values().find(|session| session.id == id).map(|session| session.node) {
+            Some(peer) => self.refuse_from(peer, refusal),
+            None => self.refuse(refusal),
+        }
     }
 
     pub(super) fn note(&mut self, flow: FlowId) {

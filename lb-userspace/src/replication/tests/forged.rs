@@ -171,10 +171,13 @@ impl Target {
     pub fn refuses(&mut self, id: SessionId, body: &[u8], refusal: Refusal, what: &str) {
         let (knows, refused) = (self.knows(), self.refused());
         let of_it = self.director.refusals().of(refusal);
+        let of_peer = |target: &Self| target.director.refusals_of(NodeId::of("lb1")).of(refusal);
+        let (before, is_theirs) = (of_peer(self), refusal != Refusal::StaleSession);
         let outcome = self.director.receive(id, body, self.now);
         assert_eq!(outcome, if refusal.of_a_record() { Ok(()) } else { Err(refusal) }, "{what}");
         assert_eq!(self.director.refusals().of(refusal), of_it + 1, "{what}");
         assert_eq!(self.refused(), refused + 1, "{what}");
+        assert_eq!(of_peer(self), before + u64::from(is_theirs), "{what}");
         assert_eq!(self.knows(), knows, "{what}");
     }
 }
