@@ -14,6 +14,7 @@ mod handing;
 mod life;
 mod naming;
 mod ordered;
+mod pace;
 mod readiness;
 mod report;
 mod ripening;
@@ -38,6 +39,7 @@ use self::exports::Exports;
 use self::life::Life;
 use self::naming::Naming;
 use self::ordered::Ordered;
+use self::pace::Pace;
 use self::readiness::Readiness;
 use self::seats::Seats;
 use self::stepping::Stepping;
@@ -86,6 +88,7 @@ pub struct Cluster {
     absences: Absences,
     readiness: Option<Readiness>,
     observed: Observed,
+    pace: Pace,
     /// What an earlier agent told the data path has been compared with what the peers hold.
     is_settled: bool,
 }
@@ -139,6 +142,7 @@ impl Cluster {
             absences: Absences::default(),
             readiness,
             observed: Observed::default(),
+            pace: Pace::default(),
             is_settled: false,
         }))
     }

@@ -282,6 +282,7 @@ const FINDING: Finding = Finding {
 mod tests {
     use std::path::Path;
 
+    use super::super::board::Board;
     use super::*;
 
     #[test]
@@ -297,25 +298,29 @@ mod tests {
     /// What is looked for would be found.
     #[test]
     fn what_no_peer_may_do_is_noticed() {
-        let (thief, other) = (NodeId::of(PEERS[0]), NodeId::of(PEERS[1]));
-        let becomes = |change: &dyn Fn(&mut Scene)| {
+        let becomes = |change: fn(&mut Scene, Instant)| {
             let mut scene = Scene::new();
             let before = Knowledge::of(&scene.director);
-            change(&mut scene);
-            before.may_become(&Knowledge::of(&scene.director), thief)
+            let now = scene.now;
+            change(&mut scene, now);
+            before.may_become(&Knowledge::of(&scene.director), NodeId::of(PEERS[0]))
         };
-        let session =
-            |scene: &mut Scene, node| scene.director.sessions.get_mut(&node).map(|it| it.inc.divergent += 1);
-        let now = Instant::now();
-        assert!(becomes(&|_| {}).is_ok());
-        assert!(becomes(&|scene| drop(session(scene, thief))).is_ok());
-        assert!(becomes(&|scene| drop(session(scene, other))).is_err(), "another's session");
+        fn differ(scene: &mut Scene, peer: &str) {
+            let session = scene.director.sessions.get_mut(&NodeId::of(peer));
+            session.expect("a session").inc.divergent += 1;
+        }
+        assert!(becomes(|_, _| {}).is_ok());
+        assert!(becomes(|scene, _| differ(scene, PEERS[0])).is_ok());
+        assert!(becomes(|scene, _| differ(scene, PEERS[1])).is_err(), "another's session");
+        let publish = |scene: &mut Scene, now| {
+            scene.director.publish(flow_of(9), connection(9), now).expect("there is room");
+        };
+        assert!(becomes(publish).is_err(), "a record in our name");
         assert!(
-            becomes(&|scene| drop(scene.director.publish(flow_of(9), connection(9), now))).is_err(),
-            "in our name"
+            becomes(|scene, now| scene.director.withdraw(flow_of(1), now)).is_err(),
+            "an end in our name"
         );
-        assert!(becomes(&|scene| scene.director.withdraw(flow_of(1), now)).is_err(), "an end in our name");
-        assert!(becomes(&|scene| scene.director.store.remove(flow_of(1))).is_err(), "a record is gone");
-        assert!(becomes(&|scene| scene.director.board = Default::default()).is_err(), "orders are gone");
+        assert!(becomes(|scene, _| scene.director.store.remove(flow_of(1))).is_err(), "a record is gone");
+        assert!(becomes(|scene, _| scene.director.board = Board::default()).is_err(), "orders are gone");
     }
 }

@@ -57,7 +57,7 @@ impl Knowledge {
             records: director.store.iter().map(|(flow, entry)| (flow, *entry)).collect(),
             tombstones: director.store.tombstones(),
             counter: director.counter.now(),
-            names: director.names.len(),
+            names: director.names.known(),
             guarded: director.guarded.clone(),
             waiting: director.quarantine.clone(),
             orders: director.board.orders().collect(),
@@ -148,7 +148,7 @@ impl Peer {
                 .chain(session.out.wants.keys())
                 .collect::<BTreeSet<_>>()
                 .len(),
-            names: session.inc.heard.len(),
+            names: session.inc.heard.known(),
             findings: session.inc.findings.clone(),
             flight: session.out.flight.len(),
             unanswered: session.out.unanswered.len(),

@@ -49,16 +49,15 @@ impl Names {
 
     /// How many are heard of or configured.
     #[cfg(any(test, fuzzing))]
-    pub fn len(&self) -> usize {
+    pub(super) fn known(&self) -> usize {
         self.pairs.len()
     }
 
     /// Of what was never configured only this is kept: what a peer made up leaves with it.
     pub fn keep(&mut self, is_used: impl Fn(Target) -> bool) {
         let Self { pairs, strange, .. } = self;
-        for target in strange.extract_if(.., |target| !is_used(*target)) {
-            pairs.remove(&target);
-        }
+        pairs.retain(|target, _| !strange.contains(target) || is_used(*target));
+        strange.retain(|target| pairs.contains_key(target));
     }
 
     /// Whether something is heard of that was never configured.
@@ -137,7 +136,7 @@ impl Heard {
     }
 
     #[cfg(any(test, fuzzing))]
-    pub fn len(&self) -> usize {
+    pub fn known(&self) -> usize {
         self.targets.len()
     }
 

@@ -1,7 +1,7 @@
 //! What is logged of the cluster: who is connected, who is lost, what this director's standing is.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::Cluster;
 use crate::replication::join::Standing;
@@ -32,7 +32,10 @@ impl Cluster {
             .iter()
             .map(|peer| (NodeId::of(peer.name.as_str()), peer.name.as_str().to_owned()))
             .collect();
+        let now = Instant::now();
         for (node, director) in names {
+            let traffic = self.desk.with(|replicator| replicator.traffic(node));
+            self.pace.read(node, traffic, now);
             let heard = self.desk.with(|replicator| {
                 Some((replicator.heard_of(node)?.0, replicator.in_sync(node) == Some(true)))
             });

@@ -215,7 +215,8 @@ fn examples() -> Vec<Message> {
     ];
     let mut kinds: Vec<&str> = all.iter().map(kind).chain(["hello"]).collect();
     let mut wanted = KINDS.to_vec();
-    (kinds.sort_unstable(), wanted.sort_unstable());
+    kinds.sort_unstable();
+    wanted.sort_unstable();
     assert_eq!(kinds, wanted);
     all
 }

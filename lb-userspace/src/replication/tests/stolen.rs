@@ -133,7 +133,7 @@ fn names_that_it_made_up_leave_with_it() {
     assert_eq!(target.hear(HONEST, changes(vec![pair("rs3")], vec![fresh])), Ok(()));
     assert_eq!(target.hear(THIEF, changes(vec![pair("x")], vec![])), Err(Refusal::TooManyNames));
     target.director.disconnected(target.ids[THIEF]);
-    assert_eq!(target.director.names.len(), 3);
+    assert_eq!(target.director.names.known(), 3);
     // What is waiting for its name has kept it.
     target.director.configure([pair("rs1"), pair("rs2"), pair("rs3")]).unwrap();
     assert_eq!(target.director.replica(flow(20)), Some(&connection("rs3")));
@@ -271,9 +271,7 @@ fn while_it_leads_its_findings_hold_and_its_tables_have_to_be_possible() {
         recipe(251, &[(7, 0)]),
         Recipes((0..40_000).map(|lane| (LaneKey(lane), Recipe { size: 2, shares: vec![] })).collect()),
     ];
-    let mut counter = 1;
-    for recipes in bad {
-        counter += 1;
+    for (counter, recipes) in (1..).zip(bad) {
         let round = Round { counter, leader: NodeId::of("lb1") };
         let what = format!("{:?}", recipes.0.get(&LaneKey(1)));
         target.hear(THIEF, step(Word::Prepare(round, recipes))).unwrap();
