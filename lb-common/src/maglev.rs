@@ -23,6 +23,13 @@ pub const fn size_for(servers: usize) -> u32 {
     }
 }
 
+/// Whether a table may be so large: a prime, or a server's walk would not come to every place.
+#[must_use]
+pub fn is_size(size: u32) -> bool {
+    (2..=SIZES[3]).contains(&size)
+        && (2..).take_while(|by| by * by <= size).all(|by| !size.is_multiple_of(by))
+}
+
 /// One server that wants its share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Share {
@@ -124,9 +131,10 @@ mod tests {
 
     #[test]
     fn sizes_are_prime() {
-        for size in SIZES {
-            assert!((2..).take_while(|d| d * d <= size).all(|d| size % d != 0), "{size}");
-        }
+        assert!(SIZES.into_iter().all(is_size));
+        let few: Vec<u32> = (0..30).filter(|size| is_size(*size)).collect();
+        assert_eq!(few, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]);
+        assert!(!is_size(65_535) && !is_size(1_048_583) && !is_size(u32::MAX));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: the data path as a library under libFuzzer and the address sanitizer, and what the corpus covers.
+//! `cargo xtask fuzz`: the data path as a library, or what directors tell each other, under libFuzzer and the address sanitizer,
+//! and what the corpus covers.
 //!
 //! No cargo subcommand and no nightly is needed: the flags are given to the compiler that is there, and `RUSTC_BOOTSTRAP`
 //! lets it have them, as for the eBPF program.
@@ -24,23 +25,76 @@ const FLAGS: [&str; 7] = [
     "-Zsanitizer=address",
     "--cfg=fuzzing",
 ];
-/// Bytes of an input: a handful of frames. Longer ones only cost time.
-const LONGEST: &str = "-max_len=256";
-/// In the short run, which is a part of `ci`.
-const SHORT_RUNS: u64 = 200_000;
-/// The corpus is grown by frames in their full length.
+/// The corpus is grown by frames in their full length, and by whole sessions.
 const GROWN: &str = "-max_len=2048";
+
+/// What is fuzzed.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Target {
+    /// Any frames in any order, through the data path
+    Frames,
+    /// Anything as what other directors say
+    Messages,
+}
+
+impl Target {
+    /// All there are.
+    pub(crate) const ALL: [Self; 2] = [Self::Frames, Self::Messages];
+
+    /// The fuzzer, and where its findings go.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Messages => "messages",
+        }
+    }
+
+    /// What writes the inputs that it begins with.
+    fn seeds(self) -> &'static str {
+        match self {
+            Self::Frames => "seeds",
+            Self::Messages => "message_seeds",
+        }
+    }
+
+    /// Inputs that are kept for everybody, under tests/fuzz.
+    fn corpus(self) -> &'static str {
+        match self {
+            Self::Frames => "corpus",
+            Self::Messages => "messages",
+        }
+    }
+
+    /// Bytes of an input: a handful of frames or messages. Longer ones only cost time.
+    fn longest(self) -> &'static str {
+        match self {
+            Self::Frames => "-max_len=256",
+            Self::Messages => "-max_len=400",
+        }
+    }
+
+    /// Executions in the short run, which is a part of `ci`: some seconds.
+    fn short_runs(self) -> u64 {
+        match self {
+            Self::Frames => 200_000,
+            Self::Messages => 2_000,
+        }
+    }
+}
 
 /// How long, and what becomes of what is found.
 #[derive(clap::Args)]
 pub(crate) struct Wish {
-    /// Stop after so many executions [default: 200,000]
+    /// What is fuzzed
+    #[arg(long, value_enum, default_value = "frames")]
+    target: Target,
+    /// Stop after so many executions [default: 200,000 of frames, 2,000 of messages]
     #[arg(long, conflicts_with = "time")]
     runs: Option<u64>,
     /// Stop after so many seconds
     #[arg(long, value_name = "SECONDS")]
     time: Option<u64>,
-    /// Write what reaches something new, minimised, into tests/fuzz/corpus
+    /// Write what reaches something new, minimised, into tests/fuzz/corpus or tests/fuzz/messages
     #[arg(long)]
     keep: bool,
     /// Instead of fuzzing, tell which lines of the data path the corpus reaches
@@ -50,12 +104,14 @@ pub(crate) struct Wish {
 
 impl Wish {
     /// The run that every change has to pass.
-    pub(crate) const SHORT: Self = Self { runs: None, time: None, keep: false, coverage: false };
+    pub(crate) fn short(target: Target) -> Self {
+        Self { target, runs: None, time: None, keep: false, coverage: false }
+    }
 
     fn limit(&self) -> String {
         match (self.time, self.runs) {
             (Some(seconds), _) => format!("-max_total_time={seconds}"),
-            (None, runs) => format!("-runs={}", runs.unwrap_or(SHORT_RUNS)),
+            (None, runs) => format!("-runs={}", runs.unwrap_or(self.target.short_runs())),
         }
     }
 }
@@ -65,20 +121,21 @@ pub(crate) fn run(workspace: &Workspace, wish: &Wish) -> Result<()> {
     if wish.coverage {
         return coverage::tell(workspace);
     }
-    let place = Place::of(workspace)?;
+    let place = Place::of(workspace, wish.target)?;
     let programs = build(workspace, "fuzz", &FLAGS)?;
-    let grown = place.home.join("corpus");
+    let grown = place.home.join(wish.target.corpus());
     make(&grown)?;
     let begun = Instant::now();
     let mut fuzzer = place.fuzzer(&programs);
-    fuzzer.args([LONGEST, &wish.limit()]).arg(&grown).arg(&place.corpus);
-    let told = watch(&mut fuzzer, &place.home.join("fuzz.log"))?;
+    fuzzer.args([wish.target.longest(), &wish.limit()]).arg(&grown).arg(&place.corpus);
+    let told = watch(&mut fuzzer, &place.home.join(format!("{}.log", wish.target.name())))?;
     step::note("fuzz", &format!("{told} in {:.0} s", begun.elapsed().as_secs_f64()));
     if wish.keep { keep(&place, &programs, &grown) } else { Ok(()) }
 }
 
 /// Folders of the fuzzer.
 struct Place {
+    target: Target,
     /// What is found, and what is only of use here.
     home: PathBuf,
     /// What is kept for everybody.
@@ -86,14 +143,14 @@ struct Place {
 }
 
 impl Place {
-    fn of(workspace: &Workspace) -> Result<Self> {
+    fn of(workspace: &Workspace, target: Target) -> Result<Self> {
         let home = workspace.target().join("fuzz");
         make(&home.join("artifacts"))?;
-        Ok(Self { home, corpus: workspace.root().join("tests/fuzz/corpus") })
+        Ok(Self { target, home, corpus: workspace.root().join("tests/fuzz").join(target.corpus()) })
     }
 
     fn fuzzer(&self, programs: &Path) -> Command {
-        let mut fuzzer = Command::new(programs.join("frames"));
+        let mut fuzzer = Command::new(programs.join(self.target.name()));
         // Stacks on the heap would double the price of an execution, and nothing here returns its stack.
         fuzzer.env("ASAN_OPTIONS", "detect_stack_use_after_return=0");
         fuzzer.arg(format!("-artifact_prefix={}/artifacts/", self.home.display()));
@@ -142,7 +199,7 @@ fn keep(place: &Place, programs: &Path, grown: &Path) -> Result<()> {
         }
         make(folder)?;
     }
-    step::run_openly("writing seeds", Command::new(programs.join("seeds")).arg(&seeds))?;
+    step::run_openly("writing seeds", Command::new(programs.join(place.target.seeds())).arg(&seeds))?;
     let mut merge = place.fuzzer(programs);
     merge.args(["-set_cover_merge=1", "-use_counters=0", GROWN]).args([
         &merged,

@@ -39,6 +39,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 /// What a change must pass: lint, a short fuzz, then all tests.
 pub(crate) fn ci(workspace: &Workspace) -> Result<()> {
     run(workspace)?;
-    fuzz::run(workspace, &fuzz::Wish::SHORT)?;
+    for target in fuzz::Target::ALL {
+        fuzz::run(workspace, &fuzz::Wish::short(target))?;
+    }
     test::run(workspace, &Selection { only: &[], arguments: &[] })
 }

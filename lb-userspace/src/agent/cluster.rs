@@ -14,6 +14,7 @@ mod handing;
 mod life;
 mod naming;
 mod ordered;
+mod pace;
 mod readiness;
 mod report;
 mod ripening;
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use lb_common::clock::{COARSE_TICKS, TICK_NS};
@@ -38,6 +39,7 @@ use self::exports::Exports;
 use self::life::Life;
 use self::naming::Naming;
 use self::ordered::Ordered;
+use self::pace::Pace;
 use self::readiness::Readiness;
 use self::seats::Seats;
 use self::stepping::Stepping;
@@ -86,6 +88,7 @@ pub struct Cluster {
     absences: Absences,
     readiness: Option<Readiness>,
     observed: Observed,
+    pace: Pace,
     /// What an earlier agent told the data path has been compared with what the peers hold.
     is_settled: bool,
 }
@@ -139,6 +142,7 @@ impl Cluster {
             absences: Absences::default(),
             readiness,
             observed: Observed::default(),
+            pace: Pace::default(),
             is_settled: false,
         }))
     }
@@ -314,6 +318,7 @@ fn setup(mesh: &Mesh, model: &Model, life: &Life, recovering: bool) -> Setup {
         recovering,
         // One cluster has one authority; nothing else needs to tell clusters apart.
         domain: String::new(),
+        since_1970: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         peers: mesh.peers.iter().map(|peer| NodeId::of(peer.name.as_str())).collect(),
         scope: mesh.scope,
         bounds: Bounds {

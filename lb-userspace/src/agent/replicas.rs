@@ -54,8 +54,13 @@ impl Told {
     /// Whom those name that stand there.
     #[must_use]
     pub fn servers(maps: &Maps) -> BTreeSet<ServerId> {
+        Self::all(maps).collect()
+    }
+
+    /// The server of each that stands there.
+    pub fn all(maps: &Maps) -> impl Iterator<Item = ServerId> + '_ {
         let words = maps.replicas.all().iter().flatten().map(lb_common::word::Word::load);
-        words.filter_map(|word| Slot::from_word(word)?.server()).collect()
+        words.filter_map(|word| Slot::from_word(word)?.server())
     }
 
     /// Forgets those for which it does not hold.

@@ -16,10 +16,36 @@ pub struct PeersReport {
     pub cluster: Option<ClusterStatus>,
     /// The other directors, by name.
     pub peers: Vec<PeerStatus>,
-    /// What was not accepted from them, by reason.
+    /// What each service's connections come to among directors, by name; those by full NAT are told to nobody.
+    #[serde(default)]
+    pub services: Vec<ServiceRecords>,
+    /// What was not accepted, by reason, from whomever.
     pub refusals: BTreeMap<String, u64>,
     /// Connections of callers that were no director of this cluster.
     pub strangers_total: u64,
+}
+
+/// What directors have told each other of a service's connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecords {
+    /// Its name.
+    pub name: String,
+    /// Connections that this director tells the others of.
+    pub records_told: u64,
+    /// Connections that it need not tell them of, because they would send them to the same server.
+    pub records_spared: u64,
+    /// Connections that others have told of.
+    pub records_held: u64,
+    /// Connections of others that the data path would go on with.
+    pub replicas: u64,
+}
+
+impl ServiceRecords {
+    /// A service of whose connections there is none.
+    #[must_use]
+    pub fn none_of(name: &str) -> Self {
+        Self { name: name.to_owned(), records_told: 0, records_spared: 0, records_held: 0, replicas: 0 }
+    }
 }
 
 /// A director's part in its cluster.
@@ -94,6 +120,9 @@ pub struct PeerStatus {
     pub sent: PeerTraffic,
     /// What has come from it, likewise.
     pub received: PeerTraffic,
+    /// What was not accepted of that, by reason.
+    #[serde(default)]
+    pub refusals: BTreeMap<String, u64>,
 }
 
 /// What went one way between two directors.
@@ -105,4 +134,10 @@ pub struct PeerTraffic {
     pub bytes_total: u64,
     /// Sessions in which all that differed at their beginning was told.
     pub snapshots_total: u64,
+    /// Records in a second, over the last five; null: the agent has just started.
+    #[serde(default)]
+    pub records_per_second: Option<f64>,
+    /// Bytes likewise.
+    #[serde(default)]
+    pub bytes_per_second: Option<f64>,
 }

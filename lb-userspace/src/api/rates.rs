@@ -96,7 +96,7 @@ fn per_second<const N: usize>(earlier: [u64; N], later: [u64; N], seconds: f64) 
 }
 
 /// One counter's rate to a thousandth; `None` if it went backwards.
-pub(super) fn rate_of(earlier: u64, later: u64, seconds: f64) -> Option<f64> {
+pub(crate) fn rate_of(earlier: u64, later: u64, seconds: f64) -> Option<f64> {
     let rate = later.checked_sub(earlier)? as f64 / seconds;
     Some((rate * 1000.0).round() / 1000.0)
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lb_common::maglev;
+
 use super::duration;
 use super::model::{Datapath, MaglevTableSize, Timeouts};
 use super::source::Reported;
@@ -73,31 +75,13 @@ fn maglev_table_size(entry: &Entry<'_>) -> Result<MaglevTableSize, Reported> {
         return Err(entry.wrong_type("\"auto\" or a prime", "maglev_table_size = \"auto\""));
     }
     let size = entry.integer(2, LARGEST_MAGLEV_TABLE, "maglev_table_size = \"auto\"")?;
-    if is_prime(size) {
+    if maglev::is_size(size) {
         return Ok(MaglevTableSize::Prime(size));
     }
     // The upper bound is itself a prime, so there always is one above.
-    let next = (size..=LARGEST_MAGLEV_TABLE).find(|above| is_prime(*above)).unwrap_or(LARGEST_MAGLEV_TABLE);
+    let next =
+        (size..=LARGEST_MAGLEV_TABLE).find(|above| maglev::is_size(*above)).unwrap_or(LARGEST_MAGLEV_TABLE);
     let what =
         format!("maglev_table_size = {size} is not a prime, so not every server could reach every slot");
     Err(entry.problem(what, format!("write {next}, the next one, or \"auto\"")))
-}
-
-fn is_prime(number: u32) -> bool {
-    number >= 2
-        && (2..)
-            .take_while(|divisor| divisor * divisor <= number)
-            .all(|divisor| !number.is_multiple_of(divisor))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn primes_are_told_from_the_rest() {
-        let primes: Vec<u32> = (0..30).filter(|number| is_prime(*number)).collect();
-        assert_eq!(primes, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]);
-        assert!(is_prime(LARGEST_MAGLEV_TABLE) && !is_prime(65_535));
-    }
 }

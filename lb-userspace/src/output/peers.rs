@@ -2,8 +2,8 @@
 
 use super::Render;
 use super::table::{Column, table};
-use super::units::{UNKNOWN, age, count, or_unknown, plural};
-use crate::api::{ClusterStatus, PeerStatus, PeersReport, Time};
+use super::units::{UNKNOWN, age, byte_rate, count, or_unknown, plural};
+use crate::api::{ClusterStatus, PeerStatus, PeersReport, ServiceRecords, Time};
 
 impl Render for PeersReport {
     fn table(&self) -> String {
@@ -19,9 +19,22 @@ impl Render for PeersReport {
             Column::Number("UNTOLD"),
             Column::Number("LAG"),
             Column::Number("DIVERGENT"),
+            Column::Number("OUT"),
+            Column::Number("IN"),
         ];
         let mut text = format!("{}\n\n", summary(cluster));
         text += &table(&columns, self.peers.iter().map(|peer| row(peer, self.at)));
+        if !self.services.is_empty() {
+            let columns = [
+                Column::Text("SERVICE"),
+                Column::Number("TOLD"),
+                Column::Number("DERIVED"),
+                Column::Number("HELD"),
+                Column::Number("REPLICAS"),
+            ];
+            text += "\n";
+            text += &table(&columns, self.services.iter().map(of_service));
+        }
         let refused: Vec<String> =
             self.refusals.iter().map(|(reason, times)| format!("{reason} {}", count(*times))).collect();
         if !refused.is_empty() {
@@ -85,6 +98,12 @@ fn in_sync(peer: &PeerStatus) -> String {
     }
 }
 
+fn of_service(service: &ServiceRecords) -> Vec<String> {
+    let ServiceRecords { name, records_told, records_spared, records_held, replicas } = service;
+    let numbers = [records_told, records_spared, records_held, replicas];
+    [name.clone()].into_iter().chain(numbers.map(|number| count(*number))).collect()
+}
+
 fn row(peer: &PeerStatus, at: Time) -> Vec<String> {
     vec![
         peer.name.clone(),
@@ -100,5 +119,7 @@ fn row(peer: &PeerStatus, at: Time) -> Vec<String> {
         },
         or_unknown(peer.oldest_unacknowledged_seconds, |seconds| format!("{seconds:.3} s")),
         or_unknown(peer.divergent_buckets, count),
+        or_unknown(peer.sent.bytes_per_second, byte_rate),
+        or_unknown(peer.received.bytes_per_second, byte_rate),
     ]
 }

@@ -122,18 +122,18 @@ impl Replicator {
         match note {
             Note::Orders(orders) => {
                 for (server, given) in orders.into_iter().map(super::board::Told::into_given) {
-                    if !self.counter.hear(given.version.counter) {
-                        self.refuse(Refusal::CounterOutOfRange);
+                    if !self.counter.hear(given.version.counter, self.ceiling()) {
+                        self.refuse_from(node, Refusal::CounterOutOfRange);
                     } else if let Err(refusal) = self.give(server, given, Some(node)) {
-                        self.refuse(refusal);
+                        self.refuse_from(node, refusal);
                     }
                 }
             }
             Note::Step(word) => {
                 if let Word::Prepare(round, _) = &word
-                    && !self.counter.hear(round.counter)
+                    && !self.counter.hear(round.counter, self.ceiling())
                 {
-                    self.refuse(Refusal::CounterOutOfRange);
+                    self.refuse_from(node, Refusal::CounterOutOfRange);
                     return Ok(());
                 }
                 let leader = self.leader();
@@ -141,10 +141,12 @@ impl Replicator {
             }
             Note::Findings(findings) => {
                 let Some(session) = self.sessions.get_mut(&node) else { return Err(Refusal::StaleSession) };
-                session.inc.findings.extend(findings);
-                if session.inc.findings.len() > 2 * MOST_NAMES {
+                let held = &mut session.inc.findings;
+                let new = findings.iter().filter(|(address, _)| !held.contains_key(address)).count();
+                if held.len() + new > 2 * MOST_NAMES {
                     return Err(Refusal::TooManyNames);
                 }
+                held.extend(findings);
             }
         }
         Ok(())
@@ -152,7 +154,7 @@ impl Replicator {
 
     /// What is new is told to everybody but whom it came from.
     fn give(&mut self, server: ServerKey, given: Given, from: Option<NodeId>) -> Result<(), Refusal> {
-        if self.board.give(server, given)? {
+        if self.board.give(server, given, from.is_some())? {
             let others = self.sessions.values_mut().filter(|session| Some(session.node) != from);
             for session in others.filter(|session| session.origin.is_some()) {
                 session.out.board.order(server, given.order.concern());

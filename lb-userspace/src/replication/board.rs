@@ -106,6 +106,8 @@ pub(super) enum Note {
     Step(Word),
 }
 
+/// Orders that are believed: two for each server that others could have.
+pub(super) const MOST_ORDERS: usize = 2 * MOST_NAMES;
 /// Keys in one message: far below a frame.
 const PARCEL: usize = 2048;
 
@@ -130,15 +132,16 @@ impl Board {
         owed.findings = self.findings.keys().copied().collect();
     }
 
-    /// The later order holds. Whether it is this one, and was not there before.
+    /// The later order holds. Whether it is this one, and was not there before. `is_told`: by another director; what is ordered
+    /// here always has room, since there are no more servers than the file has.
     ///
     /// # Errors
     /// [`Refusal::TooManyOrders`].
-    pub(super) fn give(&mut self, server: ServerKey, given: Given) -> Result<bool, Refusal> {
+    pub(super) fn give(&mut self, server: ServerKey, given: Given, is_told: bool) -> Result<bool, Refusal> {
         let key = (server, given.order.concern());
         match self.orders.get(&key) {
             Some(held) if held.version >= given.version => return Ok(false),
-            None if self.orders.len() >= 2 * MOST_NAMES => return Err(Refusal::TooManyOrders),
+            None if is_told && self.orders.len() >= MOST_ORDERS => return Err(Refusal::TooManyOrders),
             _ => {}
         }
         self.orders.insert(key, given);
@@ -188,6 +191,11 @@ impl Owed {
 }
 
 impl Told {
+    #[cfg(test)]
+    pub fn of(server: ServerKey, order: Order, counter: u64, author: Origin) -> Self {
+        Self { server, order, counter, author }
+    }
+
     pub fn into_given(self) -> (ServerKey, Given) {
         let version = Version { counter: self.counter, origin: self.author };
         (self.server, Given { order: self.order, version })

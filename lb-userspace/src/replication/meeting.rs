@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::join::Standing;
+use super::record::Target;
 use super::refusal::Refusal;
 use super::replicator::Replicator;
 use super::session::{Lag, Session, SessionId};
@@ -41,7 +42,18 @@ impl Replicator {
         self.orphaned(lost);
         self.appoint();
         self.step.lost(lost.node, self.now);
+        self.forget_names();
         self.news = true;
+    }
+
+    /// Names that only a session of the past has made known.
+    fn forget_names(&mut self) {
+        if self.names.has_strange() {
+            let said = self.sessions.values().flat_map(|session| session.inc.heard.targets());
+            let held = self.store.iter().filter_map(|(_, entry)| Some(entry.connection()?.target));
+            let used: BTreeSet<Target> = said.chain(held).collect();
+            self.names.keep(|target| used.contains(&target));
+        }
     }
 
     /// The records of a lost peer are compared among those who remain.

@@ -23,9 +23,14 @@ pub mod session;
 pub mod step;
 pub mod store;
 pub mod traffic;
+#[cfg(not(fuzzing))]
 pub mod transport;
 pub mod version;
 
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
+#[cfg(any(test, fuzzing))]
+mod knowledge;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

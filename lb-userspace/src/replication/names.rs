@@ -1,12 +1,13 @@
 //! What pairs of service and server are called: in the cluster by name, here by hash, on one stream by a small number.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::record::{Pair, Target};
 use super::refusal::Refusal;
 
-/// Pairs of names that a director keeps, and that one stream may define.
+/// Pairs of names that one stream may define.
 pub const MOST_NAMES: usize = 65_536;
 
 /// All names heard of, and which of them this director is configured with.
@@ -14,6 +15,8 @@ pub const MOST_NAMES: usize = 65_536;
 pub struct Names {
     pairs: BTreeMap<Target, Arc<Pair>>,
     configured: BTreeSet<Target>,
+    /// Never configured, only heard.
+    strange: BTreeSet<Target>,
 }
 
 impl Names {
@@ -24,15 +27,14 @@ impl Names {
     pub fn configure(&mut self, pairs: impl IntoIterator<Item = Pair>) -> Result<(), Refusal> {
         let mut configured: BTreeMap<Target, Arc<Pair>> = BTreeMap::new();
         for pair in pairs {
-            let clash = |here: &Arc<Pair>| **here != pair;
-            if self.pairs.get(&pair.target()).is_some_and(clash)
-                || configured.get(&pair.target()).is_some_and(clash)
-            {
+            // What was only heard gives way.
+            if configured.get(&pair.target()).is_some_and(|here| **here != pair) {
                 return Err(Refusal::NameClash);
             }
             configured.insert(pair.target(), Arc::new(pair));
         }
         self.configured = configured.keys().copied().collect();
+        self.strange.retain(|target| !configured.contains_key(target));
         self.pairs.append(&mut configured);
         Ok(())
     }
@@ -45,21 +47,43 @@ impl Names {
         self.pairs.get(&target)
     }
 
-    fn hear(&mut self, pair: Pair) -> Result<Target, Refusal> {
+    /// How many are heard of or configured.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn known(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Of what was never configured only this is kept: what a peer made up leaves with it.
+    pub fn keep(&mut self, is_used: impl Fn(Target) -> bool) {
+        let Self { pairs, strange, .. } = self;
+        pairs.retain(|target, _| !strange.contains(target) || is_used(*target));
+        strange.retain(|target| pairs.contains_key(target));
+    }
+
+    /// Whether something is heard of that was never configured.
+    pub fn has_strange(&self) -> bool {
+        !self.strange.is_empty()
+    }
+
+    /// Whether it could be heard.
+    fn judge(&self, pair: &Pair) -> Result<(), Refusal> {
         let good = |name: &str| (1..=Pair::LONGEST_NAME).contains(&name.len());
         if ![&pair.service, &pair.server, &pair.lane].into_iter().all(|name| good(name)) {
             return Err(Refusal::BadName);
         }
-        let target = pair.target();
-        match self.pairs.get(&target) {
-            Some(here) if **here != pair => return Err(Refusal::NameClash),
-            Some(_) => {}
-            None if self.pairs.len() >= MOST_NAMES => return Err(Refusal::TooManyNames),
-            None => {
-                self.pairs.insert(target, Arc::new(pair));
-            }
+        match self.pairs.get(&pair.target()) {
+            Some(here) if **here != *pair => Err(Refusal::NameClash),
+            _ => Ok(()),
         }
-        Ok(target)
+    }
+
+    fn hear(&mut self, pair: Pair) -> Target {
+        let target = pair.target();
+        if let Entry::Vacant(free) = self.pairs.entry(target) {
+            free.insert(Arc::new(pair));
+            self.strange.insert(target);
+        }
+        target
     }
 }
 
@@ -93,14 +117,27 @@ pub(super) struct Heard {
 }
 
 impl Heard {
+    /// All of them, or none.
+    ///
+    /// # Errors
+    /// What is wrong with one of them, or that there are too many.
     pub fn define(&mut self, pairs: Vec<Pair>, names: &mut Names) -> Result<(), Refusal> {
-        for pair in pairs {
-            if self.targets.len() >= MOST_NAMES {
-                return Err(Refusal::TooManyNames);
-            }
-            self.targets.push(names.hear(pair)?);
+        if self.targets.len() + pairs.len() > MOST_NAMES {
+            return Err(Refusal::TooManyNames);
         }
+        pairs.iter().try_for_each(|pair| names.judge(pair))?;
+        self.targets.extend(pairs.into_iter().map(|pair| names.hear(pair)));
         Ok(())
+    }
+
+    /// All that the stream has named.
+    pub fn targets(&self) -> impl Iterator<Item = Target> + '_ {
+        self.targets.iter().copied()
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub fn known(&self) -> usize {
+        self.targets.len()
     }
 
     pub fn target(&self, number: u32) -> Option<Target> {

@@ -1,13 +1,14 @@
 //! What a peer says, and what of it is believed. A peer writes records as itself; of others it may only tell what they
 //! wrote, under their version, and of us nothing, unless we ask after a restart.
 
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use lb_common::identity::{FLOW_ID_BITS, FlowId};
 
 use super::digest::{BUCKETS, bucket_of, divergent, range_of};
 use super::message::{Hello, Item, Listing, Message, Parcel, Told, Words, decode};
-use super::record::{Connection, Content, Entry};
+use super::record::{Connection, Content, Entry as Held, Pair};
 use super::refusal::Refusal;
 use super::replicator::Replicator;
 use super::session::{Session, SessionId};
@@ -21,7 +22,7 @@ impl Replicator {
     /// When the session has to be closed (the caller says [`Replicator::disconnected`]). A record that is refused alone is
     /// counted, and the rest of its message holds.
     pub fn receive(&mut self, id: SessionId, body: &[u8], now: Instant) -> Result<(), Refusal> {
-        self.read(id, body, now).map_err(|refusal| self.refuse(refusal))
+        self.read(id, body, now).map_err(|refusal| self.refuse_in(id, refusal))
     }
 
     fn read(&mut self, id: SessionId, body: &[u8], now: Instant) -> Result<(), Refusal> {
@@ -61,7 +62,9 @@ impl Replicator {
                 if parcel.records.iter().any(|item| item.author.is_some()) {
                     return Err(Refusal::NotItsOwn);
                 }
-                self.unpack(node, sender, parcel, now)
+                self.define(node, parcel.names)?;
+                self.unpack(node, sender, &parcel.records, now);
+                Ok(())
             }
             Message::Listing(listing) => self.listed(node, sender, listing, now),
             Message::Released => {
@@ -98,11 +101,15 @@ impl Replicator {
         now: Instant,
     ) -> Result<(), Refusal> {
         let differing = divergent(self.store.ledger(origin), sums).ok_or(Refusal::Malformed)?;
+        let most = 2 * self.setup.bounds.origins;
+        if self.sessions.get(&node).is_none_or(|session| session.compares(origin) > most) {
+            return Err(Refusal::TooManyDigests);
+        }
         let known = self.knows(origin.node);
         // What others say about our own records counts only while we have forgotten them.
         let asked = known && (origin != self.setup.origin || self.recovering);
         if !known {
-            self.refuse(Refusal::UnknownOrigin);
+            self.refuse_from(node, Refusal::UnknownOrigin);
         }
         let buckets = if asked { differing } else { Vec::new() };
         if origin == sender {
@@ -112,7 +119,11 @@ impl Replicator {
         if origin == sender {
             session.inc.divergent = buckets.len();
         }
-        session.inc.awaited.extend(buckets.iter().map(|bucket| (origin, *bucket)));
+        // What was wanted before and still differs is wanted again.
+        session.inc.awaited.remove(&origin);
+        if !buckets.is_empty() {
+            session.inc.awaited.insert(origin, buckets.iter().copied().collect());
+        }
         session.out.wants.insert(origin, buckets);
         Ok(())
     }
@@ -129,12 +140,17 @@ impl Replicator {
             return Err(Refusal::Malformed);
         }
         let (from, to) = (FlowId::from_bits(first), FlowId::from_bits(last));
+        // More than a bucket would have us look at all that we hold.
+        if bucket_of(from) != bucket_of(to) {
+            return Err(Refusal::Malformed);
+        }
         if parcel.records.iter().any(|item| item.flow < first || item.flow > last) {
             return Err(Refusal::NotAsked);
         }
+        let Parcel { names, records } = parcel;
+        self.define(node, names)?;
         if as_of > 0 {
-            let listed: std::collections::BTreeSet<u64> =
-                parcel.records.iter().map(|item| item.flow).collect();
+            let listed: std::collections::BTreeSet<u64> = records.iter().map(|item| item.flow).collect();
             let gone: Vec<FlowId> = self
                 .store
                 .range(from, to)
@@ -149,27 +165,34 @@ impl Replicator {
                 self.note(flow);
             }
         }
-        self.unpack(node, origin, parcel, now)?;
-        if let Some(session) = self.sessions.get_mut(&node) {
-            let bucket = bucket_of(to);
-            if range_of(bucket).1 == to {
-                session.inc.awaited.remove(&(origin, bucket));
+        self.unpack(node, origin, &records, now);
+        if let Some(session) = self.sessions.get_mut(&node)
+            && range_of(bucket_of(to)).1 == to
+            && let Entry::Occupied(mut awaited) = session.inc.awaited.entry(origin)
+        {
+            awaited.get_mut().remove(&bucket_of(to));
+            if awaited.get().is_empty() {
+                awaited.remove();
             }
         }
         Ok(())
     }
 
-    /// The records of a message, those without an author being `origin`'s.
-    fn unpack(&mut self, node: NodeId, origin: Origin, parcel: Parcel, now: Instant) -> Result<(), Refusal> {
+    /// The names of a message with records: all of them, or none.
+    fn define(&mut self, node: NodeId, names: Vec<Pair>) -> Result<(), Refusal> {
         let Some(session) = self.sessions.get_mut(&node) else { return Err(Refusal::StaleSession) };
+        session.inc.heard.define(names, &mut self.names)?;
         session.inc.ack_due = true;
-        session.inc.heard.define(parcel.names, &mut self.names)?;
-        for item in parcel.records {
-            if let Err(refusal) = self.apply(node, origin, &item, now) {
-                self.refuse(refusal);
+        Ok(())
+    }
+
+    /// The records of a message, those without an author being `origin`'s.
+    fn unpack(&mut self, node: NodeId, origin: Origin, records: &[Item], now: Instant) {
+        for item in records {
+            if let Err(refusal) = self.apply(node, origin, item, now) {
+                self.refuse_from(node, refusal);
             }
         }
-        Ok(())
     }
 
     fn apply(&mut self, node: NodeId, origin: Origin, item: &Item, now: Instant) -> Result<(), Refusal> {
@@ -187,11 +210,11 @@ impl Replicator {
             let ours = self.store.get(flow).is_some_and(|here| here.version >= version);
             return if ours || content == Content::Ended { Ok(()) } else { Err(Refusal::ForgedSelf) };
         }
-        if !self.counter.hear(version.counter) {
+        if !self.counter.hear(version.counter, self.ceiling()) {
             return Err(Refusal::CounterOutOfRange);
         }
         let since = now.checked_sub(Duration::from_secs(item.age.into())).unwrap_or(now);
-        let entry = Entry { version, content, since };
+        let entry = Held { version, content, since };
         if self.store.lapses(flow, &entry) <= now {
             return Ok(());
         }
@@ -221,7 +244,7 @@ impl Replicator {
         Ok(Content::Live(Connection { target, class, idle }))
     }
 
-    fn room_in_quarantine(&self, flow: FlowId, entry: &Entry) -> Result<(), Refusal> {
+    fn room_in_quarantine(&self, flow: FlowId, entry: &Held) -> Result<(), Refusal> {
         let full = self.quarantine.len() >= self.setup.quarantine;
         if full && self.waits(entry) && !self.quarantine.contains(&flow) {
             return Err(Refusal::QuarantineFull);
@@ -236,11 +259,11 @@ impl Replicator {
 
 /// The answer to one of our digests.
 fn wanted(session: &mut Session, origin: Origin, buckets: &[u16], own: Origin) -> Result<(), Refusal> {
-    if !session.out.unanswered.remove(&origin) {
-        return Err(Refusal::NotAsked);
-    }
     if buckets.len() > BUCKETS || buckets.iter().any(|bucket| usize::from(*bucket) >= BUCKETS) {
         return Err(Refusal::TooManyBuckets);
+    }
+    if !session.out.unanswered.remove(&origin) {
+        return Err(Refusal::NotAsked);
     }
     if origin == own && !session.out.tells {
         return Ok(());

@@ -23,6 +23,7 @@ pub enum Refusal {
     BadName,
     TooManyNames,
     TooManyBuckets,
+    TooManyDigests,
     NameClash,
     // These cost the record alone.
     FlowOutOfRange,

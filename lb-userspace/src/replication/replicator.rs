@@ -14,7 +14,7 @@ use super::join::{self, Patience, Standing};
 use super::names::Names;
 use super::record::{Connection, Content, Entry, Pair};
 use super::refusal::{Refusal, Refusals};
-use super::session::Session;
+use super::session::{Session, SessionId};
 use super::step::{self, Step};
 use super::store::{Bounds, Store};
 use super::traffic::Traffic;
@@ -27,6 +27,8 @@ pub struct Setup {
     /// The agent restarted on a flow table that lives: its exports are at its peers.
     pub recovering: bool,
     pub domain: String,
+    /// The wall clock when the director was made, since the beginning of 1970. Others' counters are believed up to what it allows.
+    pub since_1970: Duration,
     pub peers: BTreeSet<NodeId>,
     pub scope: Scope,
     pub bounds: Bounds,
@@ -53,13 +55,16 @@ pub struct Replicator {
     pub(super) sessions: BTreeMap<NodeId, Session>,
     pub(super) traffic: BTreeMap<NodeId, Traffic>,
     pub(super) last_session: u64,
+    /// Of all, and of what came from each peer.
     pub(super) refusals: Refusals,
+    refusals_of: BTreeMap<NodeId, Refusals>,
     pub(super) board: Board,
     pub(super) step: Step,
     /// Others have ordered or found something, or who leads may be another.
     pub(super) news: bool,
     pub(super) standing: Standing,
     pub(super) began: Instant,
+    made: Instant,
     /// Of the last tick.
     pub(super) now: Instant,
     last_digest: Instant,
@@ -80,11 +85,13 @@ impl Replicator {
             traffic: BTreeMap::new(),
             last_session: 0,
             refusals: Refusals::default(),
+            refusals_of: BTreeMap::new(),
             board: Board::default(),
             step: Step::new(setup.origin.node, step::EVERY, setup.recovering),
             news: true,
             standing: Standing::Init,
             began: now,
+            made: now,
             now,
             last_digest: now,
             setup,
@@ -276,14 +283,38 @@ impl Replicator {
         &self.refusals
     }
 
+    /// Of what came from this peer, over all sessions.
+    pub fn refusals_of(&self, peer: NodeId) -> Refusals {
+        self.refusals_of.get(&peer).cloned().unwrap_or_default()
+    }
+
     /// Records that wait for the configuration.
     pub fn waiting(&self) -> usize {
         self.quarantine.len()
     }
 
+    /// See [`Counter::ceiling`].
+    pub(super) fn ceiling(&self) -> u64 {
+        Counter::ceiling(self.setup.since_1970 + self.now.saturating_duration_since(self.made))
+    }
+
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Refusal {
         self.refusals.count(refusal);
         refusal
+    }
+
+    /// Something that came from this peer.
+    pub(super) fn refuse_from(&mut self, peer: NodeId, refusal: Refusal) -> Refusal {
+        self.refusals_of.entry(peer).or_default().count(refusal);
+        self.refuse(refusal)
+    }
+
+    /// Something that came in this session, if it still stands.
+    pub(super) fn refuse_in(&mut self, id: SessionId, refusal: Refusal) -> Refusal {
+        match self.sessions.values().find(|session| session.id == id).map(|session| session.node) {
+            Some(peer) => self.refuse_from(peer, refusal),
+            None => self.refuse(refusal),
+        }
     }
 
     pub(super) fn note(&mut self, flow: FlowId) {

@@ -84,7 +84,7 @@ pub(super) struct Incoming {
     pub received: u64,
     pub ack_due: bool,
     /// Buckets we wanted and have not got.
-    pub awaited: BTreeSet<(Origin, u16)>,
+    pub awaited: BTreeMap<Origin, BTreeSet<u16>>,
     pub heard: Heard,
     pub told: Told,
     /// Buckets that differed in the last digest of the peer's own records.
@@ -131,6 +131,12 @@ impl Session {
             && self.out.owed.is_empty()
             && oldest.is_none_or(|oldest| oldest > then);
         has_all || !self.out.tells
+    }
+
+    /// Origins of which the peer has sent a digest that is not dealt with.
+    pub fn compares(&self, origin: Origin) -> usize {
+        let answered = self.inc.awaited.keys().filter(|at| !self.out.wants.contains_key(at));
+        self.out.wants.keys().chain(answered).filter(|at| **at != origin).count() + 1
     }
 
     pub fn lag(&self, now: Instant) -> Lag {
@@ -191,9 +197,10 @@ impl Outgoing {
 
     /// The peer has applied everything up to this message. `false` if it was not sent.
     pub fn landed(&mut self, through: u64) -> bool {
-        while self.flight.front().is_some_and(|(sequence, _)| *sequence <= through) {
+        let was_sent = through <= self.sent;
+        while was_sent && self.flight.front().is_some_and(|(sequence, _)| *sequence <= through) {
             self.flight.pop_front();
         }
-        through <= self.sent
+        was_sent
     }
 }

@@ -11,6 +11,7 @@ mod recipes;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -216,6 +217,7 @@ impl Step {
             Word::Commit(round, with) => {
                 if let Some(next) = &mut self.next
                     && next.round == round
+                    && round.leader == from
                     && next.phase == Phase::Told
                 {
                     next.phase = Phase::Committed;
@@ -223,7 +225,7 @@ impl Step {
                 }
             }
             Word::Done(round) => {
-                if self.next.is_none() && self.last_round == Some(round) {
+                if self.next.is_none() && self.last_round == Some(round) && round.leader == from {
                     self.left.clear();
                 }
             }
@@ -307,12 +309,26 @@ impl Step {
         }
     }
 
+    /// All of it but what is to be said.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn knowledge(&self) -> String {
+        let Self { current, next, left, stances, lead, still_until, stale, with, last_round, .. } = self;
+        let flags = [self.leads, self.is_ready, self.was_served, self.has_refused, self.is_in_use];
+        format!(
+            "{current:?} {next:?} {left:?} {stances:?} {lead:?} {still_until:?} {stale:?} {with:?} {last_round:?} {flags:?}"
+        )
+    }
+
     fn is_still(&self) -> bool {
         self.still_until.zip(self.now).is_some_and(|(until, now)| now < until)
     }
 
     fn say(&mut self, to: NodeId, word: Word) {
         if self.stances.contains_key(&to) {
+            // Of each kind the last one holds, so what waits for a peer that does not read is bounded.
+            let is_replaced =
+                |(peer, it): &(NodeId, Word)| *peer == to && discriminant(it) == discriminant(&word);
+            self.out.retain(|waiting| !is_replaced(waiting));
             self.out.push((to, word));
         }
     }

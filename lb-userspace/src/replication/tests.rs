@@ -1,6 +1,8 @@
 //! Two directors on one desk: what one says, handed to the other message by message, true or forged.
 
+mod forged;
 mod recovering;
+mod stolen;
 
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,7 @@ pub(super) fn setup(name: &str, peer: &str) -> Setup {
         origin: Origin { node: NodeId::of(name), life: 1 },
         recovering: false,
         domain: "edge".into(),
+        since_1970: Duration::ZERO,
         peers: [NodeId::of(peer)].into(),
         scope: Scope::All,
         bounds: Bounds {
@@ -396,17 +399,10 @@ fn strangers_are_refused_at_the_door() {
 
 #[test]
 fn what_a_peer_may_not_say_has_no_effect() {
+    use forged::listing;
+
     let (us, third) =
         (Origin { node: NodeId::of("lb2"), life: 1 }, Origin { node: NodeId::of("lb9"), life: 1 });
-    let listing = |origin, as_of, item: Item| {
-        Message::Listing(Listing {
-            origin,
-            first: 0,
-            last: flow(u64::MAX).bits().max(item.flow),
-            as_of,
-            parcel: parcel(vec![item]),
-        })
-    };
     let sender = Origin { node: NodeId::of("lb1"), life: 1 };
     let mut far = live(1, None);
     far.counter = u64::MAX;

@@ -1,5 +1,7 @@
 //! Who wrote a record, and which of two is the later one.
 
+use std::time::Duration;
+
 use lb_common::identity::{mix, name_hash};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,9 @@ impl Version {
     }
 }
 
+/// More than a director writes in a second, as a power of two.
+const WRITTEN_A_SECOND: u32 = 24;
+
 /// A Lamport clock (Lamport, "Time, Clocks, and the Ordering of Events", 1978) that does not go back over restarts: the
 /// caller persists [`Counter::mark`] whenever it changes, and a restarted agent begins there.
 #[derive(Clone, Debug)]
@@ -44,13 +49,20 @@ pub struct Counter(u64);
 
 /// Counters between two marks: so many records may be written before the new mark must be on disk.
 pub const RESERVE: u64 = 1 << 20;
-/// The furthest that one message may raise the counter; a forged one thus cannot exhaust it.
-pub const LARGEST_STEP: u64 = 1 << 48;
+/// Believed by whatever clock: more than a cluster writes in years.
+const BELIEVED_ANYWAY: u64 = 1 << 48;
 
 impl Counter {
     /// Begins above everything written before `mark` was persisted; 0 for a first start.
     pub fn from_mark(mark: u64) -> Self {
         Self(mark)
+    }
+
+    /// The furthest that anybody's counter may be at this time since the beginning of 1970. It rises faster than anybody counts,
+    /// and is the same everywhere but for what clocks differ: so whoever was pushed up to it by a forged record is believed by all
+    /// others a moment later, and nobody can be pushed further.
+    pub fn ceiling(since_1970: Duration) -> u64 {
+        (since_1970.as_secs().min(1 << 36) << WRITTEN_A_SECOND).max(BELIEVED_ANYWAY)
     }
 
     /// The counter of the next record.
@@ -64,13 +76,13 @@ impl Counter {
         self.0
     }
 
-    /// Raises the clock above what was received; `false` if that is further than anybody gets by counting.
-    pub fn hear(&mut self, counter: u64) -> bool {
-        let believable = counter <= self.0.saturating_add(LARGEST_STEP) && counter < u64::MAX / 2;
-        if believable {
+    /// Raises the clock above what was received; `false` if that is above [`Counter::ceiling`] and above what was given here.
+    pub fn hear(&mut self, counter: u64, ceiling: u64) -> bool {
+        let is_believable = counter <= ceiling.max(self.0);
+        if is_believable {
             self.0 = self.0.max(counter);
         }
-        believable
+        is_believable
     }
 
     /// A bound above all counters of the present reserve and the next one, so that persisting it may lag behind.
@@ -98,10 +110,18 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_from_afar_is_not_believed() {
+    fn a_counter_beyond_what_the_time_allows_is_not_believed() {
+        let (then, later) = (Duration::from_secs(1_700_000_000), Duration::from_secs(1_700_000_001));
+        let ceiling = Counter::ceiling(then);
         let mut counter = Counter::from_mark(7);
-        assert!(counter.hear(7 + LARGEST_STEP));
-        assert!(!counter.hear(u64::MAX));
-        assert_eq!(counter.now(), 7 + LARGEST_STEP);
+        assert!(!counter.hear(ceiling + 1, ceiling) && !counter.hear(u64::MAX, ceiling));
+        assert_eq!(counter.now(), 7);
+        assert!(counter.hear(ceiling, ceiling));
+        // Who was pushed as far as can be counts on from there, and another one believes it a second later.
+        let (next, mut other) = (counter.count(), Counter::from_mark(0));
+        assert!(!other.hear(next, ceiling) && other.hear(next, Counter::ceiling(later)));
+        // A clock that was set back does not make one's own past unbelievable.
+        assert!(counter.hear(next, Counter::ceiling(Duration::ZERO)));
+        assert!(Counter::ceiling(Duration::MAX) < u64::MAX / 4);
     }
 }

@@ -340,6 +340,16 @@ pub(crate) fn cluster() -> ClusterStatus {
     }
 }
 
+fn traffic(records: u64, bytes: u64, snapshots: u64, rates: Option<(f64, f64)>) -> PeerTraffic {
+    PeerTraffic {
+        records_total: records,
+        bytes_total: bytes,
+        snapshots_total: snapshots,
+        records_per_second: rates.map(|(records, _)| records),
+        bytes_per_second: rates.map(|(_, bytes)| bytes),
+    }
+}
+
 pub(crate) fn peers() -> PeersReport {
     let lb2 = PeerStatus {
         name: "lb2".to_owned(),
@@ -358,8 +368,9 @@ pub(crate) fn peers() -> PeersReport {
         stale: Some(false),
         oldest_unacknowledged_seconds: Some(0.012),
         divergent_buckets: Some(0),
-        sent: PeerTraffic { records_total: 2502, bytes_total: 71_204, snapshots_total: 1 },
-        received: PeerTraffic { records_total: 14, bytes_total: 3120, snapshots_total: 1 },
+        sent: traffic(2502, 71_204, 1, Some((210.4, 5890.2))),
+        received: traffic(14, 3120, 1, Some((0.0, 12.8))),
+        refusals: counters([("counter_out_of_range", 1)]),
     };
     let lb3 = PeerStatus {
         name: "lb3".to_owned(),
@@ -378,14 +389,31 @@ pub(crate) fn peers() -> PeersReport {
         stale: None,
         oldest_unacknowledged_seconds: None,
         divergent_buckets: None,
-        sent: PeerTraffic { records_total: 0, bytes_total: 0, snapshots_total: 0 },
-        received: PeerTraffic { records_total: 0, bytes_total: 0, snapshots_total: 0 },
+        sent: traffic(0, 0, 0, None),
+        received: traffic(0, 0, 0, None),
+        refusals: counters([]),
     };
     PeersReport {
         schema: Schema,
         at: at("2026-09-21T14:13:20Z"),
         cluster: Some(cluster()),
         peers: vec![lb2, lb3],
+        services: vec![
+            ServiceRecords {
+                name: "dns".to_owned(),
+                records_told: 0,
+                records_spared: 18_211,
+                records_held: 0,
+                replicas: 0,
+            },
+            ServiceRecords {
+                name: "web".to_owned(),
+                records_told: 2399,
+                records_spared: 0,
+                records_held: 12,
+                replicas: 10,
+            },
+        ],
         refusals: counters([("counter_out_of_range", 1), ("undefined_name", 2)]),
         strangers_total: 4,
     }

@@ -63,6 +63,7 @@ impl Cluster {
             origin: Origin { node, life: 1 },
             recovering: false,
             domain: "bench".to_owned(),
+            since_1970: Duration::ZERO,
             peers: peers.keys().copied().collect(),
             scope: Scope::All,
             bounds: Bounds {

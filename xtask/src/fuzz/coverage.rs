@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Place, build, make};
+use super::{Place, Target, build, make};
 use crate::packages::{Extent, Set};
 use crate::step;
 use crate::toolchain::LLVM_MAJOR;
@@ -18,7 +18,7 @@ const NOT_OF_IT: [&str; 4] = ["main.rs", "maps.rs", "maglev.rs", "verdict.rs"];
 
 /// Replays the corpus and prints a table by file.
 pub(super) fn tell(workspace: &Workspace) -> Result<()> {
-    let place = Place::of(workspace)?;
+    let place = Place::of(workspace, Target::Frames)?;
     let tools = tools(workspace)?;
     let programs = build(workspace, "coverage", &["-Cinstrument-coverage", "--cfg=fuzzing"])?;
     let folder = workspace.target().join("coverage/profiles");

@@ -50,10 +50,13 @@ impl Cluster {
             .iter()
             .map(|peer| (NodeId::of(peer.name.as_str()), peer.name.as_str().to_owned()))
             .collect();
+        let now = Instant::now();
         for (node, director) in names {
+            let traffic = self.desk.with(|replicator| replicator.traffic(node));
+            self.pace.read(node, traffic, now);
             let asks = self.mesh.send == Sending::Ack;
             let heard = self.desk.with(|replicator| {
-                let lag = replicator.lag(node, Instant::now()).filter(|_| asks);
+                let lag = replicator.lag(node, now).filter(|_| asks);
                 Some((replicator.heard_of(node)?.0, replicator.in_sync(node) == Some(true), lag))
             });
             let before = self.observed.sessions.get(&node).copied();

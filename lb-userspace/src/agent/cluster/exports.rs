@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Place};
 use lb_common::identity::FlowId;
-use lb_common::slot::{Geometry, Slot};
+use lb_common::slot::{Geometry, ServerId, Slot};
 
 use super::naming::Naming;
 use super::ripening::Ripening;
@@ -93,6 +93,12 @@ impl Exports {
     /// Connections that are not told because the others derive them.
     pub fn spared(&self) -> usize {
         self.spared_at.iter().filter(|spared| **spared).count()
+    }
+
+    /// The server of each of them.
+    pub fn spared_servers(&self) -> impl Iterator<Item = ServerId> + '_ {
+        let spared = self.told.iter().zip(&self.spared_at).filter(|(_, is_spared)| **is_spared);
+        spared.filter_map(|(word, _)| Slot::from_word(*word)?.server())
     }
 
     /// Whether this word in this place has been told as it stands.

@@ -76,6 +76,16 @@ impl Naming {
         self.servers.values().filter_map(|id| Some(self.named.get(id)?.pair.clone()))
     }
 
+    /// All that have a name.
+    pub fn ids(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.named.keys().copied()
+    }
+
+    /// The service of this one.
+    pub fn service(&self, id: ServerId) -> Option<&str> {
+        self.named.get(&id).map(|named| named.pair.service.as_str())
+    }
+
     /// The record of such a connection, and how old it must be to be told; `None` if it is not told at all.
     pub fn record(&self, id: ServerId, class: Class) -> Option<(Connection, Duration)> {
         let Named { target, after, idle, closing, .. } = self.named.get(&id)?;

@@ -1,31 +1,38 @@
 //! The reports behind `xlvs peers` and the cluster's line of `xlvs status`.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
+use lb_common::slot::ServerId;
+
 use super::Cluster;
 use super::events::is_late;
+use super::pace::Span;
+use crate::agent::replicas::Told;
 use crate::api::{
-    ClusterStanding, ClusterStatus, PeerAbsence, PeerStatus, PeerTraffic, PeersReport, Schema, time_of,
+    ClusterStanding, ClusterStatus, PeerAbsence, PeerStatus, PeerTraffic, PeersReport, Schema,
+    ServiceRecords, rate_of, time_of,
 };
 use crate::config::Sending;
+use crate::dataplane::Maps;
 use crate::replication::join::Standing;
-use crate::replication::traffic::Tally;
+use crate::replication::record::Target;
+use crate::replication::refusal::Refusals;
+use crate::replication::traffic::{Tally, Traffic};
 use crate::replication::transport::contact::Contact;
 use crate::replication::version::NodeId;
 
 impl Cluster {
-    /// Everything there is to know of the other directors.
-    pub fn peers(&self) -> PeersReport {
+    /// Everything there is to know of the other directors. Looks at each record once.
+    pub fn peers(&self, maps: &Maps) -> PeersReport {
         PeersReport {
             schema: Schema,
             at: time_of(SystemTime::now()),
             cluster: Some(self.status()),
             peers: self.mesh.peers.iter().map(|peer| self.peer(peer.name.as_str(), peer.address)).collect(),
-            refusals: self.desk.with(|replicator| {
-                let refusals = replicator.refusals().iter();
-                refusals.map(|(refusal, count)| (refusal.name(), count)).collect()
-            }),
+            services: self.services(maps),
+            refusals: self.desk.with(|replicator| by_name(replicator.refusals())),
             strangers_total: self.desk.counters.strangers.load(Ordering::Relaxed),
         }
     }
@@ -59,6 +66,38 @@ impl Cluster {
         })
     }
 
+    /// What is told, spared and held of each service.
+    fn services(&self, maps: &Maps) -> Vec<ServiceRecords> {
+        let mut of_targets: HashMap<Target, [u64; 2]> = HashMap::new();
+        self.desk.with(|replicator| {
+            let own = replicator.origin();
+            for (_, entry) in replicator.store().iter() {
+                if let Some(connection) = entry.connection().filter(|it| !it.class.is_seat()) {
+                    let is_held = usize::from(entry.version.origin != own);
+                    of_targets.entry(connection.target).or_default()[is_held] += 1;
+                }
+            }
+        });
+        let mut services: BTreeMap<&str, ServiceRecords> = BTreeMap::new();
+        let mut add = |id: ServerId, add: &dyn Fn(&mut ServiceRecords)| {
+            if let Some(name) = self.naming.service(id) {
+                add(services.entry(name).or_insert_with(|| ServiceRecords::none_of(name)));
+            }
+        };
+        self.naming.ids().for_each(|id| add(id, &|_| {}));
+        for (target, [told, held]) in of_targets {
+            if let Some(id) = self.naming.server(target) {
+                add(id, &|it| {
+                    it.records_told += told;
+                    it.records_held += held;
+                });
+            }
+        }
+        self.exports.spared_servers().for_each(|id| add(id, &|it| it.records_spared += 1));
+        Told::all(maps).for_each(|id| add(id, &|it| it.replicas += 1));
+        services.into_values().collect()
+    }
+
     fn peer(&self, name: &str, address: std::net::SocketAddr) -> PeerStatus {
         let (node, now) = (NodeId::of(name), Instant::now());
         self.desk.with(|replicator| {
@@ -66,6 +105,7 @@ impl Cluster {
             let lag = heard.and_then(|_| replicator.lag(node, now));
             let session = self.observed.sessions.get(&node).filter(|_| heard.is_some());
             let held = replicator.store().origins().filter(|origin| origin.node == node);
+            let (traffic, span) = (replicator.traffic(node), self.pace.of(node));
             let found = self.desk.contact(node).filter(|_| heard.is_none());
             let absence = found.and_then(|(contact, since)| Some((absence(contact)?, since)));
             PeerStatus {
@@ -87,15 +127,31 @@ impl Cluster {
                     lag.oldest.map_or(0.0, |oldest| (oldest.as_secs_f64() * 1000.0).round() / 1000.0)
                 }),
                 divergent_buckets: lag.map(|lag| lag.divergent as u64),
-                sent: tally(replicator.traffic(node).sent),
-                received: tally(replicator.traffic(node).received),
+                sent: tally(traffic.sent, span.as_ref(), |traffic| traffic.sent),
+                received: tally(traffic.received, span.as_ref(), |traffic| traffic.received),
+                refusals: by_name(&replicator.refusals_of(node)),
             }
         })
     }
 }
 
-fn tally(tally: Tally) -> PeerTraffic {
-    PeerTraffic { records_total: tally.records, bytes_total: tally.bytes, snapshots_total: tally.snapshots }
+fn by_name(refusals: &Refusals) -> BTreeMap<String, u64> {
+    refusals.iter().map(|(refusal, count)| (refusal.name(), count)).collect()
+}
+
+/// One direction, which `way` picks.
+fn tally(tally: Tally, span: Option<&Span>, way: impl Fn(&Traffic) -> Tally) -> PeerTraffic {
+    let rate = |counter: fn(Tally) -> u64| {
+        let span = span?;
+        rate_of(counter(way(&span.earlier)), counter(way(&span.later)), span.seconds)
+    };
+    PeerTraffic {
+        records_total: tally.records,
+        bytes_total: tally.bytes,
+        snapshots_total: tally.snapshots,
+        records_per_second: rate(|tally| tally.records),
+        bytes_per_second: rate(|tally| tally.bytes),
+    }
 }
 
 fn absence(contact: Contact) -> Option<PeerAbsence> {

@@ -73,12 +73,13 @@ impl Agent {
 
     pub(in crate::agent) fn peers(&self) -> PeersReport {
         match &self.cluster {
-            Some(cluster) => cluster.peers(),
+            Some(cluster) => cluster.peers(&self.installation.maps),
             None => PeersReport {
                 schema: Schema,
                 at: time_of(std::time::SystemTime::now()),
                 cluster: None,
                 peers: Vec::new(),
+                services: Vec::new(),
                 refusals: std::collections::BTreeMap::new(),
                 strangers_total: 0,
             },

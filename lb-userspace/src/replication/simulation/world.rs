@@ -215,6 +215,7 @@ impl World {
             origin: Origin { node: id(index), life: node.life },
             recovering: !node.flows.is_empty(),
             domain: "edge".into(),
+            since_1970: Duration::ZERO,
             peers: (0..self.nodes.len()).filter(|peer| *peer != index).map(id).collect(),
             scope: self.scope,
             bounds,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lb_common::identity::mix;
+use lb_common::maglev;
 use serde::{Deserialize, Serialize};
 
 /// Servers in all tables together: they have to fit into a message.
@@ -20,6 +21,14 @@ pub struct Recipe {
     pub size: u32,
     /// Name hash and weight of each server that has a share, by name hash.
     pub shares: Vec<(u64, u32)>,
+}
+
+impl Recipe {
+    /// Of a size that tables have, and written in the one way that there is for it.
+    fn is_sound(&self) -> bool {
+        let ascends = self.shares.is_sorted_by(|(a, _), (b, _)| a < b);
+        maglev::is_size(self.size) && ascends && self.shares.iter().all(|(_, weight)| *weight > 0)
+    }
 }
 
 /// What the miss tables of all lanes are made of.
@@ -43,9 +52,10 @@ impl Recipes {
         Digest(sum.max(1))
     }
 
-    /// Whether they may be told.
+    /// Whether they may be told, and tables can be made of them at all.
     pub fn fit(&self) -> bool {
-        self.0.values().map(|recipe| recipe.shares.len() + 1).sum::<usize>() <= MOST_SHARES
+        self.0.values().all(Recipe::is_sound)
+            && self.0.values().map(|recipe| recipe.shares.len() + 1).sum::<usize>() <= MOST_SHARES
     }
 }
 

@@ -72,7 +72,7 @@ async fn listen<S: AsyncRead>(
                 }
             });
             // The replicator has counted its own refusals; the stream's are told to it.
-            cut.map_err(|refusal| replicator.refuse(refusal)).and(outcome).is_err()
+            cut.map_err(|refusal| replicator.refuse_in(session, refusal)).and(outcome).is_err()
         });
         if refused {
             return Contact::Improper;

@@ -55,6 +55,7 @@ fn setup(node: &str, peer: &str) -> Setup {
         origin: Origin { node: NodeId::of(node), life: 1 },
         recovering: false,
         domain: String::new(),
+        since_1970: Duration::ZERO,
         peers: [NodeId::of(peer)].into(),
         scope: Scope::All,
         bounds: Bounds {

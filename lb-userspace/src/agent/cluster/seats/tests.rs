@@ -71,6 +71,7 @@ impl Director {
             origin: Origin { node, life: 1 },
             recovering: false,
             domain: String::new(),
+            since_1970: Duration::ZERO,
             peers: [peer].into(),
             scope: Scope::All,
             bounds: Bounds {
