@@ -18,5 +18,6 @@ mod plain;
 mod quic;
 mod scheduling;
 mod seen;
+mod settling;
 mod too_big;
 mod translation;
