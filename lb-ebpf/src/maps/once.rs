@@ -100,7 +100,7 @@ pub(super) extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u6
     }
 }
 
-/// Likewise. Wakes nobody: that would cost as much as the packet; the agent looks by itself.
+/// Likewise. Wakes nobody, which would cost an interrupt (`irq_work`): the agent looks by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn xlvs_announce(flow: u64) -> u64 {

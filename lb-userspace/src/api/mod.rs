@@ -38,7 +38,7 @@ pub use explain::{Candidate, ExplainReport, ExplainedFrame};
 pub use failure::{ErrorReport, Failure, Problem};
 pub use hex::Hex;
 pub use operator::{OverriddenServer, OverrideReport};
-pub use peers::{ClusterStatus, PeerStatus, PeerTraffic, PeersReport};
+pub use peers::{ClusterStatus, LossBucket, LossWindow, PeerStatus, PeerTraffic, PeersReport};
 pub use rates::Rates;
 pub use schema::Schema;
 pub use server::{AgentStatus, NextHop, ServerEntry, ServerStatus, ServersReport, Transition};

@@ -24,6 +24,7 @@ pub mod store;
 pub mod traffic;
 pub mod transport;
 pub mod version;
+pub mod window;
 
 #[cfg(test)]
 mod simulation;

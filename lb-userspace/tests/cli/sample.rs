@@ -355,6 +355,15 @@ pub(crate) fn peers() -> PeersReport {
         stale: Some(false),
         oldest_unacknowledged_seconds: Some(0.012),
         divergent_buckets: Some(0),
+        loss_window: LossWindow {
+            p50_seconds: Some(0.005),
+            p99_seconds: Some(0.01),
+            buckets: vec![
+                LossBucket { up_to_seconds: Some(0.005), connections_total: 1650 },
+                LossBucket { up_to_seconds: Some(0.01), connections_total: 840 },
+                LossBucket { up_to_seconds: None, connections_total: 0 },
+            ],
+        },
         sent: PeerTraffic { records_total: 2502, bytes_total: 71_204, snapshots_total: 1 },
         received: PeerTraffic { records_total: 14, bytes_total: 3120, snapshots_total: 1 },
     };
@@ -373,6 +382,7 @@ pub(crate) fn peers() -> PeersReport {
         stale: None,
         oldest_unacknowledged_seconds: None,
         divergent_buckets: None,
+        loss_window: LossWindow { p50_seconds: None, p99_seconds: None, buckets: Vec::new() },
         sent: PeerTraffic { records_total: 0, bytes_total: 0, snapshots_total: 0 },
         received: PeerTraffic { records_total: 0, bytes_total: 0, snapshots_total: 0 },
     };

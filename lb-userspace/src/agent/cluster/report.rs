@@ -1,16 +1,18 @@
 //! The reports behind `xlvs peers` and the cluster's line of `xlvs status`.
 
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Cluster;
 use crate::api::{
-    ClusterStanding, ClusterStatus, PeerAbsence, PeerStatus, PeerTraffic, PeersReport, Schema, time_of,
+    ClusterStanding, ClusterStatus, LossBucket, LossWindow, PeerAbsence, PeerStatus, PeerTraffic,
+    PeersReport, Schema, time_of,
 };
 use crate::replication::join::Standing;
 use crate::replication::traffic::Tally;
 use crate::replication::transport::contact::Contact;
 use crate::replication::version::NodeId;
+use crate::replication::window::Window;
 
 impl Cluster {
     /// Everything there is to know of the other directors.
@@ -82,6 +84,7 @@ impl Cluster {
                     lag.oldest.map_or(0.0, |oldest| (oldest.as_secs_f64() * 1000.0).round() / 1000.0)
                 }),
                 divergent_buckets: lag.map(|lag| lag.divergent as u64),
+                loss_window: loss_window(&replicator.traffic(node).window),
                 sent: tally(replicator.traffic(node).sent),
                 received: tally(replicator.traffic(node).received),
             }
@@ -91,6 +94,19 @@ impl Cluster {
 
 fn tally(tally: Tally) -> PeerTraffic {
     PeerTraffic { records_total: tally.records, bytes_total: tally.bytes, snapshots_total: tally.snapshots }
+}
+
+fn loss_window(window: &Window) -> LossWindow {
+    let seconds = |time: Duration| time.as_secs_f64();
+    let bucket = |(bound, connections_total): (Option<Duration>, u64)| LossBucket {
+        up_to_seconds: bound.map(seconds),
+        connections_total,
+    };
+    LossWindow {
+        p50_seconds: window.percentile(50).map(seconds),
+        p99_seconds: window.percentile(99).map(seconds),
+        buckets: window.buckets().map(bucket).collect(),
+    }
 }
 
 fn absence(contact: Contact) -> Option<PeerAbsence> {
