@@ -206,8 +206,9 @@ impl Outgoing {
 
     /// The peer has applied everything up to this message, and knows of its connections from now on. `false` if it was not sent.
     pub fn landed(&mut self, through: u64, window: &mut Window, now: Instant) -> bool {
-        while let Some(frame) = self.flight.pop_front_if(|frame| frame.sequence <= through) {
-            frame.settled.into_iter().for_each(|then| window.note(now.saturating_duration_since(then)));
+        let landed = self.flight.partition_point(|frame| frame.sequence <= through);
+        for then in self.flight.drain(..landed).flat_map(|frame| frame.settled) {
+            window.note(now.saturating_duration_since(then));
         }
         through <= self.sent
     }
