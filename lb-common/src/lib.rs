@@ -42,6 +42,7 @@ pub mod purpose;
 pub mod rate;
 #[cfg(feature = "alloc")]
 pub mod rotation;
+pub mod settled;
 pub mod slot;
 pub mod stage;
 pub mod trail;
@@ -50,4 +51,4 @@ pub mod wire;
 pub mod word;
 
 /// Version of everything in the pinned maps. Stored in the pins; compared before anything in them is believed.
-pub const ABI_VERSION: u64 = 3;
+pub const ABI_VERSION: u64 = 4;

@@ -107,6 +107,14 @@ pub const fn after_server(class: Class, segment: Segment, later: bool) -> Class 
     }
 }
 
+/// Whether a connection has settled by this: both sides have spoken, which nobody knew before. One that speaks again after it
+/// seemed to end has settled long ago.
+#[must_use]
+#[inline(always)]
+pub const fn settles(before: Class, after: Class) -> bool {
+    matches!(before, Class::New | Class::Answered) && matches!(after, Class::Established | Class::HalfClosed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,6 +140,7 @@ events! {
     22 Full "full" "Every server of the service has as many connections as it may have: nobody could take another one.";
     23 ByReplica "by_replica" "A packet of a connection without an entry went the way that another director's entry had gone.";
     24 Adopted "adopted" "A connection that another director held took a place in the flow table.";
+    25 Unannounced "unannounced" "There was no room to tell the agent of a connection that has settled, so other directors hear of it later.";
 }
 
 /// Room in the counters for events to come.

@@ -100,6 +100,14 @@ impl<'t, T: Tables> Director<'t, T> {
         }
     }
 
+    /// A connection has settled: other directors are to hear of it at once, if they are told of such.
+    #[inline(always)]
+    pub fn settled(&self, flow: FlowId, slot: Slot, server: Chosen<'_>) {
+        if server.state.tells(slot.diverged()) && self.tables.leaves_traces() {
+            self.tables.announce(flow);
+        }
+    }
+
     /// Stores a connection; says whether there was a place.
     #[inline(always)]
     pub fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {

@@ -204,7 +204,7 @@ fn received<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> Qu
     let Some(sharers) = sharers else { return Quote::NONE };
     let signal = Signal::amid(quote.protocol());
     let question = Question { director: &director, sharers, client, signal };
-    outbound::explain(&question, |_| (), || ()).map_or(Quote::NONE, |id| quote.of(id))
+    outbound::explain(&question, |_, _| (), || ()).map_or(Quote::NONE, |id| quote.of(id))
 }
 
 #[inline(never)]

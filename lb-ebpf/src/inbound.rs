@@ -5,7 +5,7 @@ use lb_common::{
     checksum::Delta,
     entry::{ServerState, Settings},
     flow_table::{Cell, Entry},
-    lifecycle::{Segment, Sight, after_client},
+    lifecycle::{Segment, Sight, after_client, settles},
     net::Tuple,
     slot::{Class, ServerId, Slot},
     verdict::Verdict,
@@ -50,8 +50,8 @@ pub fn forward<'a, T: Tables>(
     if server.state.has(ServerState::METERED | ServerState::BY_ID) {
         return if server.state.has(ServerState::BY_ID) { Outcome::TO_QUIC } else { Outcome::TO_METER };
     }
-    if !goes_on {
-        refresh(director, &entry, server, transport.signal);
+    if !goes_on && refresh(director, &entry, server, transport.signal) {
+        director.settled(flow, slot, server);
     }
     if server.state.has(ServerState::TUNNEL) {
         let (server, entropy) = (server.id, tunnel::entropy(flow));
@@ -107,7 +107,9 @@ pub fn holder<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, nam
             return Given::ended(Verdict::DroppedRateSource);
         }
         if named == Given::NOTHING || named == Given::to(server.id) {
-            refresh(&director, &entry, server, transport.signal);
+            if refresh(&director, &entry, server, transport.signal) {
+                director.settled(flow, entry.slot(), server);
+            }
             return Given::to(server.id).of(flow);
         }
         return named.of(flow);
@@ -174,17 +176,17 @@ fn goes_on<T: Tables>(director: &Director<'_, T>, slot: Slot, server: Chosen<'_>
     signal.is_amid_connection() && server.state.alive() && slot.is_live(director.now)
 }
 
-/// Notes that the client has sent this.
+/// Notes that the client has sent this. Says whether the connection has settled by it.
 #[inline(always)]
 pub fn refresh<T: Tables, C: Cell>(
     director: &Director<'_, T>,
     entry: &Entry<'_, C>,
     server: Chosen<'_>,
     signal: Signal,
-) {
-    let later = entry.slot().idle(director.now) > 0;
-    let class = after_client(entry.slot().class(), signal.segment(), later, sight(server, signal));
-    entry.refresh(class, director.now);
+) -> bool {
+    let (before, later) = (entry.slot().class(), entry.slot().idle(director.now) > 0);
+    let class = after_client(before, signal.segment(), later, sight(server, signal));
+    entry.refresh(class, director.now) && settles(before, class)
 }
 
 /// Which directions of a connection at this server pass here.

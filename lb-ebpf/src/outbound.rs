@@ -7,8 +7,8 @@ use lb_common::{
     checksum::Delta,
     clock::Now,
     entry::{EndpointKey, Settings, Sharers},
-    flow_table::{Cell, Entry},
-    lifecycle::{Segment, after_server},
+    flow_table::{Cell, Entry, Place},
+    lifecycle::{Segment, after_server, settles},
     net::{Addr, Port, Protocol, Tuple},
     slot::ServerId,
     verdict::{Event, Verdict},
@@ -39,7 +39,7 @@ pub fn translate<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) 
     };
     let Some(question) = question(packet, &transport, director) else { return Verdict::PassedNotOurs.into() };
     let mut is_told = false;
-    let answered = explain(&question, |entry| hear(entry, question.signal, director.now), || is_told = true);
+    let answered = explain(&question, |entry, place| question.heard(entry, place), || is_told = true);
     if is_told {
         return Outcome::TO_HEIR;
     }
@@ -59,7 +59,7 @@ pub fn whose<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T) -> G
     let Some(question) = question(packet, &transport, &director) else {
         return Given::ended(Verdict::PassedNotOurs);
     };
-    match explain(&question, |entry| hear(entry, question.signal, director.now), || ()) {
+    match explain(&question, |entry, place| question.heard(entry, place), || ()) {
         Some(id) => Given::to(id),
         None => Given::ended(unexplained(packet, &director)),
     }
@@ -144,11 +144,25 @@ pub struct Question<'d, 't, T: Tables> {
     pub signal: Signal,
 }
 
-/// The connection's entry learns that the server spoke.
+impl<T: Tables> Question<'_, '_, T> {
+    /// The answer is the entry in this place of the connection table: the server spoke.
+    #[inline(always)]
+    fn heard<C: Cell>(&self, entry: &Entry<'_, C>, place: Place) {
+        let (director, slot) = (self.director, entry.slot());
+        if hear(entry, self.signal, director.now)
+            && let Some(server) = slot.server().and_then(|id| director.server(id))
+        {
+            director.settled(director.settings.geometry().flow_of(slot, place.bucket), slot, server);
+        }
+    }
+}
+
+/// The connection's entry learns that the server spoke. Says whether the connection has settled by it.
 #[inline(always)]
-pub fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
-    let later = entry.slot().idle(now) > 0;
-    entry.refresh(after_server(entry.slot().class(), signal.segment(), later), now);
+pub fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) -> bool {
+    let (before, later) = (entry.slot().class(), entry.slot().idle(now) > 0);
+    let class = after_server(before, signal.segment(), later);
+    entry.refresh(class, now) && settles(before, class)
 }
 
 /// The pair whose connection it is: by an entry, by another director's or else by the tables. What becomes of the entry is up to
@@ -156,7 +170,7 @@ pub fn hear<C: Cell>(entry: &Entry<'_, C>, signal: Signal, now: Now) {
 #[inline(always)]
 pub fn explain<'t, T: Tables>(
     question: &Question<'_, 't, T>,
-    seen: impl Fn(&Entry<'t, T::Cell>),
+    seen: impl Fn(&Entry<'t, T::Cell>, Place),
     told: impl FnOnce(),
 ) -> Option<ServerId> {
     let Question { director, sharers, ref client, signal } = *question;
@@ -165,8 +179,10 @@ pub fn explain<'t, T: Tables>(
     for number in sharers.ids {
         let Some(id) = ServerId::new(number) else { break };
         let tie = director.tables.tie(id, client, client.vip_port);
-        if let Some(entry) = tie.place().and_then(|place| director.flows().at(place)) {
-            seen(&entry);
+        if let Some(place) = tie.place()
+            && let Some(entry) = director.flows().at(place)
+        {
+            seen(&entry, place);
             return Some(id);
         }
         if tie == Tie::NAMED {

@@ -163,6 +163,8 @@ pub trait Tables: Memory {
     {
         Director::again(self).is_some_and(|director| director.collides(server, tuple))
     }
+    /// Tells the agent at once that this connection has settled. The agent would find it by itself, later.
+    fn announce(&self, flow: FlowId);
     /// What full NAT sends from.
     fn pool(&self) -> Option<&Pool>;
     /// Whose connection is sent from the port at this place.

@@ -14,6 +14,7 @@ use lb_common::fragments::{self, SET_NOTES};
 use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::rate;
+use lb_common::settled::Settled;
 use lb_common::verdict::{EVENT_LIMIT, VERDICT_LIMIT};
 use lb_common::word::Word;
 use xlvs_tests::datapath::program::open;
@@ -24,7 +25,7 @@ const MMAPABLE: u32 = 1 << 10;
 
 /// Type, key and value size.
 fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
-    use MapType::{Array, DevMap, Hash, LpmTrie, PerCpuArray};
+    use MapType::{Array, DevMap, Hash, LpmTrie, PerCpuArray, RingBuf};
     BTreeMap::from([
         ("ABOUT", (Array, INDEX, size_of::<About>())),
         ("SETTINGS", (Array, INDEX, size_of::<Settings>())),
@@ -39,6 +40,8 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("TURNS", (PerCpuArray, INDEX, size_of::<u64>())),
         ("AFFINITIES", (Array, INDEX, size_of::<Affinity>())),
         ("REPLICAS", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
+        // What travels in it has no type to the kernel.
+        ("SETTLED", (RingBuf, 0, 0)),
         ("SEATS", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
         ("SITTERS", (Array, INDEX, size_of::<Caller>())),
         ("TUNNELS", (Array, INDEX, size_of::<Tunnel>())),
@@ -115,10 +118,13 @@ fn maps_of_fixed_size_have_it() -> Result<()> {
         ("PULSE", 1),
         ("VERDICTS", VERDICT_LIMIT),
         ("EVENTS", EVENT_LIMIT),
+        ("SETTLED", Settled::RING_BYTES as u32),
     ];
     for (name, entries) in fixed {
         let map = ebpf.map(name).with_context(|| format!("the object has no map {name}"))?;
-        let (Map::Array(data) | Map::PerCpuArray(data) | Map::DevMap(data)) = map else { continue };
+        let (Map::Array(data) | Map::PerCpuArray(data) | Map::DevMap(data) | Map::RingBuf(data)) = map else {
+            continue;
+        };
         let got = data.info()?.max_entries();
         ensure!(got == entries, "map {name} has {got} entries, not {entries}");
     }

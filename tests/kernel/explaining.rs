@@ -11,13 +11,13 @@ use xlvs_tests::datapath::Engine as _;
 use xlvs_tests::datapath::cases::{self, Case, Step};
 use xlvs_tests::datapath::program::Program;
 use xlvs_tests::datapath::script::{Act, busy_world_of_both_families, crowd, random_of_both_families};
-use xlvs_tests::datapath::world::{Limits, Side, World};
+use xlvs_tests::datapath::world::{Limits, Side, Told, World};
 use xlvs_tests::random::fresh_seed;
 
 const FRAMES: usize = 10_000;
 
 /// What the same frames change when they are served: without these, equality would say nothing.
-const WRITTEN: [&str; 18] = [
+const WRITTEN: [&str; 19] = [
     "CLOCK",
     "FLOWS",
     "ADDRESSES",
@@ -31,6 +31,7 @@ const WRITTEN: [&str; 18] = [
     "TURNS",
     "SEATS",
     "SITTERS",
+    "SETTLED",
     "VERDICTS",
     "EVENTS",
     "SERVER_COUNTERS",
@@ -140,10 +141,11 @@ fn with_full_nat(world: World) -> World {
     world.sending_from(&pool, (40_000, 8))
 }
 
-/// Services that count who comes to them and what each sends, and turn some away.
+/// Services that count who comes to them and what each sends, turn some away, and of which other directors are told.
 fn limited(world: World) -> World {
     world.with(|world| {
         for service in &mut world.services {
+            service.told = Told::All;
             match service.name.trim_end_matches("-6") {
                 // So much that most of it passes.
                 "web" => {

@@ -9,4 +9,5 @@ mod differential;
 mod explaining;
 mod helpers;
 mod price;
+mod settling;
 mod stack;

@@ -53,3 +53,4 @@ mod survival;
 mod tunnel;
 mod vips;
 mod weights;
+mod young;

@@ -7,7 +7,9 @@ use std::path::Path;
 use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
-use lb_common::entry::{AccessKey, Counters, EndpointKey, QuicKey, Refusals, Service, Sharers, Tally};
+use lb_common::entry::{
+    AccessKey, Counters, EndpointKey, QuicKey, Refusals, Server, ServerState, Service, Sharers, Tally,
+};
 use lb_common::net::Addr;
 use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word};
 use lb_common::wire::Wire;
@@ -19,13 +21,13 @@ use xlvs_tests::datapath::region::{Region, Value};
 pub type Dump = BTreeMap<String, Vec<String>>;
 
 /// Every pinned map but the clock, into which the agent writes its sign of life, the device map, whose content is that of
-/// INTERFACES, and PULSE, which counts the packets of each CPU.
+/// INTERFACES, PULSE, which counts the packets of each CPU, and SETTLED, which the agent empties.
 pub fn dump(installation: &Installation) -> Dump {
     let folder = installation.pins().join("maps");
     let mut dump = Dump::new();
     for entry in fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if !matches!(name.as_str(), "CLOCK" | "DEVICES" | "PULSE") {
+        if !matches!(name.as_str(), "CLOCK" | "DEVICES" | "PULSE" | "SETTLED") {
             let content = content(&folder.join(&name), &name);
             dump.insert(name, content);
         }
@@ -97,4 +99,19 @@ pub fn select_table(installation: &Installation) -> Vec<u16> {
         id_in_word(word, slot % IDS_PER_WORD).unwrap().get()
     };
     (0..extent.size()).map(id).collect()
+}
+
+/// Has the data path announce no connection, until the agent writes its servers anew: of those that settle, only the walk tells.
+pub fn silence(installation: &Installation) {
+    let servers = array::<Server>(&installation.pins().join("maps").join("SERVERS"));
+    let mut silenced = 0;
+    for server in servers.all() {
+        let state = ServerState::from_word(server.state.load());
+        if state.tells(true) {
+            let flags = state.flags & !(ServerState::TOLD | ServerState::TOLD_WHOLE);
+            server.state.store(ServerState { flags, ..state }.to_word());
+            silenced += 1;
+        }
+    }
+    assert!(silenced > 0, "nobody would have been announced");
 }

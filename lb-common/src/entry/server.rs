@@ -41,6 +41,10 @@ impl ServerState {
     pub const FULL_NAT: u16 = 2048;
     /// Its connections are let go: the next packet of each goes to another server, which refuses it unless it is a datagram.
     pub const REHASHES: u16 = 4096;
+    /// Other directors are told of its connections, of those at least that its miss table would not give it.
+    pub const TOLD: u16 = 8192;
+    /// They are told of each.
+    pub const TOLD_WHOLE: u16 = 16384;
     /// It keeps none of its connections, one way or the other.
     pub const LETS_GO: u16 = Self::RESETS | Self::REHASHES;
 
@@ -91,6 +95,13 @@ impl ServerState {
     #[inline(always)]
     pub const fn protocol(self) -> Protocol {
         if self.has(Self::UDP) { Protocol::Udp } else { Protocol::Tcp }
+    }
+
+    /// Whether other directors are told of such a connection.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tells(self, diverged: bool) -> bool {
+        self.has(if diverged { Self::TOLD | Self::TOLD_WHOLE } else { Self::TOLD_WHOLE })
     }
 
     /// Whether it is there, passes its checks, and keeps its connections.

@@ -44,7 +44,7 @@ use super::{
         TURNS, VLANS,
     },
     once::{
-        NOWHERE, xlvs_behind_extensions, xlvs_choose, xlvs_collides, xlvs_derives, xlvs_dress,
+        NOWHERE, xlvs_announce, xlvs_behind_extensions, xlvs_choose, xlvs_collides, xlvs_derives, xlvs_dress,
         xlvs_encapsulate, xlvs_head, xlvs_locate, xlvs_merit, xlvs_rent, xlvs_seat, xlvs_seated, xlvs_store,
         xlvs_take, xlvs_tie, xlvs_told,
     },
@@ -316,6 +316,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn store(&self, flow: FlowId, server: ServerId, diverged: bool) -> bool {
         xlvs_store(flow.bits(), server.index(), u32::from(diverged)) != 0
+    }
+
+    #[inline(always)]
+    fn announce(&self, flow: FlowId) {
+        xlvs_announce(flow.bits());
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray},
+    btf_maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray, RingBuf},
     macros::btf_map,
 };
 use lb_common::{
@@ -16,6 +16,7 @@ use lb_common::{
     gate,
     net::{Addr, PortNumber},
     rate,
+    settled::Settled,
     stage::STAGE_LIMIT,
     verdict::{EVENT_LIMIT, VERDICT_LIMIT},
     wire::Wire,
@@ -42,6 +43,9 @@ pub(super) static FLOWS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Arra
 pub(super) static ADDRESSES: Array<Caller, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub(super) static REPLICAS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = Array::new();
+/// Connections that others are to hear of.
+#[btf_map]
+pub(super) static SETTLED: RingBuf<[u64; 2], { Settled::RING_BYTES }> = RingBuf::new();
 #[btf_map]
 pub(super) static POOL: Array<Pool, 1, MMAPABLE> = Array::new();
 #[btf_map]

@@ -1,14 +1,18 @@
 //! What the verifier is to see once, not on each way that leads to it: global functions, which take and return numbers.
 #![expect(unsafe_code, reason = "the kernel hands over raw pointers; the functions keep their names")]
 
-use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::{
+    bindings::{BPF_RB_NO_WAKEUP, xdp_md},
+    helpers::bpf_ktime_get_ns,
+};
 use lb_common::{
     flow_table::Place,
     identity::FlowId,
     net::{Port, PortNumber, Tuple},
     rate,
+    settled::Settled,
     slot::{ServerId, Slot},
-    verdict::Verdict,
+    verdict::{Event, Verdict},
 };
 use lb_ebpf::{
     Outcome,
@@ -22,7 +26,10 @@ use lb_ebpf::{
     tunnel::{self, Parcel},
 };
 
-use super::{KernelTables, declared::SOURCES};
+use super::{
+    KernelTables,
+    declared::{SETTLED, SOURCES},
+};
 
 /// No place in the flow table.
 pub(super) const NOWHERE: u64 = u64::MAX;
@@ -91,6 +98,19 @@ pub(super) extern "C" fn xlvs_store(flow: u64, server: u32, diverged: u32) -> u6
         (Some(director), Some(id)) => u64::from(director.store(FlowId::from_bits(flow), id, diverged != 0)),
         _ => 0,
     }
+}
+
+/// Likewise. Wakes nobody, which would cost an interrupt (`irq_work`): the agent looks by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn xlvs_announce(flow: u64) -> u64 {
+    // SAFETY: a helper without arguments.
+    let at = unsafe { bpf_ktime_get_ns() };
+    let settled = Settled { flow: FlowId::from_bits(flow), at };
+    if SETTLED.output(settled.to_words(), u64::from(BPF_RB_NO_WAKEUP)).is_err() {
+        KernelTables::new(core::ptr::null_mut()).count(Event::Unannounced);
+    }
+    0
 }
 
 /// Likewise.

@@ -19,5 +19,6 @@ mod plain;
 mod quic;
 mod scheduling;
 mod seen;
+mod settling;
 mod too_big;
 mod translation;

@@ -122,6 +122,8 @@ impl Agent {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut step = tokio::time::interval(cluster::STEP);
         step.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut listen = tokio::time::interval(cluster::LISTEN);
+        listen.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.follow_quorums().await;
             tokio::select! {
@@ -136,6 +138,11 @@ impl Agent {
                         cluster.step(&mut self.installation, Instant::now());
                     }
                     self.agree();
+                }
+                _ = listen.tick(), if self.cluster.as_ref().is_some_and(Cluster::listens) => {
+                    if let Some(cluster) = &mut self.cluster {
+                        cluster.hear(&mut self.installation);
+                    }
                 }
                 event = news.recv() => {
                     let Some(event) = event else { anyhow::bail!("the health checks ended by themselves") };

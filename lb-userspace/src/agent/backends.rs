@@ -117,6 +117,7 @@ mod tests {
             scheduler: lb_common::entry::Scheduler::Maglev,
             weighted_turns: false,
             affinity: None,
+            told: crate::config::Replicate::None,
             table_size: 101,
             servers: vec![DesiredServer::plain(
                 "rs1",

@@ -61,6 +61,13 @@ pub use self::agreement::{Findings, Found};
 /// How often a part of the table is looked at, and what has come is handed to the data path.
 pub const STEP: Duration = Duration::from_millis(1000 / exports::STEPS as u64);
 
+/// How often a director that serves looks for connections that have just settled. None of them wakes it, which would cost the
+/// data path an interrupt.
+pub const LISTEN: Duration = Duration::from_millis(5);
+
+/// So many of them at a time; more than the data path has room for between two looks.
+const AT_ONCE: usize = 1 << 14;
+
 /// The longest that a director which leaves waits for its peers to have all it has told.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -91,6 +98,7 @@ pub struct Cluster {
     pace: Pace,
     /// What an earlier agent told the data path has been compared with what the peers hold.
     is_settled: bool,
+    listens: bool,
 }
 
 impl Cluster {
@@ -144,6 +152,7 @@ impl Cluster {
             observed: Observed::default(),
             pace: Pace::default(),
             is_settled: false,
+            listens: false,
         }))
     }
 
@@ -189,8 +198,28 @@ impl Cluster {
         }
     }
 
+    /// Whether connections settle here of which somebody is to hear at once.
+    pub fn listens(&self) -> bool {
+        self.listens
+    }
+
+    /// Tells of the connections that have just settled, as far as the data path has announced them.
+    pub fn hear(&mut self, installation: &mut Installation) {
+        let settled = installation.maps.announced.take(AT_ONCE);
+        if settled.is_empty() {
+            return;
+        }
+        let Self { desk, naming, exports, .. } = self;
+        desk.with(|replicator| {
+            if !replicator.is_recovering() {
+                exports.hear(&settled, &installation.maps, naming, replicator, Instant::now());
+            }
+        });
+    }
+
     /// Tells what is new in the next part of the table, and takes in what has come.
     pub fn step(&mut self, installation: &mut Installation, now: Instant) {
+        self.hear(installation);
         let Self { desk, naming, exports, stepping, told, seats, .. } = self;
         desk.with(|replicator| {
             stepping.step(installation, replicator, exports, now);
@@ -203,7 +232,12 @@ impl Cluster {
             handing::hand_over(replicator, naming, exports, told, seats, maps);
         });
         self.settle(&installation.maps);
-        let mark = self.desk.with(|replicator| replicator.mark());
+        let peers = self.mesh.peers.iter().map(|peer| NodeId::of(peer.name.as_str()));
+        let (mark, listens) = self.desk.with(|replicator| {
+            let serves = replicator.standing() == Standing::Serving;
+            (replicator.mark(), serves && peers.into_iter().any(|peer| replicator.heard_of(peer).is_some()))
+        });
+        self.listens = listens;
         if let Err(error) = self.life.keep(mark) {
             tracing::error!("keeping how far the records have come: {error:#}");
         }

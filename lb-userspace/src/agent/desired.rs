@@ -15,7 +15,9 @@ use lb_common::slot::Limits;
 use super::eligible::{self, Candidate, Circumstances};
 use super::parting;
 use super::standing::{AddressName, PairName, Standings};
-use crate::config::{self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer};
+use crate::config::{
+    self, Access, Lane, Limits as ServiceLimits, MaglevTableSize, Mode, Model, OnNoServer, Replicate,
+};
 
 mod server;
 
@@ -42,6 +44,8 @@ pub struct DesiredService {
     pub scheduler: Scheduler,
     pub weighted_turns: bool,
     pub affinity: Option<DesiredAffinity>,
+    /// Which of its connections other directors are told of; none where there are none.
+    pub told: Replicate,
     pub table_size: u32,
     pub servers: Vec<DesiredServer>,
 }
@@ -119,6 +123,11 @@ fn desired(
         scheduler: scheduler(service.scheduler),
         weighted_turns: service.scheduler == config::Scheduler::Wrr,
         affinity: service.affinity.as_ref().map(|affinity| desired_affinity(service_hash(service), affinity)),
+        // Of full NAT, a record would have to say the port.
+        told: match model.cluster.mesh {
+            Some(_) if service.mode != Mode::FullNat => service.replication.which,
+            _ => Replicate::None,
+        },
         table_size: match model.datapath.maglev_table_size {
             MaglevTableSize::Auto => maglev::size_for(servers.len()),
             MaglevTableSize::Prime(size) => size,

@@ -21,7 +21,7 @@ use super::lists::Lists;
 use super::miss::Made;
 use super::tables::MISS_DELAY;
 use super::tunnels::Tunnels;
-use crate::config::{self, Parting};
+use crate::config::{self, Parting, Replicate};
 use crate::dataplane::Maps;
 use crate::net::View;
 
@@ -233,9 +233,18 @@ impl Installation {
         }
         entry.memo.store(server.memo().to_word());
         let metered = if service.limits.source_packets.is_some() { ServerState::METERED } else { 0 };
+        let told = match service.told {
+            Replicate::All => ServerState::TOLD | ServerState::TOLD_WHOLE,
+            Replicate::Diverged => ServerState::TOLD,
+            Replicate::None => 0,
+        };
         let by_id = if service.quic.is_some() { ServerState::BY_ID } else { 0 };
         let state = ServerState {
-            flags: server.flags(&service.identity) | metered | by_id | held.flags & ServerState::SHARED,
+            flags: server.flags(&service.identity)
+                | metered
+                | by_id
+                | told
+                | held.flags & ServerState::SHARED,
             service: number,
             port: server.port,
             vip_port: service.identity.port,

@@ -335,6 +335,7 @@ mod tests {
             scheduler: lb_common::entry::Scheduler::Maglev,
             weighted_turns: false,
             affinity: None,
+            told: crate::config::Replicate::None,
             table_size: 101,
             servers: servers.iter().map(server).collect(),
         }]

@@ -38,7 +38,9 @@ pub use explain::{Candidate, ExplainReport, ExplainedFrame};
 pub use failure::{ErrorReport, Failure, Problem};
 pub use hex::Hex;
 pub use operator::{OverriddenServer, OverrideReport};
-pub use peers::{ClusterStatus, PeerStatus, PeerTraffic, PeersReport, ServiceRecords};
+pub use peers::{
+    ClusterStatus, LossBucket, LossWindow, PeerStatus, PeerTraffic, PeersReport, ServiceRecords,
+};
 pub use rates::Rates;
 pub(crate) use rates::rate_of;
 pub use schema::Schema;

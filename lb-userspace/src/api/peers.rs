@@ -116,6 +116,8 @@ pub struct PeerStatus {
     pub oldest_unacknowledged_seconds: Option<f64>,
     /// Parts of what it holds (of 4096) in which we differed when it last said; null: it is not connected.
     pub divergent_buckets: Option<u64>,
+    /// For how long it did not know of connections that had settled, since the agent started.
+    pub loss_window: LossWindow,
     /// What it was sent since the agent started, over all sessions.
     pub sent: PeerTraffic,
     /// What has come from it, likewise.
@@ -123,6 +125,27 @@ pub struct PeerStatus {
     /// What was not accepted of that, by reason.
     #[serde(default)]
     pub refusals: BTreeMap<String, u64>,
+}
+
+/// From the moment in which a connection settled until a director had acknowledged it: had this one died meanwhile, the connection
+/// would have been lost unless the other derives it. Connections that the data path found no room to announce are not among these.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LossWindow {
+    /// Half of them took at most so long; null: there were none, or it was longer than all bounds.
+    pub p50_seconds: Option<f64>,
+    /// Likewise 99 of 100.
+    pub p99_seconds: Option<f64>,
+    /// From the shortest to the longest.
+    pub buckets: Vec<LossBucket>,
+}
+
+/// Those that took at most so long, and longer than the bucket before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LossBucket {
+    /// Null: without a bound.
+    pub up_to_seconds: Option<f64>,
+    /// How many there were.
+    pub connections_total: u64,
 }
 
 /// What went one way between two directors.

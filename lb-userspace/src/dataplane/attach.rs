@@ -259,6 +259,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
     const PERCPU_ARRAY: u32 = 6;
     const LPM_TRIE: u32 = 11;
     const DEVMAP: u32 = 14;
+    const RINGBUF: u32 = 27;
     &[
         ("ABOUT", ARRAY, 4, size_of::<entry::About>() as u32),
         ("SETTINGS", ARRAY, 4, size_of::<entry::Settings>() as u32),
@@ -267,6 +268,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("FLOWS", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
         ("ADDRESSES", ARRAY, 4, size_of::<entry::Caller>() as u32),
         ("REPLICAS", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
+        ("SETTLED", RINGBUF, 0, 0),
         ("POOL", ARRAY, 4, size_of::<entry::Pool>() as u32),
         ("LEASES", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
         ("TENANTS", ARRAY, 4, size_of::<entry::Caller>() as u32),

@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::Mapped;
+use super::announced::Announced;
 use super::counts::Counts;
 use super::keyed::{Keyed, Prefixes};
 
@@ -104,6 +105,7 @@ pub struct Maps {
     pub vlans: Keyed<Wire, u32>,
     pub lists: Prefixes,
     pub counts: Counts,
+    pub announced: Announced,
     pub devices: Devices,
 }
 
@@ -181,6 +183,7 @@ impl Maps {
             vlans: Keyed::take(ebpf, "VLANS")?,
             lists: Prefixes::take(ebpf, "LISTS")?,
             counts: Counts::take(ebpf)?,
+            announced: Announced::of(ebpf)?,
             devices: Devices(Some(typed(ebpf, "DEVICES")?)),
         })
     }
@@ -222,6 +225,7 @@ impl Maps {
             vlans: Keyed::own(PortNumber::LIMIT),
             lists: Prefixes::own(sizes.lists),
             counts: Counts::default(),
+            announced: Announced::default(),
             devices: Devices(None),
         })
     }

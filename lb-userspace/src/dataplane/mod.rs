@@ -11,6 +11,7 @@
 //! Invariants: nothing in a pin is believed before [`About`](lb_common::entry::About) names our ABI and every map has the type
 //! and sizes of our object. The program behind a link changes atomically; maps are never replaced under a program.
 
+mod announced;
 mod attach;
 mod capturer;
 mod counts;
@@ -26,6 +27,7 @@ mod pins;
 mod rehearsal;
 mod stages;
 
+pub use announced::Announced;
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
 pub use capturer::{Capturer, Wanted, monotonic_ns};
 pub use departing::Departing;

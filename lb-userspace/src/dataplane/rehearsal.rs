@@ -276,6 +276,8 @@ impl Tables for Rehearsal<'_> {
         self.maps.tenants.get(place.number())
     }
 
+    fn announce(&self, _: FlowId) {}
+
     fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place> {
         self.director()?.rent(flow, server, ipv6)
     }

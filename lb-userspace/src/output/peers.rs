@@ -3,7 +3,7 @@
 use super::Render;
 use super::table::{Column, table};
 use super::units::{UNKNOWN, age, byte_rate, count, or_unknown, plural};
-use crate::api::{ClusterStatus, PeerStatus, PeersReport, ServiceRecords, Time};
+use crate::api::{ClusterStatus, LossWindow, PeerStatus, PeersReport, ServiceRecords, Time};
 
 impl Render for PeersReport {
     fn table(&self) -> String {
@@ -18,6 +18,7 @@ impl Render for PeersReport {
             Column::Number("HELD"),
             Column::Number("UNTOLD"),
             Column::Number("LAG"),
+            Column::Number("WINDOW"),
             Column::Number("DIVERGENT"),
             Column::Number("OUT"),
             Column::Number("IN"),
@@ -104,6 +105,16 @@ fn of_service(service: &ServiceRecords) -> Vec<String> {
     [name.clone()].into_iter().chain(numbers.map(|number| count(*number))).collect()
 }
 
+/// How long half of the connections, and nearly all, were unknown to it.
+fn window(window: &LossWindow) -> String {
+    let milliseconds =
+        |seconds: Option<f64>| or_unknown(seconds, |seconds| format!("{:.0}", seconds * 1000.0));
+    match window.p50_seconds {
+        Some(_) => format!("{}/{} ms", milliseconds(window.p50_seconds), milliseconds(window.p99_seconds)),
+        None => UNKNOWN.to_owned(),
+    }
+}
+
 fn row(peer: &PeerStatus, at: Time) -> Vec<String> {
     vec![
         peer.name.clone(),
@@ -118,6 +129,7 @@ fn row(peer: &PeerStatus, at: Time) -> Vec<String> {
             _ => or_unknown(peer.untold, count),
         },
         or_unknown(peer.oldest_unacknowledged_seconds, |seconds| format!("{seconds:.3} s")),
+        window(&peer.loss_window),
         or_unknown(peer.divergent_buckets, count),
         or_unknown(peer.sent.bytes_per_second, byte_rate),
         or_unknown(peer.received.bytes_per_second, byte_rate),

@@ -28,6 +28,11 @@ impl Dirty {
         }
     }
 
+    /// Whether this record has changed and is not told.
+    pub fn has(&self, flow: FlowId) -> bool {
+        self.round.flows.contains(&flow) || self.next.flows.contains(&flow)
+    }
+
     /// The next one to be told.
     pub fn pop(&mut self) -> Option<FlowId> {
         if self.round.flows.is_empty() {

@@ -26,6 +26,7 @@ pub mod traffic;
 #[cfg(not(fuzzing))]
 pub mod transport;
 pub mod version;
+pub mod window;
 
 #[cfg(any(test, fuzzing))]
 pub mod hostile;

@@ -46,7 +46,10 @@ impl Replicator {
             Message::Hello(_) => Err(Refusal::HelloRepeated),
             Message::Pulse => Ok(()),
             Message::Note(note) => self.noted(node, note),
-            Message::Ack(through) => session.out.landed(through).then_some(()).ok_or(Refusal::NotAsked),
+            Message::Ack(through) => {
+                let window = &mut self.traffic.entry(node).or_default().window;
+                session.out.landed(through, window, now).then_some(()).ok_or(Refusal::NotAsked)
+            }
             Message::Standing(standing) => {
                 session.standing = Some(standing);
                 self.news = true;

@@ -149,6 +149,13 @@ impl Replicator {
         Ok(())
     }
 
+    /// The connection that was just published settled then. From there on counts how long it takes until a peer knows of it.
+    pub fn settled(&mut self, flow: FlowId, then: Instant) {
+        for session in self.sessions.values_mut() {
+            session.out.settled(flow, then);
+        }
+    }
+
     /// The connection ended here, or has become derivable. A record that somebody else has taken over is left to them.
     pub fn withdraw(&mut self, flow: FlowId, now: Instant) {
         let own = |entry: &Entry| entry.version.origin == self.setup.origin && entry.connection().is_some();

@@ -10,7 +10,7 @@ use super::message::{Envelope, Hello, Item, Listing, Message, Parcel, SPOKEN, To
 use super::names::{Names, Spoken};
 use super::record::{Content, Entry};
 use super::replicator::Replicator;
-use super::session::{Outgoing, PULSE, Session, SessionId, WINDOW};
+use super::session::{Flight, Outgoing, PULSE, Session, SessionId, WINDOW};
 use super::store::Store;
 use super::version::Origin;
 
@@ -124,22 +124,25 @@ impl Teller<'_> {
     /// Changes and what the peer wants take turns, so that neither a busy director nor a joining one starves the other.
     fn records(&self, out: &mut Outgoing) -> Option<Message> {
         let since = out.dirty.since().unwrap_or(self.now);
+        let mut settled = Vec::new();
         let message = if let Some(flow) = out.answers.pop_first() {
             self.answer(flow, &mut out.spoken)?
         } else if out.dirty.is_empty() || (out.sent.is_multiple_of(2) && !out.owed.is_empty()) {
             self.listing(out)?
         } else {
-            self.changes(out)
+            self.changes(out, &mut settled)
         };
-        out.flight.push_back((out.sent + 1, since));
+        out.flight.push_back(Flight { sequence: out.sent + 1, since, settled });
         Some(message)
     }
 
-    fn changes(&self, out: &mut Outgoing) -> Message {
+    /// What has changed; `settled`: when those connections settled of which that is known.
+    fn changes(&self, out: &mut Outgoing, settled: &mut Vec<Instant>) -> Message {
         let mut parcel = Parcel::default();
         while parcel.records.len() < PARCEL
             && let Some(flow) = out.dirty.pop()
         {
+            settled.extend(out.settled.remove(&flow));
             // What somebody else has taken over meanwhile, they tell.
             let own = self.store.get(flow).filter(|entry| entry.version.origin == self.own);
             if let Some(entry) = own {

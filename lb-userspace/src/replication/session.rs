@@ -3,7 +3,7 @@
 //! Nothing here is a log. What changed is a set of flow ids whose records are read when they are sent, so the last value
 //! wins and memory is bounded, however slow the peer is.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use lb_common::identity::FlowId;
@@ -15,6 +15,7 @@ use super::join::Standing;
 use super::message::Told;
 use super::names::{Heard, Spoken};
 use super::version::{NodeId, Origin};
+use super::window::Window;
 
 /// Distinguishes a session from those before it: what still comes in for an older one is refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,10 +52,12 @@ pub(super) struct Outgoing {
     pub sent: u64,
     /// When the last of them was taken.
     pub last: Option<Instant>,
-    /// Frames with records without an acknowledgement, and when the oldest of their changes happened.
-    pub flight: VecDeque<(u64, Instant)>,
+    /// Frames with records without an acknowledgement.
+    pub flight: VecDeque<Flight>,
     /// Own records that have changed since they were last sent.
     pub dirty: Dirty,
+    /// When the connections of some of these settled.
+    pub settled: HashMap<FlowId, Instant>,
     /// More has changed than is kept, since then: once the flight has landed, a digest finds what differs.
     pub stale: Option<Instant>,
     /// Digests to be sent.
@@ -75,6 +78,16 @@ pub(super) struct Outgoing {
     pub standing_told: Option<Standing>,
     pub board: Owed,
     pub spoken: Spoken,
+}
+
+/// A frame with records on its way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub sequence: u64,
+    /// When the oldest of its changes happened.
+    pub since: Instant,
+    /// When the connections settled of which it is the first word.
+    pub settled: Vec<Instant>,
 }
 
 /// What has come from the peer.
@@ -123,7 +136,7 @@ impl Session {
 
     /// The peer has acknowledged all that had changed by then.
     pub fn has_all_of(&self, then: Instant) -> bool {
-        let landed = self.out.flight.front().map(|(_, since)| *since);
+        let landed = self.out.flight.front().map(|frame| frame.since);
         let oldest = [landed, self.out.dirty.since()].into_iter().flatten().min();
         let is_known = self.out.compared && self.out.told == Told::Everything;
         let has_all = is_known
@@ -140,7 +153,7 @@ impl Session {
     }
 
     pub fn lag(&self, now: Instant) -> Lag {
-        let landed = self.out.flight.front().map(|(_, since)| *since);
+        let landed = self.out.flight.front().map(|frame| frame.since);
         let oldest = [landed, self.out.dirty.since(), self.out.stale].into_iter().flatten().min();
         Lag {
             dirty: self.out.dirty.len(),
@@ -161,6 +174,14 @@ impl Outgoing {
         if self.dirty.len() > most {
             self.stale = self.dirty.since();
             self.dirty.clear();
+            self.settled.clear();
+        }
+    }
+
+    /// The connection of this own record settled then. Nothing comes of it unless the record is still to be sent.
+    pub fn settled(&mut self, flow: FlowId, then: Instant) {
+        if self.dirty.has(flow) {
+            self.settled.entry(flow).or_insert(then);
         }
     }
 
@@ -195,12 +216,15 @@ impl Outgoing {
         }
     }
 
-    /// The peer has applied everything up to this message. `false` if it was not sent.
-    pub fn landed(&mut self, through: u64) -> bool {
-        let was_sent = through <= self.sent;
-        while was_sent && self.flight.front().is_some_and(|(sequence, _)| *sequence <= through) {
-            self.flight.pop_front();
+    /// The peer has applied everything up to this message, and knows of its connections from now on. `false` if it was not sent.
+    pub fn landed(&mut self, through: u64, window: &mut Window, now: Instant) -> bool {
+        if through > self.sent {
+            return false;
         }
-        was_sent
+        let landed = self.flight.partition_point(|frame| frame.sequence <= through);
+        for then in self.flight.drain(..landed).flat_map(|frame| frame.settled) {
+            window.note(now.saturating_duration_since(then));
+        }
+        true
     }
 }

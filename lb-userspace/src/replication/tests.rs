@@ -482,3 +482,53 @@ proptest! {
         other.tick(desk.now + Duration::from_secs(10));
     }
 }
+
+/// How many of how long, in the order of the buckets.
+fn window(desk: &Desk) -> Vec<(Option<u64>, u64)> {
+    let window = desk.sides[0].traffic(NodeId::of("lb2")).window;
+    let counted = window.buckets().filter(|(_, count)| *count > 0);
+    counted.map(|(bound, count)| (bound.map(|bound| bound.as_millis() as u64), count)).collect()
+}
+
+#[test]
+fn the_loss_window_ends_when_the_peer_has_acknowledged_a_connection() {
+    let mut desk = Desk::new();
+    desk.talk();
+    let settled = desk.now;
+    desk.now += Duration::from_millis(3);
+    for number in 0..5 {
+        desk.sides[0].publish(flow(number), connection("rs1"), desk.now).unwrap();
+    }
+    // Of what the walk found, nobody knows since when.
+    for number in 0..4 {
+        desk.sides[0].settled(flow(number), settled);
+    }
+    assert_eq!(window(&desk), [], "it is not even sent");
+    let body = desk.sides[0].transmit(desk.ids[0], desk.now).unwrap();
+    desk.sides[1].receive(desk.ids[1], &body, desk.now).unwrap();
+    assert_eq!(window(&desk), [], "nobody has said that it came");
+    desk.now += Duration::from_millis(30);
+    desk.talk();
+    assert_eq!(window(&desk), [(Some(50), 4)]);
+    // Once known, a connection is told of again without a window; so is one that had been sent before it was announced.
+    for number in 0..5 {
+        desk.sides[0].publish(flow(number), connection("rs2"), desk.now).unwrap();
+    }
+    desk.talk();
+    desk.sides[0].settled(flow(0), settled);
+    desk.talk();
+    assert_eq!(window(&desk), [(Some(50), 4)]);
+}
+
+#[test]
+fn more_connections_than_are_kept_for_a_peer_are_told_without_a_window() {
+    let mut desk = Desk::new();
+    desk.talk();
+    for number in 0..=100 {
+        desk.sides[0].publish(flow(number), connection("rs1"), desk.now).unwrap();
+        desk.sides[0].settled(flow(number), desk.now);
+    }
+    desk.talk();
+    assert!(desk.sides[1].replica(flow(100)).is_some(), "the digest brings them");
+    assert_eq!(window(&desk), []);
+}

@@ -1,5 +1,7 @@
 //! How much has gone between this director and a peer since the agent started, over all sessions.
 
+use super::window::Window;
+
 /// One direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
@@ -16,6 +18,7 @@ pub struct Tally {
 pub struct Traffic {
     pub sent: Tally,
     pub received: Tally,
+    pub window: Window,
 }
 
 impl Tally {

@@ -368,6 +368,15 @@ pub(crate) fn peers() -> PeersReport {
         stale: Some(false),
         oldest_unacknowledged_seconds: Some(0.012),
         divergent_buckets: Some(0),
+        loss_window: LossWindow {
+            p50_seconds: Some(0.005),
+            p99_seconds: Some(0.01),
+            buckets: vec![
+                LossBucket { up_to_seconds: Some(0.005), connections_total: 1650 },
+                LossBucket { up_to_seconds: Some(0.01), connections_total: 840 },
+                LossBucket { up_to_seconds: None, connections_total: 0 },
+            ],
+        },
         sent: traffic(2502, 71_204, 1, Some((210.4, 5890.2))),
         received: traffic(14, 3120, 1, Some((0.0, 12.8))),
         refusals: counters([("counter_out_of_range", 1)]),
@@ -389,6 +398,7 @@ pub(crate) fn peers() -> PeersReport {
         stale: None,
         oldest_unacknowledged_seconds: None,
         divergent_buckets: None,
+        loss_window: LossWindow { p50_seconds: None, p99_seconds: None, buckets: Vec::new() },
         sent: traffic(0, 0, 0, None),
         received: traffic(0, 0, 0, None),
         refusals: counters([]),

@@ -464,6 +464,8 @@ impl Arrays {
                 | flag(shared, ServerState::SHARED)
                 | flag(service.limits.source_packets > 0, ServerState::METERED)
                 | flag(service.quic.is_some(), ServerState::BY_ID)
+                | flag(service.told != world::Told::None, ServerState::TOLD)
+                | flag(service.told == world::Told::All, ServerState::TOLD_WHOLE)
                 | flag(server.removed, ServerState::REMOVED),
             service: number as u16,
             port: port_at(world, service, server),

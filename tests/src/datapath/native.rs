@@ -15,6 +15,7 @@ use lb_common::entry::{Counters, Path, Pulse, Refusals};
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable};
 use lb_common::fragments;
 use lb_common::gate;
+use lb_common::identity::FlowId;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::slot::{ServerId, Slot};
 use lb_common::verdict::{Action, Event, Verdict};
@@ -25,6 +26,7 @@ pub use asked::{Asked, Question};
 use forgetting::{Resting, Touched};
 use keyed::HashMaps;
 
+use super::cases::settling::Announcer;
 use super::maps::{Arrays, Keyed as _, Room, SERVERS, SERVICES, SOURCE_SETS};
 use super::region::Region;
 use super::world::{Hop, Side, World};
@@ -58,6 +60,8 @@ pub struct Native {
     servers: RefCell<HashMap<ServerId, Counters>>,
     refusals: RefCell<HashMap<u32, Refusals>>,
     pulse: Cell<Pulse>,
+    /// Connections of which the agent would have heard.
+    announced: RefCell<Vec<FlowId>>,
     /// By service, the next turn of the one CPU there is.
     turns: RefCell<HashMap<u32, u64>>,
     random: RefCell<Random>,
@@ -89,6 +93,7 @@ impl Native {
             servers: RefCell::default(),
             refusals: RefCell::default(),
             pulse: Cell::default(),
+            announced: RefCell::default(),
             turns: RefCell::default(),
             random: RefCell::new(Random::from_seed(1)),
             asked: Asked::default(),
@@ -197,11 +202,22 @@ fn arrays() -> io::Result<Arrays> {
     })
 }
 
+impl Announcer for Native {
+    fn arrays(&self) -> &Arrays {
+        &self.arrays
+    }
+
+    fn take_announced(&mut self) -> Result<Vec<FlowId>> {
+        Ok(self.announced.take())
+    }
+}
+
 impl Engine for Native {
     fn reset(&mut self) -> Result<()> {
         self.arrays.clear();
         self.keyed.clear()?;
         self.pulse.take();
+        self.announced.take();
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         Ok(())
     }

@@ -4,6 +4,7 @@ mod dump;
 mod keyed;
 mod object;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
@@ -18,8 +19,10 @@ use lb_common::clock::TICK_NS;
 use lb_common::entry::{Counters, Path, Pulse, Refusals, Tally};
 use lb_common::fragments;
 use lb_common::gate;
+use lb_common::identity::FlowId;
 use lb_common::net::PortNumber;
 use lb_common::purpose::Purpose;
+use lb_common::settled::Settled;
 use lb_common::verdict::{Event, Verdict};
 use nix::time::{ClockId, clock_gettime};
 
@@ -27,6 +30,7 @@ use keyed::HashMaps;
 pub use object::{OBJECT_VARIABLE, load, object, open, xdp};
 use object::{array, open_to, surround, take};
 
+use super::cases::settling::Announcer;
 use super::maps::{Arrays, Keyed as _, Room, SOURCE_SETS};
 use super::region::Region;
 use super::world::{Side, World};
@@ -45,6 +49,7 @@ pub struct Program {
     counters: PerCpuArray<MapData, Counters>,
     refusals: PerCpuArray<MapData, Refusals>,
     turns: PerCpuArray<MapData, u64>,
+    settled: RefCell<RingBuf<MapData>>,
     /// Word by word.
     pulse: PerCpuArray<MapData, [u64; size_of::<Pulse>() / 8]>,
     purpose: Purpose,
@@ -123,6 +128,7 @@ impl Program {
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
             refusals: take(&mut ebpf, "REFUSALS")?,
             turns: take(&mut ebpf, "TURNS")?,
+            settled: RefCell::new(take(&mut ebpf, "SETTLED")?),
             pulse: take(&mut ebpf, "PULSE")?,
             purpose,
             seen: Seen::default(),
@@ -163,6 +169,16 @@ impl Program {
             records.push(record.to_vec());
         }
         Ok(records)
+    }
+
+    /// Connections that were announced since the last call.
+    pub fn settled(&self) -> Result<Vec<Settled>> {
+        let mut ring = self.settled.borrow_mut();
+        let mut announced = Vec::new();
+        while let Some(record) = ring.next() {
+            announced.push(Settled::read(&record).context("what the ring holds is no connection")?);
+        }
+        Ok(announced)
     }
 
     /// What a capturing copy goes by.
@@ -230,10 +246,21 @@ impl Program {
     }
 }
 
+impl Announcer for Program {
+    fn arrays(&self) -> &Arrays {
+        &self.arrays
+    }
+
+    fn take_announced(&mut self) -> Result<Vec<FlowId>> {
+        Ok(self.settled()?.into_iter().map(|settled| settled.flow).collect())
+    }
+}
+
 impl Engine for Program {
     fn reset(&mut self) -> Result<()> {
         self.arrays.clear();
         self.keyed.clear()?;
+        self.settled()?;
         self.set_clock(FIRST_TICK)?;
         for family in Family::BOTH {
             self.namespace.ip_of(family, "route flush table main\nneigh flush all")?;

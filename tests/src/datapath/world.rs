@@ -81,6 +81,16 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// If its clients come back to their servers.
     pub affinity: Option<Affinity>,
+    pub told: Told,
+}
+
+/// Of which of its connections other directors are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    None,
+    /// Of those that the miss table would not give their server.
+    Diverged,
+    All,
 }
 
 /// How clients come back. Services of one group share it; servers at one address are the same to them.
@@ -131,7 +141,13 @@ impl Service {
             quic: None,
             scheduler: Scheduler::Maglev,
             affinity: None,
+            told: Told::None,
         }
+    }
+
+    #[must_use]
+    pub fn told(self, told: Told) -> Self {
+        Self { told, ..self }
     }
 
     #[must_use]

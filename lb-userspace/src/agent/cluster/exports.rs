@@ -1,10 +1,11 @@
 //! What of the connection table the others are told: who has come, how far its life is, who has gone.
 //!
-//! A walk of its own, all of the table each second, so that a connection is told within a second of its becoming established. A
-//! word that has not changed since the last look costs a comparison. Every change is told, an entry's age among them: where
-//! packets come, the record is ours, whoever had it before; where none come, another director's stays.
+//! A walk of its own, all of the table each second, is the truth; what the data path announces as it settles is looked at before
+//! the walk comes by, so that it is told within milliseconds. A word that has not changed since the last look costs a comparison.
+//! Every change is told, an entry's age among them: where packets come, the record is ours, whoever had it before; where none come,
+//! another director's stays.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable, Place};
 use lb_common::identity::FlowId;
@@ -48,15 +49,19 @@ impl View<'_> {
     }
 
     /// Whose entry it is, and what is told of it, if anything.
-    fn record(&self, slot: Slot) -> Option<(Connection, std::time::Duration)> {
+    fn record(&self, slot: Slot) -> Option<(Connection, Duration)> {
         self.naming.record(slot.server()?, Class::of(slot.class())?)
+    }
+
+    /// Where the table has an entry of this flow, and its word.
+    fn find(&self, flow: FlowId) -> Option<(Place, u64)> {
+        let place = self.table.locate(flow)?;
+        Some((place, self.table.memory.flows.get(place.bucket)?[place.index as usize].load()))
     }
 
     /// Whether the table has an entry of this flow, anywhere, that is told.
     fn tells(&self, flow: FlowId) -> bool {
-        let place = self.table.locate(flow);
-        let slot = place.and_then(|place| self.table.memory.flows.get(place.bucket)).zip(place);
-        let slot = slot.and_then(|(bucket, place)| Slot::from_word(bucket[place.index as usize].load()));
+        let slot = self.find(flow).and_then(|(_, word)| Slot::from_word(word));
         slot.is_some_and(|slot| self.record(slot).is_some())
     }
 }
@@ -131,6 +136,25 @@ impl Exports {
             self.next = 0;
             self.is_first_round = false;
             self.ripening.end_round();
+        }
+    }
+
+    /// Looks at connections that settled so long ago.
+    pub fn hear(
+        &mut self,
+        settled: &[(FlowId, Duration)],
+        maps: &Maps,
+        naming: &Naming,
+        replicator: &mut Replicator,
+        now: Instant,
+    ) {
+        let view = View { table: maps.flow_table(), naming };
+        for (flow, age) in settled {
+            let Some((place, word)) = view.find(*flow) else { continue };
+            if word != self.told[place.number() as usize] {
+                self.look(&view, place, word, replicator, now);
+                replicator.settled(*flow, now.checked_sub(*age).unwrap_or(now));
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lb_common::slot::ServerId;
 
@@ -11,8 +11,8 @@ use super::events::is_late;
 use super::pace::Span;
 use crate::agent::replicas::Told;
 use crate::api::{
-    ClusterStanding, ClusterStatus, PeerAbsence, PeerStatus, PeerTraffic, PeersReport, Schema,
-    ServiceRecords, rate_of, time_of,
+    ClusterStanding, ClusterStatus, LossBucket, LossWindow, PeerAbsence, PeerStatus, PeerTraffic,
+    PeersReport, Schema, ServiceRecords, rate_of, time_of,
 };
 use crate::config::Sending;
 use crate::dataplane::Maps;
@@ -22,6 +22,7 @@ use crate::replication::refusal::Refusals;
 use crate::replication::traffic::{Tally, Traffic};
 use crate::replication::transport::contact::Contact;
 use crate::replication::version::NodeId;
+use crate::replication::window::Window;
 
 impl Cluster {
     /// Everything there is to know of the other directors. Looks at each record once.
@@ -127,6 +128,7 @@ impl Cluster {
                     lag.oldest.map_or(0.0, |oldest| (oldest.as_secs_f64() * 1000.0).round() / 1000.0)
                 }),
                 divergent_buckets: lag.map(|lag| lag.divergent as u64),
+                loss_window: loss_window(&traffic.window),
                 sent: tally(traffic.sent, span.as_ref(), |traffic| traffic.sent),
                 received: tally(traffic.received, span.as_ref(), |traffic| traffic.received),
                 refusals: by_name(&replicator.refusals_of(node)),
@@ -151,6 +153,19 @@ fn tally(tally: Tally, span: Option<&Span>, way: impl Fn(&Traffic) -> Tally) -> 
         snapshots_total: tally.snapshots,
         records_per_second: rate(|tally| tally.records),
         bytes_per_second: rate(|tally| tally.bytes),
+    }
+}
+
+fn loss_window(window: &Window) -> LossWindow {
+    let seconds = |time: Duration| time.as_secs_f64();
+    let bucket = |(bound, connections_total): (Option<Duration>, u64)| LossBucket {
+        up_to_seconds: bound.map(seconds),
+        connections_total,
+    };
+    LossWindow {
+        p50_seconds: window.percentile(50).map(seconds),
+        p99_seconds: window.percentile(99).map(seconds),
+        buckets: window.buckets().map(bucket).collect(),
     }
 }
 

@@ -17,6 +17,7 @@ mod quic;
 mod refusals;
 mod replies;
 mod scheduling;
+pub mod settling;
 mod strangers;
 pub mod tagged;
 mod told;

@@ -244,6 +244,10 @@ impl Tables for Native {
         director(self).is_some_and(|director| director.store(flow, server, diverged))
     }
 
+    fn announce(&self, flow: FlowId) {
+        self.announced.borrow_mut().push(flow);
+    }
+
     fn pool(&self) -> Option<&Pool> {
         self.asked.note(Question::Pool);
         self.arrays.pool.get(0)

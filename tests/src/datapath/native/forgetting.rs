@@ -97,6 +97,7 @@ impl Native {
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         self.servers.get_mut().clear();
         self.pulse.take();
+        self.announced.get_mut().clear();
     }
 
     /// Forgets as well what schedulers and limits have counted, and by what chance they went.

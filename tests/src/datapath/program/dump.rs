@@ -13,7 +13,7 @@ use super::keyed::HashMaps;
 use crate::datapath::maps::{SERVERS, SERVICES};
 
 impl Program {
-    /// Everything that lies in the maps, by name.
+    /// Everything that lies in the maps, by name. What was announced is taken out by it: how many there were is here.
     pub fn dump(&self) -> Result<BTreeMap<&'static str, Vec<u64>>> {
         let words = |words: &[Word]| words.iter().map(Word::load).collect::<Vec<u64>>();
         let arrays = &self.arrays;
@@ -69,6 +69,7 @@ impl Program {
             ("EVENTS", events),
             ("SERVER_COUNTERS", counters),
             ("REFUSALS", refusals),
+            ("SETTLED", vec![self.settled()?.len() as u64]),
             ("PULSE", self.pulse.get(&0, 0)?.iter().flatten().copied().collect()),
         ]);
         dump.extend(self.keyed.dump()?);

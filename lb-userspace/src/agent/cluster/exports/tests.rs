@@ -118,6 +118,12 @@ impl Director {
         }
     }
 
+    /// The data path has announced that these settled so long ago.
+    fn hear(&mut self, flows: &[FlowId], age: Duration) {
+        let settled: Vec<_> = flows.iter().map(|flow| (*flow, age)).collect();
+        self.exports.hear(&settled, &self.maps, &self.naming, &mut self.replicator, self.now);
+    }
+
     /// The other director has this connection from now on.
     fn another_has(&mut self, flow: FlowId) {
         self.another(flow, |_, _| {});
@@ -301,4 +307,42 @@ fn an_entry_is_given_up_when_its_connection_has_ended_elsewhere_unless_packets_h
     assert!(table.find(flow(2)).is_some());
     director.round();
     assert_eq!([1, 2].map(|number| director.told(flow(number))), [None, Some(Class::Established)]);
+}
+
+#[test]
+fn what_is_announced_is_told_before_the_walk_comes_by_and_once() {
+    let mut director = Director::new("");
+    director.store(flow(1), SlotClass::Established, 10);
+    director.hear(&[flow(1)], Duration::ZERO);
+    assert_eq!(director.told(flow(1)), Some(Class::Established));
+    let told = director.replicator.store().get(flow(1)).unwrap().version;
+    director.hear(&[flow(1)], Duration::ZERO);
+    director.round();
+    assert_eq!(director.replicator.store().get(flow(1)).unwrap().version, told, "nothing has changed");
+    director.clear(flow(1));
+    director.round();
+    assert_eq!(director.told(flow(1)), None, "the walk finds that it has gone");
+}
+
+#[test]
+fn what_has_gone_since_it_was_announced_or_has_begun_anew_is_not_told() {
+    let mut director = Director::new("");
+    director.store(flow(1), SlotClass::Established, 10);
+    director.clear(flow(1));
+    director.store(flow(2), SlotClass::Established, 10);
+    director.store(flow(2), SlotClass::New, 200);
+    director.hear(&[flow(1), flow(2), flow(3)], Duration::ZERO);
+    assert_eq!([1, 2, 3].map(|number| director.told(flow(number))), [None; 3]);
+}
+
+#[test]
+fn what_is_announced_ripens_like_what_the_walk_finds() {
+    let mut director = Director::new("replicate_after = \"2s\"");
+    director.store(flow(1), SlotClass::Established, 10);
+    director.hear(&[flow(1)], Duration::ZERO);
+    assert_eq!(director.told(flow(1)), None);
+    director.round();
+    assert_eq!(director.told(flow(1)), None, "a second");
+    director.round();
+    assert_eq!(director.told(flow(1)), Some(Class::Established), "two, since it was announced");
 }
