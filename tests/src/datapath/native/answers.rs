@@ -245,6 +245,7 @@ impl Tables for Native {
     }
 
     fn announce(&self, flow: FlowId) {
+        self.asked.note(Question::Announce);
         self.announced.borrow_mut().push(flow);
     }
 

@@ -45,12 +45,13 @@ pub enum Question {
     FrameLength,
     Trim,
     Moved,
+    Announce,
     /// Handing over to another program.
     Stage,
 }
 
 impl Question {
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Bucket,
         Self::Leases,
         Self::Seats,
@@ -90,6 +91,7 @@ impl Question {
         Self::FrameLength,
         Self::Trim,
         Self::Moved,
+        Self::Announce,
         Self::Stage,
     ];
 
