@@ -99,6 +99,8 @@ impl Knowledge {
                 Some(it) if ends(it) && here.version.origin != self.own => {}
                 Some(it)
                     if it.content == here.content && it.version == here.version && it.since > here.since => {}
+                // Its own it may take back.
+                None if here.version.origin.node == sender => {}
                 // A tombstone may give way to another one where there are too many.
                 None if here.content == Content::Ended => {}
                 _ => return Err("a record was lost or went back"),

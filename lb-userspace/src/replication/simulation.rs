@@ -50,10 +50,6 @@ fn faults_put_in_on_purpose_are_found() {
         ("tombstones are forgotten", found(Faults { forget_tombstones: true, ..Faults::default() })),
         ("the counter begins anew", found(Faults { forget_mark: true, ..Faults::default() })),
         ("a director commits early", found(Faults { commit_early: true, ..Faults::default() })),
-        (
-            "who is told no longer goes on believing",
-            found(Faults { release_nobody: true, ..Faults::default() }),
-        ),
         ("orders are not kept", found(Faults { forget_orders: true, ..Faults::default() })),
     ];
     std::panic::set_hook(silent);

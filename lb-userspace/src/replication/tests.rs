@@ -1,5 +1,6 @@
 //! Two directors on one desk: what one says, handed to the other message by message, true or forged.
 
+mod backup;
 mod forged;
 mod recovering;
 mod stolen;

@@ -31,7 +31,6 @@ pub(super) struct Faults {
     pub forget_mark: bool,
     pub forget_orders: bool,
     pub commit_early: bool,
-    pub release_nobody: bool,
 }
 
 pub(super) struct Node {
@@ -55,6 +54,8 @@ pub(super) struct Node {
     returns: u64,
     /// By its own clock.
     pub began: Duration,
+    /// When another one told it that it is told no longer, ms of true time.
+    pub released: Option<u64>,
     /// The latest record that this agent knew to have ended.
     pub graves: BTreeMap<FlowId, Version>,
 }
@@ -99,6 +100,7 @@ impl World {
             rate: rng.u64(900..=1100),
             returns: rng.u64(0..2000),
             began: Duration::ZERO,
+            released: None,
             graves: BTreeMap::new(),
         };
         let nodes = (0..count).map(|_| node(&mut rng)).collect();
@@ -288,7 +290,7 @@ impl World {
         for (from, to, letter) in self.network.due(self.now) {
             let now = self.clock(to);
             let current = self.network.ends.get(&(to, from)).is_some_and(|end| end.session == letter.session);
-            let Node { core: Some(core), graves, .. } = &mut self.nodes[to] else { continue };
+            let Node { core: Some(core), graves, released, .. } = &mut self.nodes[to] else { continue };
             let before = living(core);
             match core.receive(letter.session, &letter.body, now) {
                 Ok(()) => {
@@ -298,10 +300,11 @@ impl World {
                         let here = core.store.get(*flow).filter(|entry| entry.connection().is_none());
                         self.scope == Scope::All || here.is_some_and(|entry| entry.version >= *version)
                     };
-                    let gone = |(flow, version): &(FlowId, Version)| {
-                        !after.contains_key(flow) && has_ended(flow, version)
-                    };
-                    for (flow, version) in before.into_iter().filter(gone) {
+                    for (flow, version) in before.into_iter().filter(|(flow, _)| !after.contains_key(flow)) {
+                        if !has_ended(&flow, &version) {
+                            *released = Some(self.now);
+                            continue;
+                        }
                         let grave = graves.entry(flow).or_insert(version);
                         *grave = version.max(*grave);
                     }
@@ -355,11 +358,10 @@ impl World {
                 node.flows.remove(&flow);
             }
         }
-        for session in core.sessions.values_mut() {
-            if lost {
+        if lost {
+            for session in core.sessions.values_mut() {
                 session.out.dirty.clear();
             }
-            session.out.releases &= !self.faults.release_nobody;
         }
         node.mark = core.mark();
     }

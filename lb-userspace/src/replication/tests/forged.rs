@@ -377,7 +377,7 @@ fn unknown_kinds_are_malformed() {
     let mut target = Target::busy();
     let sequence = target.session(0).inc.received + 1;
     let place = u8::try_from(sequence).unwrap();
-    for kind in 10..=0x7f {
+    for kind in 11..=0x7f {
         target.refuses(target.ids[0], &[place, kind], Refusal::Malformed, "kind");
         target.refuses(target.ids[0], &[&[place, kind], &[0; 40][..]].concat(), Refusal::Malformed, "kind");
     }
