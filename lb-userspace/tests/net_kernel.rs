@@ -220,6 +220,31 @@ fn targets_come_and_go_at_run_time() {
     });
 }
 
+/// A reload waits for the ways of its new servers, however many others there are.
+#[test]
+fn a_target_that_comes_to_thousands_does_not_wait_until_all_are_read_again() {
+    let lab = Lab::new();
+    lab.director(&format!("route add 10.99.0.0/16 via {ON_LINK}"));
+    let mut wanted: BTreeSet<IpAddr> =
+        (0..5000u16).map(|number| [10, 99, (number >> 8) as u8, number as u8].into()).collect();
+    lab.run(async || {
+        let began = Instant::now();
+        let (tracker, mut watcher) = Watcher::start(wanted.clone()).await;
+        let reading_all = began.elapsed();
+        watcher.until("resolve all", SOON * 5, |view| view.hops.len() == wanted.len()).await;
+        // Notices have all read again, over and over.
+        lab.director(&format!("route add 10.98.0.0/24 via {ON_LINK}"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let new = address("10.99.200.1");
+        wanted.insert(new);
+        tracker.set_targets(wanted.clone());
+        let known = |view: &View| view.hops.contains_key(&new);
+        let took = watcher.until("resolve the new one", SOON, known).await;
+        // It may come while a round is under way, and no later.
+        assert!(took < reading_all * 2, "{took:?}, all are read in {reading_all:?}");
+    });
+}
+
 #[test]
 fn a_silent_target_is_a_trouble_and_no_hop() {
     let lab = Lab::new();

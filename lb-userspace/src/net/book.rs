@@ -81,6 +81,12 @@ impl Book {
         self.ways.keys().copied()
     }
 
+    /// Those whose route has never been looked up.
+    pub(super) fn unrouted(&self) -> impl Iterator<Item = Subject> {
+        let unrouted = |way: &Way| way.route.is_none() && way.no_route.is_none();
+        self.ways.iter().filter(move |(_, way)| unrouted(way)).map(|(subject, _)| *subject)
+    }
+
     /// The outcome of a route look-up. A failure is remembered, and the old route stays.
     pub(super) fn routed(&mut self, subject: Subject, outcome: Result<Route, String>) {
         let Some(way) = self.ways.get_mut(&subject) else { return };

@@ -124,6 +124,21 @@ fn a_new_route_counts_only_when_its_neighbour_is_known() {
 }
 
 #[test]
+fn a_target_is_new_until_its_route_was_looked_up_whatever_came_of_it() {
+    let mut book = book_with_the_server_on_the_link();
+    let unrouted = |book: &Book| {
+        let targets = book.unrouted().filter(|subject| matches!(subject, Subject::Target(_)));
+        targets.collect::<Vec<_>>()
+    };
+    assert_eq!(unrouted(&book), []);
+    let new = Subject::Target(ip("10.0.0.77"));
+    book.set_targets(&[ip(SERVER), ip("10.0.0.77")].into());
+    assert_eq!(unrouted(&book), [new]);
+    book.routed(new, Err("unreachable".to_owned()));
+    assert_eq!(unrouted(&book), []);
+}
+
+#[test]
 fn many_neighbours_are_confirmed_in_turns() {
     let mut book = Book::default();
     let targets: BTreeSet<IpAddr> = (0..200u8).map(|last| IpAddr::from([10, 0, 1, last])).collect();

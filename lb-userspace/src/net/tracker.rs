@@ -154,7 +154,8 @@ impl Actor {
                         return;
                     }
                     self.book.set_targets(&inbox.borrow_and_update());
-                    self.stale.routes = true;
+                    let outcome = self.meet_new_targets().await;
+                    self.mend(outcome).await;
                 }
                 heard = self.notices.next() => match heard {
                     Ok(notices) => notices.into_iter().for_each(|notice| self.note(notice)),
@@ -165,7 +166,8 @@ impl Actor {
                 },
                 () = sleep_until(catch_up_at.unwrap_or_else(Instant::now)), if catch_up_at.is_some() => {
                     let began = Instant::now();
-                    self.catch_up_or_reopen().await;
+                    let outcome = self.catch_up().await;
+                    self.mend(outcome).await;
                     not_before = Instant::now() + began.elapsed() * REST;
                     catch_up_at = None;
                 }
@@ -199,13 +201,24 @@ impl Actor {
         }
     }
 
-    async fn catch_up_or_reopen(&mut self) {
-        if let Err(error) = self.catch_up().await {
+    async fn mend(&mut self, outcome: Result<(), NetError>) {
+        if let Err(error) = outcome {
             tracing::warn!("{error}; will try again");
             if error.is_broken_socket() {
                 self.reopen().await;
             }
         }
+    }
+
+    /// Looks for the ways of targets that nobody has looked for yet: a reload waits for them, and among thousands that are
+    /// known they are few.
+    async fn meet_new_targets(&mut self) -> Result<(), NetError> {
+        let new = self.book.unrouted().collect();
+        self.look_up_routes(new).await.inspect_err(|_| self.stale.routes = true)?;
+        self.read_neighbours().await?;
+        self.publish();
+        self.act().await;
+        Ok(())
     }
 
     /// Reads what is stale, takes over what is known now, publishes it if it is new, and asks for what is missing.
@@ -221,21 +234,28 @@ impl Actor {
             self.stale.addresses = false;
         }
         if self.stale.routes || self.stale.some_routes {
-            self.look_up_routes().await?;
+            let due = self.routes_due();
+            self.look_up_routes(due).await?;
             (self.stale.routes, self.stale.some_routes) = (false, false);
         }
-        if self.stale.neighbours || self.book.has_unread_neighbours() {
-            let table = self.netlink.neighbours().await?;
-            self.book.saw_all(table, Instant::now().into_std());
-            self.stale.neighbours = false;
-        }
+        self.read_neighbours().await?;
         self.stale.book = false;
         self.publish();
         self.act().await;
         Ok(())
     }
 
-    async fn look_up_routes(&mut self) -> Result<(), NetError> {
+    async fn read_neighbours(&mut self) -> Result<(), NetError> {
+        if self.stale.neighbours || self.book.has_unread_neighbours() {
+            let table = self.netlink.neighbours().await?;
+            self.book.saw_all(table, Instant::now().into_std());
+            self.stale.neighbours = false;
+        }
+        Ok(())
+    }
+
+    /// All, if something was heard; else, a few in turns.
+    fn routes_due(&mut self) -> Vec<Subject> {
         let mut subjects: Vec<Subject> = self.book.subjects().collect();
         if !self.stale.routes && subjects.len() > REREAD_ROUTES {
             let start = self.route_cursor % subjects.len();
@@ -243,6 +263,10 @@ impl Actor {
             subjects.truncate(REREAD_ROUTES);
             self.route_cursor = start + REREAD_ROUTES;
         }
+        subjects
+    }
+
+    async fn look_up_routes(&mut self, subjects: Vec<Subject>) -> Result<(), NetError> {
         for subject in subjects {
             let outcome = match subject {
                 Subject::Target(ip) => self.netlink.route_to(ip).await,
