@@ -1,6 +1,8 @@
 //! Which file, which socket, which pins: the order in which they are looked for.
 
-use crate::config::CREDENTIALS;
+use toml::de::DeTable;
+
+use crate::config::{self, CREDENTIALS};
 use crate::control::DEFAULT_SOCKET;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -14,13 +16,11 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/xlvs";
 /// The pins if the file does not name others.
 pub(super) const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/xlvs";
 
-/// What the file says about where its agent is to be found, and what it keeps.
+/// What the file says about where its agent is to be found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hints {
     pub(super) socket: Option<PathBuf>,
     pub(super) pin_dir: Option<PathBuf>,
-    state_dir: Option<PathBuf>,
-    credentials: Option<PathBuf>,
 }
 
 /// Where a director keeps what outlives its pins.
@@ -29,15 +29,6 @@ pub(super) struct Places {
     pub(super) state_dir: PathBuf,
     /// What it shows of itself to others.
     pub(super) credentials: PathBuf,
-}
-
-impl Hints {
-    pub(super) fn places(self) -> Places {
-        Places {
-            state_dir: self.state_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
-            credentials: self.credentials.unwrap_or_else(|| PathBuf::from(CREDENTIALS)),
-        }
-    }
 }
 
 /// Reads the hints.
@@ -49,17 +40,38 @@ pub(super) fn hints(file: &Path) -> io::Result<Hints> {
 }
 
 fn hints_in(text: &str) -> Hints {
-    let (table, _errors) = toml::de::DeTable::parse_recoverable(text);
-    let path = |section: &str, key: &str| {
-        let text = table.get_ref().get(section)?.get_ref().get(key)?.get_ref().as_str()?;
-        (!text.is_empty()).then(|| PathBuf::from(text))
-    };
-    Hints {
-        socket: path("agent", "socket"),
-        pin_dir: path("agent", "pin_dir"),
-        state_dir: path("agent", "state_dir"),
-        credentials: path("cluster", "credentials"),
+    // A table is given once: whoever has it need not read on.
+    let table = config::head(text).filter(|head| head.contains_key("agent")).unwrap_or_else(|| whole(text));
+    Hints { socket: path_in(&table, "agent", "socket"), pin_dir: path_in(&table, "agent", "pin_dir") }
+}
+
+/// Reads where the director of the file keeps what it has.
+pub(super) fn places(file: &Path) -> io::Result<Places> {
+    Ok(places_in(&fs::read_to_string(file)?))
+}
+
+fn places_in(text: &str) -> Places {
+    let table = whole(text);
+    let default = Places::default();
+    Places {
+        state_dir: path_in(&table, "agent", "state_dir").unwrap_or(default.state_dir),
+        credentials: path_in(&table, "cluster", "credentials").unwrap_or(default.credentials),
     }
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { state_dir: PathBuf::from(DEFAULT_STATE_DIR), credentials: PathBuf::from(CREDENTIALS) }
+    }
+}
+
+fn whole(text: &str) -> DeTable<'_> {
+    DeTable::parse_recoverable(text).0.into_inner()
+}
+
+fn path_in(table: &DeTable<'_>, section: &str, key: &str) -> Option<PathBuf> {
+    let text = table.get(section)?.get_ref().get(key)?.get_ref().as_str()?;
+    (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
 /// `--socket` or `XLVS_SOCKET`, the file's, the default.
@@ -78,7 +90,7 @@ pub(super) fn netns(name_or_path: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hints, Places, hints_in, netns, socket};
+    use super::{Hints, Places, hints_in, netns, places_in, socket};
     use std::path::{Path, PathBuf};
 
     #[test]
@@ -93,7 +105,7 @@ mod tests {
     #[test]
     fn what_a_director_keeps_is_where_the_file_says_or_where_it_is_by_default() {
         let places = |text: &str| {
-            let Places { state_dir, credentials } = hints_in(text).places();
+            let Places { state_dir, credentials } = places_in(text);
             [state_dir, credentials].map(|path| path.display().to_string())
         };
         assert_eq!(places(""), ["/var/lib/xlvs", "/etc/xlvs/cluster"]);

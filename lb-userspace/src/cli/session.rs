@@ -88,10 +88,10 @@ impl<'a> Session<'a> {
 
     /// Where the director of the file keeps what it has; without a file, where it would by default.
     pub(super) fn places(&self) -> Result<Places, Failure> {
-        match locate::hints(&self.config()) {
-            Ok(hints) => Ok(hints.places()),
+        match locate::places(&self.config()) {
+            Ok(places) => Ok(places),
             Err(error) if self.named_config.is_none() && error.kind() == ErrorKind::NotFound => {
-                Ok(Hints::default().places())
+                Ok(Places::default())
             }
             Err(error) => {
                 let what = format!(

@@ -53,6 +53,7 @@ pub use diff::{Change, Effect, Field, diff};
 pub use model::*;
 pub use problem::{Place, Problem, Problems};
 pub use status::StatusSet;
+pub(crate) use syntax::head;
 
 use replicate::Said;
 use service::Defaults;
@@ -73,8 +74,7 @@ pub fn load(path: &Path) -> Result<Model, Problems> {
 #[must_use]
 pub fn files(path: &Path) -> Vec<PathBuf> {
     let main = include::read_file(path);
-    let text = syntax::readable(&main);
-    let tree = syntax::tree(&text);
+    let tree = syntax::head(main.text()).unwrap_or_else(|| syntax::tree(&main));
     let root = Table::open(main.spot(0), &tree, &ROOT);
     let included = root.get("include").map(|entry| include::named(path, &entry)).unwrap_or_default();
     std::iter::once(path.to_owned()).chain(included).collect()
@@ -92,18 +92,12 @@ pub fn load_str(name: &str, text: &str) -> Result<Model, Problems> {
 }
 
 fn build(main: Source, follow: impl FnOnce(&Entry<'_>) -> Vec<Source>) -> Result<Model, Problems> {
-    let text = syntax::readable(&main);
-    let tree = syntax::tree(&text);
-    let root = Table::open(main.spot(0), &tree, &ROOT);
-    let included = root.get("include").map(|entry| follow(&entry)).unwrap_or_default();
-    let included_texts: Vec<_> = included.iter().map(syntax::readable).collect();
-    let included_trees: Vec<_> = included_texts.iter().map(|text| syntax::tree(text)).collect();
-    let included_roots = std::iter::zip(&included, &included_trees)
-        .map(|(source, tree)| Table::open(source.spot(0), tree, &INCLUDED));
-    let any_is_broken = main.is_broken() || included.iter().any(Source::is_broken);
-
-    let model = read(root, included_roots.collect(), any_is_broken);
-
+    let (model, included) = {
+        let tree = syntax::tree(&main);
+        let root = Table::open(main.spot(0), &tree, &ROOT);
+        let included = root.get("include").map(|entry| follow(&entry)).unwrap_or_default();
+        (with_included(&main, root, &included), included)
+    };
     let mut problems = Problems::default();
     for source in std::iter::once(main).chain(included) {
         problems.add_file(source.into_problems());
@@ -112,6 +106,14 @@ fn build(main: Source, follow: impl FnOnce(&Entry<'_>) -> Vec<Source>) -> Result
         Ok(model) if problems.is_empty() => Ok(model),
         _ => Err(problems),
     }
+}
+
+fn with_included(main: &Source, root: Table<'_>, included: &[Source]) -> Result<Model, Reported> {
+    let trees: Vec<_> = included.iter().map(syntax::tree).collect();
+    let roots =
+        std::iter::zip(included, &trees).map(|(source, tree)| Table::open(source.spot(0), tree, &INCLUDED));
+    let any_is_broken = main.is_broken() || included.iter().any(Source::is_broken);
+    read(root, roots.collect(), any_is_broken)
 }
 
 fn read(root: Table<'_>, included: Vec<Table<'_>>, any_is_broken: bool) -> Result<Model, Reported> {

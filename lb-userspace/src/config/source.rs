@@ -1,6 +1,6 @@
 //! One configuration text and the problems found in it so far.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ pub(super) struct Source {
     name: Arc<str>,
     text: String,
     line_starts: Vec<usize>,
+    mended: OnceCell<String>,
     findings: RefCell<Findings>,
 }
 
@@ -47,7 +48,13 @@ impl Source {
     pub(super) fn from_text(name: &str, text: &str) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let name = name.chars().flat_map(printable).collect::<String>().into();
-        Self { name, text: text.to_owned(), line_starts, findings: RefCell::default() }
+        Self {
+            name,
+            text: text.to_owned(),
+            line_starts,
+            mended: OnceCell::new(),
+            findings: RefCell::default(),
+        }
     }
 
     /// Whatever a file holds: each line with bytes that are not UTF-8 is reported and otherwise ignored.
@@ -74,6 +81,11 @@ impl Source {
 
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The text without what cannot be read, made when it is first asked for; it lives as long as the text itself.
+    pub(super) fn mended_by(&self, mend: impl FnOnce() -> String) -> &str {
+        self.mended.get_or_init(mend)
     }
 
     pub(super) fn spot(&self, offset: usize) -> Spot<'_> {

@@ -15,16 +15,44 @@ use super::table::quoted;
 /// Looking for more mistakes ends after this many rounds: the file is no TOML at all.
 const ROUNDS: u32 = 16;
 
-/// The text without the lines that cannot be read as TOML, each of which is reported. They are blanked
-/// out: all places stay.
-pub(super) fn readable(source: &Source) -> String {
+/// The tree of a text. Lines that cannot be read as TOML are reported and left out of it; all places stay.
+pub(super) fn tree(source: &Source) -> DeTable<'_> {
+    let (tree, errors) = parse(source.text());
+    if errors.is_empty() {
+        return tree;
+    }
+    DeTable::parse_recoverable(source.mended_by(|| mended(source))).0.into_inner()
+}
+
+/// The tree of what stands before the first list of tables, as `[[service]]` is: of a file with thousands of them, all that
+/// who looks for a key of the root needs to read. `None` if it cannot be read by itself.
+pub(crate) fn head(text: &str) -> Option<DeTable<'_>> {
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with("[[") {
+            break;
+        }
+        end += line.len();
+    }
+    // What is cut within a text or a list of several lines is not closed, which is a mistake.
+    let (tree, errors) = DeTable::parse_recoverable(&text[..end]);
+    errors.is_empty().then(|| tree.into_inner())
+}
+
+fn parse(text: &str) -> (DeTable<'_>, Vec<Error>) {
+    let (tree, mut errors) = DeTable::parse_recoverable(text);
+    errors.retain(|error| error.span().is_some());
+    errors.sort_by_key(|error| error.span().map(|span| (span.start, span.end)));
+    (tree.into_inner(), errors)
+}
+
+/// The text without the lines that cannot be read as TOML, each of which is reported. They are blanked out.
+fn mended(source: &Source) -> String {
     let mut text = source.text().to_owned();
     for _ in 0..ROUNDS {
         let unreadable = {
-            let (tree, mut errors) = DeTable::parse_recoverable(&text);
-            errors.retain(|error| error.span().is_some());
-            errors.sort_by_key(|error| error.span().map(|span| (span.start, span.end)));
-            report(source, tree.get_ref(), &errors)
+            let (tree, errors) = parse(&text);
+            report(source, &tree, &errors)
         };
         if unreadable.is_empty() {
             break;
@@ -34,11 +62,6 @@ pub(super) fn readable(source: &Source) -> String {
         }
     }
     text
-}
-
-/// The tree of a text whose mistakes have been reported.
-pub(super) fn tree(readable: &str) -> DeTable<'_> {
-    DeTable::parse_recoverable(readable).0.into_inner()
 }
 
 /// Reports what is new among these errors and tells which lines to leave out of the next round.
@@ -191,7 +214,7 @@ mod tests {
 
     fn problems_of(text: &str) -> Vec<String> {
         let source = Source::from_text("f", text);
-        readable(&source);
+        tree(&source);
         source.into_problems().iter().map(ToString::to_string).collect()
     }
 
@@ -209,16 +232,14 @@ mod tests {
         let text = "a = \nname \"web\"\nb = nat\nc = 2\n[x]\nd = \"open\ne = 01\n[x]\nf = 10.1.1.1\n";
         assert_eq!(places_of(text), ["f:1:5", "f:2:6", "f:3:5", "f:6:5", "f:7:5", "f:8:2", "f:9:5"]);
         let source = Source::from_text("f", text);
-        let text = readable(&source);
-        let tree = tree(&text);
+        let tree = tree(&source);
         assert!(tree.contains_key("c"), "{tree:?}");
     }
 
     #[test]
     fn a_list_left_open_swallows_nothing() {
         let source = Source::from_text("f", "a = [1,\nb = 2\n[t]\nc = 3\n");
-        let text = readable(&source);
-        let tree = tree(&text);
+        let tree = tree(&source);
         assert!(tree.contains_key("b") && tree.contains_key("t"), "{tree:?}");
         let problems = source.into_problems();
         assert_eq!(problems.len(), 1, "{problems:?}");
@@ -231,6 +252,15 @@ mod tests {
     #[test]
     fn a_comma_missing_in_a_long_list_is_one_problem() {
         assert_eq!(places_of("a = [\n 1\n 2,\n]\nb = 3\n"), ["f:3:2"]);
+    }
+
+    #[test]
+    fn a_head_is_read_without_its_services_unless_it_is_not_whole() {
+        let head = head("include = [\n  \"a\",\n]\n[agent]\nx = 1\n  [[service]]\nnonsense\n").unwrap();
+        assert!(head.contains_key("include") && head.contains_key("agent") && !head.contains_key("service"));
+        assert!(super::head("[agent]\nx = 1\n").is_some(), "there is nothing behind it");
+        assert!(super::head("x = \"\"\"\n[[\n\"\"\"\ninclude = [\"a\"]\n").is_none(), "cut within a text");
+        assert!(super::head("x = [\n[[1]],\n]\ninclude = [\"a\"]\n").is_none(), "cut within a list");
     }
 
     #[test]
