@@ -25,6 +25,7 @@ use super::ports;
 use super::preflight;
 use super::replicas::Told;
 use super::silence::Silences;
+use super::stages::Stages;
 use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
@@ -255,7 +256,7 @@ impl Agent {
     }
 
     /// Takes in what a check tells, and names the service to whose servers it makes a difference.
-    pub(super) fn hear(&mut self, event: health::Event<AddressName>) -> Option<String> {
+    pub(super) fn hear(&mut self, event: health::Event<AddressName>) -> Option<Arc<str>> {
         let health = heard::memo(event.health);
         let standing = self.standings.entry(event.key.clone()).or_default();
         let before = *standing;
@@ -346,7 +347,9 @@ impl Agent {
     }
 
     async fn put_in_force(&mut self, path: &std::path::Path) -> Result<ReloadReport, Failure> {
+        let mut stages = Stages::of("reload");
         let model = load(path)?;
+        stages.done("read");
         let view = self.view.borrow().clone();
         let links: Vec<_> = view.links.values().cloned().collect();
         // Asked anew: what the operator has just mended may not have been heard yet.
@@ -358,14 +361,19 @@ impl Agent {
         preflight::lock_out(&model, &addresses, &links)?;
         preflight::means_of_checks(&model)?;
         membership::key(&model)?;
+        stages.done("preflight");
         let changes = config::diff(&self.model, &model);
+        stages.done("diff");
         let standings = standing::prepared(&model, &self.standings);
         let without_quorum = eligible::without_quorum(&model, &standings, &self.without_quorum);
         let now = unix_seconds(SystemTime::now());
         let circumstances = Circumstances { now, without_quorum };
         let wanted = desired::services(&model, &standings, &circumstances);
+        stages.done("desired");
         let plan = self.installation.plan(&wanted).map_err(refused)?;
+        stages.done("plan");
         self.find_ways(&wanted).await;
+        stages.done("ways");
 
         // From here on the new configuration is in force.
         self.model = model;
@@ -377,21 +385,27 @@ impl Agent {
             cluster.settle_anew();
         }
         self.config_path = path.to_owned();
+        stages.done("model");
         let applied = self.installation.apply(plan, &wanted, Instant::now());
+        stages.done("apply");
         self.look_ahead(&wanted);
         self.rename_cluster(&wanted);
         let applied = applied.map(|counted_elsewhere| self.tell_loads(counted_elsewhere));
         self.installation
             .write_settings(desired::limits(&self.model.datapath.timeouts), &self.model.datapath);
+        stages.done("loads and settings");
         self.cut_denied();
         self.watch_targets();
         self.check_targets();
+        stages.done("targets");
         self.look_at_network();
+        stages.done("network");
         self.vips.keep(&self.model, &circumstances, &self.installation.pool(), &addresses).await;
         let named = self.named(&view.links);
         let named: Vec<_> = links.into_iter().filter(|link| named.contains(&link.index)).collect();
         self.warnings = preflight::warnings(&self.model, &addresses, &named);
         self.warn_of_cluster();
+        stages.done("vips and warnings");
         self.note(applied);
         let about = self.installation.maps.about.only();
         about.generation.store(about.generation.load() + 1);

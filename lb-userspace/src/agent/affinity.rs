@@ -129,7 +129,7 @@ fn members(wanted: &[DesiredService], numbered: &[Numbered], ledger: &Ledger) ->
     for (lane, numbers, group) in each() {
         for (server, id) in lane.servers.iter().zip(&numbers.servers) {
             let others =
-                called.get(&(group, server.name.as_str())).into_iter().flatten().filter(|other| *other != id);
+                called.get(&(group, &*server.name)).into_iter().flatten().filter(|other| *other != id);
             members.extend(others.map(|other| (member_key(numbers.service, *other), id.index())));
         }
     }
@@ -265,7 +265,10 @@ mod tests {
         let members = members(&wanted, &numbered, &ledger);
         let id = |lane: usize, server: usize| numbered[lane].servers[server];
         let lane = |name: &str, ipv4: bool| {
-            wanted.iter().position(|it| it.name == name && it.identity.vip.as_v4().is_some() == ipv4).unwrap()
+            wanted
+                .iter()
+                .position(|it| &*it.name == name && it.identity.vip.as_v4().is_some() == ipv4)
+                .unwrap()
         };
         let (http, https, https6) = (lane("http", true), lane("https", true), lane("https", false));
         let called =
@@ -288,11 +291,11 @@ mod tests {
         let members = members(&after, &numbered, &ledger);
         let gone = before
             .iter()
-            .position(|lane| lane.name == "https" && lane.identity.vip.as_v4().is_some())
+            .position(|lane| &*lane.name == "https" && lane.identity.vip.as_v4().is_some())
             .unwrap();
         let new = after
             .iter()
-            .position(|lane| lane.name == "https" && lane.identity.vip.as_v4().is_some())
+            .position(|lane| &*lane.name == "https" && lane.identity.vip.as_v4().is_some())
             .unwrap();
         assert_eq!(
             members.get(&member_key(numbered[new].service, old[gone].servers[0])),
@@ -308,7 +311,7 @@ mod tests {
         assert_eq!((short.coarse, short.ticks), (false, 56), "60 s of 1.07 s");
         assert_eq!((long.coarse, long.ticks), (true, 27), "30 min of 68.7 s");
         let group = |lane: &DesiredService| lane.affinity.as_ref().unwrap().group_hash;
-        assert!(all.iter().filter(|lane| lane.name != "alone").all(|lane| group(lane) == group(&all[0])));
+        assert!(all.iter().filter(|lane| &*lane.name != "alone").all(|lane| group(lane) == group(&all[0])));
         assert_ne!(group(&all[0]), group(all.last().unwrap()));
     }
 }

@@ -12,13 +12,17 @@ use super::install::Installation;
 use super::ledger::{Ledger, PairIdentity};
 use crate::config::Mode;
 
+/// By NAT server and port, the pairs that lead there.
+pub(super) type Sharing = HashMap<EndpointKey, Vec<ServerId>>;
+
 impl Installation {
-    /// Whether the pairs that lead to one place are few enough; those still leaving count.
+    /// Who will share which place, and whether the pairs that lead to one place are few enough; those still leaving count.
     ///
     /// # Errors
     /// If not, with the remedy.
-    pub(super) fn plan_backends(ledger: &Ledger) -> Result<()> {
-        for (endpoint, ids) in sharers(ledger) {
+    pub(super) fn plan_backends(ledger: &Ledger) -> Result<Sharing> {
+        let sharing = sharers(ledger);
+        for (endpoint, ids) in &sharing {
             if ids.len() <= Sharers::LIMIT {
                 continue;
             }
@@ -35,13 +39,18 @@ impl Installation {
                  others when those connections have ended"
             );
         }
-        Ok(())
+        Ok(sharing)
+    }
+
+    /// [`Self::write_backends`], of all who have a number now.
+    pub(super) fn write_backends_anew(&mut self) -> Result<()> {
+        let wanted = sharers(&self.ledger);
+        self.write_backends(&wanted)
     }
 
     /// Who may answer from where (NAT), and which pairs share such a place.
-    pub(super) fn write_backends(&mut self) -> Result<()> {
-        let wanted = sharers(&self.ledger);
-        for (endpoint, ids) in &wanted {
+    pub(super) fn write_backends(&mut self, wanted: &Sharing) -> Result<()> {
+        for (endpoint, ids) in wanted {
             let mut list = Sharers::default();
             for (place, id) in list.ids.iter_mut().zip(ids) {
                 *place = id.get();
@@ -71,8 +80,8 @@ impl Installation {
 
 /// By NAT server and port, the pairs that lead there. A reply from a port that has a list of its own is looked up in that
 /// list alone, so the pairs that lead to every port of the server stand in it too.
-fn sharers(ledger: &Ledger) -> HashMap<EndpointKey, Vec<ServerId>> {
-    let mut by_endpoint: HashMap<EndpointKey, Vec<ServerId>> = HashMap::new();
+fn sharers(ledger: &Ledger) -> Sharing {
+    let mut by_endpoint = Sharing::new();
     let mut to_every_port: HashMap<Addr, Vec<(Protocol, ServerId)>> = HashMap::new();
     for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.identity.mode == Mode::Nat) {
         let PairIdentity { address, port, protocol, .. } = pair.identity;

@@ -153,7 +153,7 @@ impl Agent {
             })
         });
         let services = query.service.as_deref().map(|name| {
-            let wanted: Vec<_> = self.wanted().into_iter().filter(|service| service.name == name).collect();
+            let wanted: Vec<_> = self.wanted().into_iter().filter(|service| &*service.name == name).collect();
             if wanted.is_empty() {
                 return Err(Failure::new(FailureKind::NotFound, format!("there is no service {name:?}")));
             }

@@ -1,6 +1,7 @@
 //! What changes with time alone, or with the servers as a whole: quorums, growing shares, deadlines.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::actor::{Agent, unix_seconds};
@@ -20,7 +21,7 @@ impl Agent {
     }
 
     /// Likewise of these services alone.
-    pub(super) fn judge_quorums_of(&mut self, names: &BTreeSet<String>) {
+    pub(super) fn judge_quorums_of(&mut self, names: &BTreeSet<Arc<str>>) {
         let mut now = self.without_quorum.clone();
         for service in self.model.services.iter().filter(|service| names.contains(service.name.as_str())) {
             let name = service.name.as_str();

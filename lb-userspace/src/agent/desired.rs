@@ -27,7 +27,7 @@ pub use server::DesiredServer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredService {
     /// The service's; its other lanes have the same.
-    pub name: String,
+    pub name: Arc<str>,
     pub identity: ServiceIdentity,
     /// The ports of the VIP that lead here.
     pub ports: Vec<Port>,
@@ -106,7 +106,7 @@ fn desired(
         server.share = share;
     }
     DesiredService {
-        name: service.name.as_str().to_owned(),
+        name: service.name.shared(),
         identity: ServiceIdentity {
             name_hash: service_hash(service),
             vip: lane.vip.ip().into(),

@@ -174,7 +174,7 @@ mod tests {
             if up[i] { self::up() } else { Standing { health: HealthMemo::Down, ..Standing::default() } }
         };
         let name = |i: usize| AddressName {
-            pair: PairName { service: "web".into(), server: format!("s{i}") },
+            pair: PairName { service: "web".into(), server: format!("s{i}").into() },
             family: Family::V4,
         };
         (0..model.services[0].servers.len()).map(|i| (name(i), standing(i))).collect()

@@ -15,6 +15,7 @@ use lb_common::slot::{Limits, ServerId};
 
 use super::actor::unix_seconds;
 use super::arena::Arena;
+use super::backends::Sharing;
 use super::desired::{DesiredServer, DesiredService, ServiceIdentity};
 use super::ledger::{Ledger, Numbered, listener_word};
 use super::lists::Lists;
@@ -57,6 +58,7 @@ pub struct Installation {
 pub struct Plan {
     ledger: Ledger,
     numbered: Vec<Numbered>,
+    sharing: Sharing,
 }
 
 impl Installation {
@@ -121,9 +123,9 @@ impl Installation {
         self.plan_pool(wanted)?;
         self.plan_listeners(wanted)?;
         self.plan_lists(wanted)?;
-        Self::plan_backends(&ledger)?;
+        let sharing = Self::plan_backends(&ledger)?;
         self.plan_members(wanted, &numbered, &ledger)?;
-        Ok(Plan { ledger, numbered })
+        Ok(Plan { ledger, numbered, sharing })
     }
 
     /// Puts a plan in force. Whether anybody's connections are counted elsewhere from now on, so that they must be told.
@@ -131,7 +133,7 @@ impl Installation {
     /// # Errors
     /// What the kernel says; what was done by then stays done and is repeated by the next call.
     pub fn apply(&mut self, plan: Plan, wanted: &[DesiredService], now: Instant) -> Result<bool> {
-        let Plan { ledger, numbered } = plan;
+        let Plan { ledger, numbered, sharing } = plan;
         self.in_force.clear();
         self.write_lists(wanted)?;
         let before = std::mem::replace(&mut self.ledger, ledger);
@@ -147,7 +149,7 @@ impl Installation {
         self.write_quic(wanted, &numbered)?;
         self.write_affinities(wanted, &numbered)?;
         self.note_lists(wanted, &numbered, now);
-        self.write_backends()?;
+        self.write_backends(&sharing)?;
         self.write_gate();
         let counted_elsewhere = self.write_loads(wanted, &numbered);
         for (service, numbers) in wanted.iter().zip(&numbered) {

@@ -30,7 +30,7 @@ impl Installation {
         if free.is_empty() {
             return Ok(());
         }
-        self.write_backends()?;
+        self.write_backends_anew()?;
         self.write_gate();
         self.forget_members(|id| free.iter().any(|(freed, _)| *freed == id))?;
         self.forget_quic(|id| free.iter().any(|(freed, _)| *freed == id))?;

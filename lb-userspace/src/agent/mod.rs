@@ -53,6 +53,7 @@ mod services;
 mod silence;
 mod sizes;
 mod sources;
+mod stages;
 mod standing;
 mod status;
 mod surroundings;

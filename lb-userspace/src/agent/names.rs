@@ -16,7 +16,7 @@ impl Installation {
                     .pair(service, server)
                     .into_iter()
                     .chain(directory.earlier(server).iter().copied());
-                names.extend(ids.map(|id| (id, service.name.clone(), server.name.clone())));
+                names.extend(ids.map(|id| (id, service.name.to_string(), server.name.to_string())));
             }
         }
         names
@@ -26,6 +26,6 @@ impl Installation {
     pub(super) fn service_name(&self, wanted: &[DesiredService], number: u32) -> Option<String> {
         let (_, identity) = self.ledger.services().find(|(held, _)| u32::from(*held) == number)?;
         let mut named = wanted.iter().filter(|service| service.identity == *identity);
-        named.next().map(|service| service.name.clone())
+        named.next().map(|service| service.name.to_string())
     }
 }

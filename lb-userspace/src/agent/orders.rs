@@ -1,6 +1,7 @@
 //! What the operator orders by hand: drain, disable, enable, weight, and none of it any more. Kept in the pins, so it survives reload and restart.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use lb_common::entry;
@@ -27,7 +28,7 @@ impl Agent {
         let named = named.into_iter();
         let (changed, names): (Vec<bool>, Vec<PairName>) =
             named.filter(|(changed, _)| *changed || request.order != Order::Clear).unzip();
-        let services: BTreeSet<String> = names.iter().map(|name| name.service.clone()).collect();
+        let services: BTreeSet<Arc<str>> = names.iter().map(|name| name.service.clone()).collect();
         self.reconcile_services(&services);
         self.check_targets();
         let (wanted, census) = (self.wanted_of(&services), self.census_now());
@@ -49,8 +50,8 @@ impl Agent {
             let remaining = left + its.iter().map(|(_, remaining)| remaining).sum::<u64>();
             let configured = self.model.service(&name.service)?.server(&name.server)?.weight.get();
             Some(OverriddenServer {
-                service: name.service.clone(),
-                server: name.server.clone(),
+                service: name.service.to_string(),
+                server: name.server.to_string(),
                 changed,
                 admin: services::admin(server.standing.admin),
                 state: ServerState::of_all(its.iter().map(|(server, _)| services::state(server, remaining)))?,

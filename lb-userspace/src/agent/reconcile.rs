@@ -1,6 +1,7 @@
 //! Brings the maps to what is desired: of all services, or of those alone whose servers something has happened to.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -18,7 +19,7 @@ impl Agent {
     }
 
     /// What they ought to say of these services.
-    pub(super) fn wanted_of(&self, names: &BTreeSet<String>) -> Vec<DesiredService> {
+    pub(super) fn wanted_of(&self, names: &BTreeSet<Arc<str>>) -> Vec<DesiredService> {
         let circumstances = self.circumstances();
         let services = self.model.services.iter().filter(|service| names.contains(service.name.as_str()));
         services
@@ -39,7 +40,7 @@ impl Agent {
 
     /// Brings the maps to what is desired of these services, to whose servers something has happened. The time this takes does
     /// not depend on how many others there are.
-    pub(super) fn reconcile_services(&mut self, names: &BTreeSet<String>) {
+    pub(super) fn reconcile_services(&mut self, names: &BTreeSet<Arc<str>>) {
         if names.is_empty() && self.trouble.is_none() {
             return;
         }
@@ -192,7 +193,7 @@ mod tests {
         let (mut one, mut all) = (installed(&model), installed(&model));
         let standings = standings(&model, |service, server| (service, server) != ("s7", "rs2"));
         let everything = wanted(&model, &standings);
-        let its: Vec<_> = everything.iter().filter(|lane| lane.name == "s7").cloned().collect();
+        let its: Vec<_> = everything.iter().filter(|lane| &*lane.name == "s7").cloned().collect();
         let before = told(&one);
         assert!(one.refresh(&its, Instant::now()).unwrap());
         all.reconcile(&everything, &view(&model), Instant::now()).unwrap();
@@ -209,7 +210,7 @@ mod tests {
         let model = model();
         let mut installation = installed(&model);
         let of = |model: &Model, standings: &Standings, name: &str| -> Vec<_> {
-            wanted(model, standings).into_iter().filter(|lane| lane.name == name).collect()
+            wanted(model, standings).into_iter().filter(|lane| &*lane.name == name).collect()
         };
         let without = of(&model, &standings(&model, |service, _| service != "s7"), "s7");
         assert!(!installation.refresh(&without, Instant::now()).unwrap(), "its VIP answers no ping any more");

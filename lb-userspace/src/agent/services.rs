@@ -70,7 +70,7 @@ impl Agent {
             let all: u32 = lane.servers.iter().map(|server| server.share).sum();
             for server in &lane.servers {
                 let id = directory.pair(lane, server);
-                let row = rows.entry((server.name.as_str(), server.address)).or_insert_with(|| Row {
+                let row = rows.entry((&*server.name, server.address)).or_insert_with(|| Row {
                     server,
                     port: server.port,
                     id,
@@ -169,7 +169,7 @@ impl Agent {
         let standing = &desired.standing;
         let heard = self.heard.get(&name);
         ServerStatus {
-            name: desired.name.clone(),
+            name: desired.name.to_string(),
             address: desired.address.into(),
             port: Some(port.to_host()).filter(|port| *port != 0),
             weight: u32::from(desired.weight),

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use lb_common::entry::{Admin, HealthMemo, Memo};
 use lb_common::identity::name_hash;
@@ -20,8 +21,8 @@ use crate::health::{
 /// A server in a service, by name: what an operator's order is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PairName {
-    pub service: String,
-    pub server: String,
+    pub service: Arc<str>,
+    pub server: Arc<str>,
 }
 
 /// One address of a server in a service: what is checked.
@@ -130,7 +131,7 @@ impl Standing {
 impl PairName {
     #[must_use]
     pub fn of(service: &config::Service, server: &config::Server) -> Self {
-        Self { service: service.name.as_str().to_owned(), server: server.name.as_str().to_owned() }
+        Self { service: service.name.shared(), server: server.name.shared() }
     }
 
     /// The names of its addresses, whether it has them or not.
@@ -236,8 +237,8 @@ fn spec(
     let config::Health::Checked(check) = &service.health else { return None };
     let ask = match &check.probe {
         config::Probe::Exec(exec) => {
-            let PairName { service, server } = PairName::of(service, server);
-            Ask::Program { command: exec.command.clone(), subject: Subject { service, server } }
+            let subject = Subject { service: service.name.to_string(), server: server.name.to_string() };
+            Ask::Program { command: exec.command.clone(), subject }
         }
         probe => Ask::Health(probe.clone()),
     };

@@ -1,6 +1,7 @@
 //! Names: of services, servers, directors and network interfaces.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::source::Reported;
 use super::table::{Entry, quoted};
@@ -11,12 +12,17 @@ macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as written.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The same, for whoever keeps it: no copy is made.
+            pub fn shared(&self) -> Arc<str> {
+                self.0.clone()
             }
 
             /// Checks a name from elsewhere, such as the command line.
@@ -65,7 +71,7 @@ name_type! {
 const LONGEST_NAME: usize = 63;
 
 /// The name, or what is wrong with it and what to do about that.
-fn checked(text: &str) -> Result<Box<str>, (String, String)> {
+fn checked(text: &str) -> Result<Arc<str>, (String, String)> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if text == "-" {
         Err((

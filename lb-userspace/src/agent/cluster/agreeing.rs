@@ -1,6 +1,7 @@
 //! Standings that follow what is agreed among directors.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Cluster;
@@ -27,7 +28,7 @@ impl Cluster {
 
     /// Brings the standings to what is agreed, if that is something else than before, and tells what this director has found, if
     /// it leads. Names the services that this touches.
-    pub fn agree(&mut self, standings: &mut Standings, found: &Findings) -> BTreeSet<String> {
+    pub fn agree(&mut self, standings: &mut Standings, found: &Findings) -> BTreeSet<Arc<str>> {
         let Self { desk, ordered, led_by, is_unsettled, .. } = self;
         let now = unix_seconds(SystemTime::now()) as u32;
         let (touched, kept) = desk.with(|replicator| {

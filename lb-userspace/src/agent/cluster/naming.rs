@@ -44,7 +44,7 @@ impl Naming {
         let timeouts = &model.datapath.timeouts;
         // Full NAT's connections hang on a port that one director has lent.
         for lane in wanted.iter().filter(|lane| lane.identity.mode != Mode::FullNat) {
-            let Some(rule) = rules.get(lane.name.as_str()) else { continue };
+            let Some(rule) = rules.get(&*lane.name) else { continue };
             let idle = match lane.identity.protocol {
                 Protocol::Tcp => timeouts.established,
                 Protocol::Udp => timeouts.udp,
@@ -52,8 +52,8 @@ impl Naming {
             for server in &lane.servers {
                 let Some(id) = directory.pair(lane, server) else { continue };
                 let pair = Pair {
-                    service: lane.name.clone(),
-                    server: server.name.clone(),
+                    service: lane.name.to_string(),
+                    server: server.name.to_string(),
                     lane: lane_name(&lane.identity),
                 };
                 let target = pair.target();

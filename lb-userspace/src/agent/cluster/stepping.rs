@@ -80,7 +80,7 @@ impl Stepping {
     pub fn rename(&mut self, model: &Model, wanted: &[DesiredService], ledger: &Ledger) {
         let directory = ledger.directory();
         let in_step = |lane: &&DesiredService| {
-            let service = model.services.iter().find(|service| service.name.as_str() == lane.name);
+            let service = model.services.iter().find(|service| service.name.as_str() == &*lane.name);
             let is_diverged = service.is_some_and(|it| it.replication.which == Replicate::Diverged);
             is_diverged && lane.identity.mode != Mode::FullNat
         };

@@ -1,5 +1,6 @@
 //! A server as a lane ought to have it: what its entry in the maps says, and when the time alone will change that. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::entry::{Admin, Memo, ServerState, Then};
@@ -13,7 +14,7 @@ use crate::config::{Mode, Parting, QuicId, Tier};
 /// A server as it ought to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredServer {
-    pub name: String,
+    pub name: Arc<str>,
     pub name_hash: u64,
     pub address: Addr,
     pub port: Port,
