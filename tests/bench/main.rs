@@ -6,6 +6,7 @@ mod live;
 mod packet;
 mod plot;
 mod progress;
+mod reload;
 mod replication;
 mod report;
 mod scan;
@@ -45,6 +46,8 @@ enum Bench {
     Live,
     /// How long Maglev tables take to build
     Tables,
+    /// Many services: how long they take to load, to reload with something changed, to be asked about
+    Reload,
     /// Ten million connections: how many find no place, and how long a walk over all takes
     Scan,
     /// Requests through namespaces: direct, a floor, xlvs, IPVS, HAProxy, nginx and nftables
@@ -129,6 +132,7 @@ fn run(arguments: &Arguments) -> Result<String> {
             system::run(rounds, seconds, if *cards { Wiring::Cards } else { Wiring::Plain })?
         }
         Bench::Tables => tables::run(arguments.quick)?,
+        Bench::Reload => reload::run(arguments.quick)?,
         Bench::Scan => scan::run(arguments.quick)?,
         Bench::Replication => replication::run(arguments.quick)?,
     };
