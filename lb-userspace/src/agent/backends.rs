@@ -81,7 +81,7 @@ impl Installation {
 /// By NAT server and port, the pairs that lead there. A reply from a port that has a list of its own is looked up in that
 /// list alone, so the pairs that lead to every port of the server stand in it too.
 fn sharers(ledger: &Ledger) -> Sharing {
-    let mut by_endpoint = Sharing::new();
+    let mut by_endpoint = Sharing::with_capacity(ledger.pairs().count());
     let mut to_every_port: HashMap<Addr, Vec<(Protocol, ServerId)>> = HashMap::new();
     for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.identity.mode == Mode::Nat) {
         let PairIdentity { address, port, protocol, .. } = pair.identity;

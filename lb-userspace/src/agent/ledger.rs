@@ -3,7 +3,7 @@
 //! A pair that is no longer wanted keeps its number and its connections until the sweep has found it nowhere; a number is
 //! given away again only then.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use lb_common::entry::{Server, ServerState, Service};
 use lb_common::net::{Addr, Port, Protocol};
@@ -101,38 +101,45 @@ impl Ledger {
     /// # Errors
     /// [`Full`], with how many there is room for; the ledger is then to be thrown away.
     pub fn assign(&mut self, wanted: &[DesiredService]) -> Result<Vec<Numbered>, Full> {
-        let mut known: HashMap<PairIdentity, ServerId> =
-            self.pairs().map(|(id, pair)| (pair.identity, id)).collect();
+        // With room from the start: growing as it is filled takes as long as filling it.
+        let mut known: HashMap<PairIdentity, ServerId> = HashMap::with_capacity(self.pairs.len());
+        known.extend(self.pairs().map(|(id, pair)| (pair.identity, id)));
         let mut known_services: HashMap<ServiceIdentity, u16> =
             self.services().map(|(number, identity)| (*identity, number)).collect();
         let mut free = self.free_ids();
         let mut free_numbers = self.free_numbers();
-        let mut kept = HashSet::new();
+        let mut kept = vec![false; self.pairs.len()];
         let mut numbered = Vec::with_capacity(wanted.len());
         for service in wanted {
             let number = match known_services.get(&service.identity) {
                 Some(number) => *number,
-                None => free_numbers.next().ok_or(Full::Services(self.services.len()))?,
+                None => {
+                    let new = free_numbers.next().ok_or(Full::Services(self.services.len()))?;
+                    known_services.insert(service.identity, new);
+                    new
+                }
             };
-            known_services.insert(service.identity, number);
             self.services[usize::from(number)] = Some(service.identity);
             let mut servers = Vec::with_capacity(service.servers.len());
             for server in &service.servers {
                 let identity = PairIdentity::of(number, service, server);
                 let id = match known.get(&identity) {
                     Some(id) => *id,
-                    None => free.next().ok_or(Full::Pairs(self.pairs.len().saturating_sub(1)))?,
+                    None => {
+                        let new = free.next().ok_or(Full::Pairs(self.pairs.len().saturating_sub(1)))?;
+                        known.insert(identity, new);
+                        new
+                    }
                 };
-                known.insert(identity, id);
                 self.pairs[id.index() as usize] = Some(Pair { identity, leaving: false });
-                kept.insert(id);
+                kept[id.index() as usize] = true;
                 servers.push(id);
             }
             numbered.push(Numbered { service: number, servers });
         }
-        for (index, pair) in self.pairs.iter_mut().enumerate() {
+        for (pair, kept) in self.pairs.iter_mut().zip(kept) {
             if let Some(pair) = pair {
-                pair.leaving = !ServerId::new(index as u16).is_some_and(|id| kept.contains(&id));
+                pair.leaving = !kept;
             }
         }
         Ok(numbered)

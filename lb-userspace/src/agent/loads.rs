@@ -155,7 +155,8 @@ impl DesiredService {
 
 /// The lowest number of each service and of each server, by name hash.
 fn homes(wanted: &[DesiredService], numbered: &[Numbered]) -> (HashMap<u64, u16>, HashMap<u64, ServerId>) {
-    let (mut services, mut servers) = (HashMap::new(), HashMap::new());
+    let mut services = HashMap::with_capacity(wanted.len());
+    let mut servers = HashMap::with_capacity(wanted.iter().map(|lane| lane.servers.len()).sum());
     for (lane, numbers) in wanted.iter().zip(numbered) {
         let home = services.entry(lane.identity.name_hash).or_insert(numbers.service);
         *home = numbers.service.min(*home);

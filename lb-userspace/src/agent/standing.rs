@@ -177,21 +177,19 @@ pub fn configured(model: &Model) -> impl Iterator<Item = Configured<'_>> {
 #[must_use]
 pub fn prepared(model: &Model, known: &Standings) -> Standings {
     let ordered = |pair: &PairName| pair.addresses().iter().find_map(|name| known.get(name));
-    configured(model)
-        .map(|Configured { name, service, server, address }| {
-            let of_sibling = ordered(&name.pair).map_or(Standing::default(), |sibling| Standing {
-                health: HealthMemo::Unknown,
-                advised: Advised::default(),
-                ..*sibling
-            });
-            let mut standing = known.get(&name).copied().unwrap_or(of_sibling);
-            if service.agent_check.is_none() {
-                standing.advised = Advised::default();
-            }
-            standing.unchecked = service.check_target(server, address).is_none();
-            (name, standing)
-        })
-        .collect()
+    let of_sibling = |pair: &PairName| {
+        let sibling = ordered(pair).copied().unwrap_or_default();
+        Standing { health: HealthMemo::Unknown, advised: Advised::default(), ..sibling }
+    };
+    let standings = configured(model).map(|Configured { name, service, server, address }| {
+        let mut standing = known.get(&name).copied().unwrap_or_else(|| of_sibling(&name.pair));
+        if service.agent_check.is_none() {
+            standing.advised = Advised::default();
+        }
+        standing.unchecked = service.check_target(server, address).is_none();
+        (name, standing)
+    });
+    sized(model, standings)
 }
 
 /// Standings that pinned entries remember, for the addresses of this configuration. `memos` are by name hash and family.
@@ -210,22 +208,29 @@ pub fn remembered(model: &Model, memos: &HashMap<(u64, Family), Memo>) -> Standi
 /// The checks of a configuration: one for each address.
 #[must_use]
 pub fn checks(model: &Model, standings: &Standings) -> HashMap<AddressName, Wanted> {
-    configured(model)
-        .map(|Configured { name, service, server, address }| {
-            let standing = standings.get(&name).copied().unwrap_or_default();
-            let wanted = Wanted {
-                check: spec(service, server, address),
-                agent: agent_spec(service, address),
-                paused: standing.admin == Admin::Disabled,
-                restored: match standing.health {
-                    HealthMemo::Up => Some(Verdict::Up),
-                    HealthMemo::Down => Some(Verdict::Down),
-                    HealthMemo::Unknown => None,
-                },
-            };
-            (name, wanted)
-        })
-        .collect()
+    let checks = configured(model).map(|Configured { name, service, server, address }| {
+        let standing = standings.get(&name).copied().unwrap_or_default();
+        let wanted = Wanted {
+            check: spec(service, server, address),
+            agent: agent_spec(service, address),
+            paused: standing.admin == Admin::Disabled,
+            restored: match standing.health {
+                HealthMemo::Up => Some(Verdict::Up),
+                HealthMemo::Down => Some(Verdict::Down),
+                HealthMemo::Unknown => None,
+            },
+        };
+        (name, wanted)
+    });
+    sized(model, checks)
+}
+
+/// A map with room for every address from the start: growing as it is filled takes as long as filling it.
+fn sized<T>(model: &Model, all: impl Iterator<Item = (AddressName, T)>) -> HashMap<AddressName, T> {
+    let servers = model.services.iter().flat_map(|service| &service.servers);
+    let mut map = HashMap::with_capacity(servers.map(|server| server.addresses.len()).sum());
+    map.extend(all);
+    map
 }
 
 fn spec(
