@@ -1,13 +1,14 @@
 //! What happens to directors and connections: life, and misfortune.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use lb_common::identity::FlowId;
 
 use super::super::tables::{SILENCE, flow_of};
 use super::{FLOWS, LONGEST_IDLE, World, pair};
 use crate::replication::join::Standing;
-use crate::replication::record::{Class, Connection, Target};
+use crate::replication::record::{Class, Connection, Lease, Stage, Target};
 use crate::replication::version::Origin;
 
 impl World {
@@ -19,11 +20,12 @@ impl World {
                 self.nodes[index].core.as_ref().is_some_and(|core| core.standing() >= Standing::Ready);
             let connection = Connection {
                 target: self.pick(index, flow),
-                class: match self.rng.u8(..4) {
+                class: match self.rng.u8(..5) {
                     0 => Class::Established,
                     1 => Class::HalfClosed,
                     2 => Class::Closing,
-                    _ => Class::Seat(std::net::Ipv4Addr::from(self.rng.u32(..)).into()),
+                    3 => Class::Seat(self.somewhere()),
+                    _ => Class::Lease(Stage::Established, self.lease()),
                 },
                 idle: self.rng.u32(30..=LONGEST_IDLE as u32),
             };
@@ -39,6 +41,20 @@ impl World {
                 (truth, _) if truth.is_none_or(|(holder, _)| holder != index) => self.forget(flow, index),
                 _ => {}
             }
+        }
+    }
+
+    fn somewhere(&mut self) -> IpAddr {
+        Ipv4Addr::from(self.rng.u32(..)).into()
+    }
+
+    fn lease(&mut self) -> Lease {
+        Lease {
+            source: self.somewhere(),
+            source_port: self.rng.u16(..),
+            client: self.somewhere(),
+            client_port: self.rng.u16(..),
+            vip_port: self.rng.u16(..),
         }
     }
 
