@@ -20,12 +20,11 @@ impl World {
                 self.nodes[index].core.as_ref().is_some_and(|core| core.standing() >= Standing::Ready);
             let connection = Connection {
                 target: self.pick(index, flow),
-                class: match self.rng.u8(..5) {
+                class: match self.rng.u8(..4) {
                     0 => Class::Established,
                     1 => Class::HalfClosed,
                     2 => Class::Closing,
-                    3 => Class::Seat(self.somewhere()),
-                    _ => Class::Lease(Stage::Established, self.lease()),
+                    _ => seat_or_lease(self.rng.u32(..)),
                 },
                 idle: self.rng.u32(30..=LONGEST_IDLE as u32),
             };
@@ -41,20 +40,6 @@ impl World {
                 (truth, _) if truth.is_none_or(|(holder, _)| holder != index) => self.forget(flow, index),
                 _ => {}
             }
-        }
-    }
-
-    fn somewhere(&mut self) -> IpAddr {
-        Ipv4Addr::from(self.rng.u32(..)).into()
-    }
-
-    fn lease(&mut self) -> Lease {
-        Lease {
-            source: self.somewhere(),
-            source_port: self.rng.u16(..),
-            client: self.somewhere(),
-            client_port: self.rng.u16(..),
-            vip_port: self.rng.u16(..),
         }
     }
 
@@ -185,4 +170,16 @@ impl World {
         );
         self.network.doom(from, to, self.now, 0);
     }
+}
+
+/// What is no connection's class alone, of any number.
+fn seat_or_lease(number: u32) -> Class {
+    let somewhere = IpAddr::from(Ipv4Addr::from(number));
+    if number.is_multiple_of(2) {
+        return Class::Seat(somewhere);
+    }
+    let port = (number >> 16) as u16;
+    let lease =
+        Lease { source: somewhere, source_port: port, client: somewhere, client_port: port, vip_port: port };
+    Class::Lease(Stage::Established, lease)
 }
