@@ -33,6 +33,17 @@ impl Range {
     pub const fn has(self, bucket: u32) -> bool {
         bucket >= self.first && bucket - self.first < self.count
     }
+
+    /// Whether the flow would be looked for in this bucket, and if so, whether as its other choice.
+    #[must_use]
+    pub fn is_other_choice(self, flow: FlowId, bucket: u32) -> Option<bool> {
+        let (tag, first) = (tag(flow), self.first(flow));
+        // A tag of zero looks like a free place in the first bucket, where nobody looks for it.
+        if bucket == first && tag != 0 {
+            return Some(false);
+        }
+        (bucket == self.other(first, tag)).then_some(true)
+    }
 }
 
 impl Layout for Range {
@@ -167,6 +178,26 @@ mod tests {
         let all: Vec<u64> = (0..4000).filter(|number| ports.rent(*number, Now::at_tick(0))).collect();
         let place = |number: &u64| ports.table().locate(FlowId::from_bits(mix(*number))).unwrap().number();
         assert_eq!(all.iter().map(place).collect::<HashSet<_>>().len(), all.len());
+    }
+
+    #[test]
+    fn where_a_connection_stands_is_where_it_would_be_looked_for() {
+        let ports = Ports::free(64);
+        let range = ports.table().geometry;
+        for number in (0..400).filter(|number| ports.rent(*number, Now::at_tick(0))) {
+            let flow = FlowId::from_bits(mix(number));
+            let place = ports.table().locate(flow).unwrap();
+            let is_other = ports.0[place.bucket as usize][place.index as usize].load()
+                & Slot::identity_mask()
+                == Slot::identity(tag(flow), true);
+            assert_eq!(range.is_other_choice(flow, place.bucket), Some(is_other));
+            let both = [range.first(flow), range.other(range.first(flow), tag(flow))];
+            let elsewhere = (0..64).filter(|bucket| !both.contains(bucket));
+            assert!(elsewhere.into_iter().all(|bucket| range.is_other_choice(flow, bucket).is_none()));
+        }
+        let untagged = FlowId::from_bits(5 << 40);
+        assert_eq!(range.is_other_choice(untagged, range.first(untagged)), None);
+        assert_eq!(range.is_other_choice(untagged, range.other(range.first(untagged), 0)), Some(true));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod health;
 mod icmp;
 mod interfaces;
 mod keepalived;
+mod leases;
 mod length;
 mod lists;
 mod load;

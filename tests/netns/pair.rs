@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use xlvs_tests::agent::{Agent, Installation};
+use xlvs_tests::family::Family;
 use xlvs_tests::topology::{Delivery, Director, Layout, Plan};
 use xlvs_tests::traffic::EchoServer;
 
@@ -32,7 +33,12 @@ pub struct Pair {
 
 impl Pair {
     pub fn build(layout: Layout, delivery: Delivery, servers: usize) -> Self {
-        let site = Site::of_plan(&Plan { standby: true, ..Plan::new(layout, delivery, servers) }, "");
+        Self::of_family(layout, delivery, servers, Family::V4)
+    }
+
+    pub fn of_family(layout: Layout, delivery: Delivery, servers: usize, family: Family) -> Self {
+        let plan = Plan { standby: true, ..Plan::new(layout, delivery, servers) };
+        let site = Site { family, ..Site::of_plan(&plan, "") };
         let interfaces = site.topology.director_interfaces();
         let second = Installation::new(site.topology.standby(), interfaces, "").unwrap();
         let pair = Self { second, site };
@@ -64,9 +70,12 @@ impl Pair {
                     )
                 })
                 .concat();
+            // Ports rest for a minute at least.
+            let closing = if self.site.delivery == Delivery::FullNat { "60s" } else { "3s" };
             let text = format!(
-                "[datapath]\nflow_table_size = 100000\ntimeouts = {{ closing = \"3s\" }}\n[cluster]\nnode = \"{}\"\n\
+                "{}[datapath]\nflow_table_size = 100000\ntimeouts = {{ closing = \"{closing}\" }}\n[cluster]\nnode = \"{}\"\n\
                  credentials = {:?}\nready_file = {:?}\n{lines}\n{peers}{services}",
+                self.site.pool,
                 name(which),
                 folder.join("cluster"),
                 folder.join("ready")

@@ -11,6 +11,7 @@ mod agreement;
 mod events;
 mod exports;
 mod handing;
+mod leases;
 mod life;
 mod naming;
 mod ordered;
@@ -36,6 +37,7 @@ use tokio::task::JoinHandle;
 use self::absences::Absences;
 use self::events::Observed;
 use self::exports::Exports;
+use self::leases::Leases;
 use self::life::Life;
 use self::naming::Naming;
 use self::ordered::Ordered;
@@ -50,6 +52,7 @@ use super::replicas::Told;
 use crate::config::{Mesh, Model};
 use crate::dataplane::Maps;
 use crate::replication::join::Standing;
+use crate::replication::record::ByKind;
 use crate::replication::replicator::{Replicator, Setup};
 use crate::replication::store::Bounds;
 use crate::replication::transport::credentials::Credentials;
@@ -87,6 +90,7 @@ pub struct Cluster {
     stepping: Stepping,
     told: Told,
     seats: Seats,
+    leases: Leases,
     ordered: Ordered,
     /// Who decides what servers are in; `None`: each for itself.
     led_by: Option<NodeId>,
@@ -144,6 +148,7 @@ impl Cluster {
             stepping: Stepping::default(),
             told: Told::found(maps),
             seats: Seats::new(maps.seats.all().len()),
+            leases: Leases::new(maps.leases.all().len()),
             ordered,
             led_by: None,
             is_unsettled: true,
@@ -220,7 +225,7 @@ impl Cluster {
     /// Tells what is new in the next part of the table, and takes in what has come.
     pub fn step(&mut self, installation: &mut Installation, now: Instant) {
         self.hear(installation);
-        let Self { desk, naming, exports, stepping, told, seats, .. } = self;
+        let Self { desk, naming, exports, stepping, told, seats, leases, .. } = self;
         desk.with(|replicator| {
             stepping.step(installation, replicator, exports, now);
             let maps = &installation.maps;
@@ -228,8 +233,9 @@ impl Cluster {
             if !replicator.is_recovering() {
                 exports.step(maps, naming, replicator, now);
                 seats.step(maps, naming, replicator, now);
+                leases.step(maps, naming, replicator, now);
             }
-            handing::hand_over(replicator, naming, exports, told, seats, maps);
+            handing::hand_over(replicator, naming, exports, told, seats, leases, maps);
         });
         self.settle(&installation.maps);
         let peers = self.mesh.peers.iter().map(|peer| NodeId::of(peer.name.as_str()));
@@ -296,11 +302,12 @@ impl Cluster {
     pub async fn leave(&mut self, maps: &Maps) {
         let now = Instant::now();
         self.tell_engine(|readiness| readiness.leave(now));
-        let Self { desk, naming, exports, seats, .. } = self;
+        let Self { desk, naming, exports, seats, leases, .. } = self;
         desk.with(|replicator| {
             if !replicator.is_recovering() {
                 exports.finish(maps, naming, replicator, now);
                 seats.finish(maps, naming, replicator, now);
+                leases.finish(maps, naming, replicator, now);
             }
             replicator.drain(true);
         });
@@ -357,8 +364,11 @@ fn setup(mesh: &Mesh, model: &Model, life: &Life, recovering: bool) -> Setup {
         scope: mesh.scope,
         bounds: Bounds {
             // Its own table, and that of the one it stands by for.
-            records: connections * 2,
-            seats: model.datapath.affinity_slots as usize * 2,
+            records: ByKind {
+                connections: connections * 2,
+                seats: model.datapath.affinity_slots as usize * 2,
+                leases: model.fullnat.size() as usize * 2,
+            },
             tombstones: connections / 2,
             origins: (mesh.peers.len() + 1) * ORIGINS_EACH,
             longest_idle,

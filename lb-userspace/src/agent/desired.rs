@@ -123,7 +123,7 @@ fn desired(
         scheduler: scheduler(service.scheduler),
         weighted_turns: service.scheduler == config::Scheduler::Wrr,
         affinity: service.affinity.as_ref().map(|affinity| desired_affinity(service_hash(service), affinity)),
-        // Of full NAT, a record would have to say the port.
+        // The walk over the ports finds what full NAT has lent.
         told: match model.cluster.mesh {
             Some(_) if service.mode != Mode::FullNat => service.replication.which,
             _ => Replicate::None,

@@ -16,7 +16,7 @@ pub struct PeersReport {
     pub cluster: Option<ClusterStatus>,
     /// The other directors, by name.
     pub peers: Vec<PeerStatus>,
-    /// What each service's connections come to among directors, by name; those by full NAT are told to nobody.
+    /// What each service's connections come to among directors, by name.
     #[serde(default)]
     pub services: Vec<ServiceRecords>,
     /// What was not accepted, by reason, from whomever.
@@ -69,6 +69,14 @@ pub struct ClusterStatus {
     pub records_spared: u64,
     /// Connections that others have told of.
     pub records_held: u64,
+    /// Of those that are told, connections by full NAT, with their ports.
+    pub ports_told: u64,
+    /// Of those that others have told of, likewise.
+    pub ports_held: u64,
+    /// Of these, connections whose port is lent to another connection here, or rests: they would end with their director.
+    pub ports_lent_otherwise: u64,
+    /// Likewise, connections whose port is not in the pool that is in force here.
+    pub ports_of_other_pools: u64,
     /// Sources whose clients come back to a server here, as the others are told.
     pub seats_told: u64,
     /// Likewise elsewhere, as others have told.

@@ -72,6 +72,12 @@ pub(super) fn summary(cluster: &ClusterStatus) -> String {
     if cluster.records_waiting > 0 {
         text += &format!(", {} wait for the configuration", count(cluster.records_waiting));
     }
+    if cluster.ports_of_other_pools > 0 {
+        text += &format!(", ANOTHER POOL for {}", count(cluster.ports_of_other_pools));
+    }
+    if cluster.ports_lent_otherwise > 0 {
+        text += &format!(", {} LENT OTHERWISE", plural(cluster.ports_lent_otherwise, "port"));
+    }
     if cluster.replicas_without_room_total > 0 {
         text += &format!(", NO ROOM for {}", count(cluster.replicas_without_room_total));
     }

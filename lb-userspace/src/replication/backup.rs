@@ -4,6 +4,7 @@
 //! directors come and go. Who was told before is told until the new one has everything, then that it is so no longer: it
 //! forgets what it was told, for what it holds would go stale.
 
+use super::record::ByKind;
 use super::replicator::Replicator;
 use super::session::Outgoing;
 use super::version::{NodeId, Origin};
@@ -60,7 +61,7 @@ impl Replicator {
 
     /// The sender tells us no longer. What it told has not ended, and is not to be remembered as if it had.
     pub(super) fn released(&mut self, sender: Origin) {
-        if self.store.live_of(sender) == [0; 2] {
+        if self.store.live_of(sender) == ByKind::NONE {
             return;
         }
         let theirs = self

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use lb_common::identity::{FLOW_ID_BITS, FlowId};
 
+use super::record::{ByKind, Kind};
+
 /// Buckets of a digest.
 pub const BUCKETS: usize = 4096;
 const SHIFT: u32 = FLOW_ID_BITS - BUCKETS.trailing_zeros();
@@ -23,16 +25,14 @@ pub fn range_of(bucket: u16) -> (FlowId, FlowId) {
 #[derive(Clone, Debug)]
 pub(super) struct Ledger {
     /// Live records in all buckets.
-    pub live: usize,
-    /// Of these, clients' seats.
-    pub seats: usize,
+    pub live: ByKind,
     sums: Box<[u64]>,
     vouched: Box<[Option<Instant>]>,
 }
 
 impl Ledger {
     pub fn new() -> Self {
-        Self { live: 0, seats: 0, sums: vec![0; BUCKETS].into(), vouched: vec![None; BUCKETS].into() }
+        Self { live: ByKind::NONE, sums: vec![0; BUCKETS].into(), vouched: vec![None; BUCKETS].into() }
     }
 
     /// The sums that are not zero, by bucket.
@@ -40,13 +40,13 @@ impl Ledger {
         (0..).zip(&*self.sums).filter(|(_, sum)| **sum != 0).map(|(bucket, sum)| (bucket, *sum)).collect()
     }
 
-    pub fn add(&mut self, bucket: u16, fingerprint: u64) {
-        self.live += 1;
+    pub fn add(&mut self, kind: Kind, bucket: u16, fingerprint: u64) {
+        *self.live.of_mut(kind) += 1;
         self.sums[usize::from(bucket)] = self.sums[usize::from(bucket)].wrapping_add(fingerprint);
     }
 
-    pub fn remove(&mut self, bucket: u16, fingerprint: u64) {
-        self.live -= 1;
+    pub fn remove(&mut self, kind: Kind, bucket: u16, fingerprint: u64) {
+        *self.live.of_mut(kind) -= 1;
         self.sums[usize::from(bucket)] = self.sums[usize::from(bucket)].wrapping_sub(fingerprint);
     }
 
@@ -107,12 +107,12 @@ mod tests {
     fn just_the_buckets_that_differ_are_named() {
         let (mut mine, mut theirs) = (Ledger::new(), Ledger::new());
         for (bucket, fingerprint) in [(0, 5), (7, 6), (7, 8), (4095, 9)] {
-            mine.add(bucket, fingerprint);
-            theirs.add(bucket, fingerprint);
+            mine.add(Kind::Connection, bucket, fingerprint);
+            theirs.add(Kind::Connection, bucket, fingerprint);
         }
         assert_eq!(divergent(Some(&mine), &theirs.sums()), Some(vec![]));
-        theirs.remove(7, 6);
-        mine.remove(4095, 9);
+        theirs.remove(Kind::Connection, 7, 6);
+        mine.remove(Kind::Connection, 4095, 9);
         assert_eq!(divergent(Some(&mine), &theirs.sums()), Some(vec![7, 4095]));
         assert_eq!(divergent(None, &theirs.sums()), Some(vec![0, 7, 4095]));
         assert_eq!(divergent(None, &[(4096, 1)]), None);

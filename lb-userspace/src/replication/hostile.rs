@@ -4,6 +4,7 @@
 //! must hold: nothing panics, what is refused changes nothing, what is not changes no more than its sender may ([`Knowledge`]),
 //! everything stays within its bounds, and what the director says in return can be read.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use lb_common::identity::FlowId;
@@ -14,7 +15,7 @@ use super::frame::{Frames, framed};
 use super::join::Patience;
 use super::knowledge::Knowledge;
 use super::message::{Envelope, Hello, Message, SPOKEN, decode, encode};
-use super::record::{Class, Connection, Pair};
+use super::record::{ByKind, Class, Connection, Lease, Pair, Stage};
 use super::refusal::Refusal;
 use super::replicator::{Replicator, Setup};
 use super::session::SessionId;
@@ -26,13 +27,19 @@ const NODE: &str = "lb2";
 const PEERS: [&str; 2] = ["lb1", "lb3"];
 const IDLE: u32 = 100;
 const BOUNDS: Bounds = Bounds {
-    records: 12,
-    seats: 4,
+    records: ByKind { connections: 12, seats: 4, leases: 4 },
     tombstones: 6,
     origins: 5,
     longest_idle: Duration::from_secs(IDLE as u64),
 };
 const WAITING: usize = 3;
+const LEASE: Lease = Lease {
+    source: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9)),
+    source_port: 1024,
+    client: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+    client_port: 40_000,
+    vip_port: 80,
+};
 
 /// What a step is, in the upper bits of its first byte; the lowest says whose it is.
 const RAW: u8 = 0x40;
@@ -262,7 +269,8 @@ fn flow_of(number: u32) -> FlowId {
 }
 
 fn connection(number: u32) -> Connection {
-    Connection { target: pair(number % 3).target(), class: Class::Established, idle: IDLE }
+    let class = if number % 4 == 3 { Class::Lease(Stage::Established, LEASE) } else { Class::Established };
+    Connection { target: pair(number % 3).target(), class, idle: IDLE }
 }
 
 fn recipes(weight: u32) -> Recipes {

@@ -8,7 +8,7 @@ use lb_common::identity::FlowId;
 use super::board::{AddressKey, Finding, Given, MOST_ORDERS, ServerKey};
 use super::join::Standing;
 use super::message::Told;
-use super::record::{Content, Entry};
+use super::record::{Content, Entry, Kind};
 use super::replicator::Replicator;
 use super::session::{Session, WINDOW};
 use super::store::Bounds;
@@ -74,11 +74,13 @@ impl Knowledge {
 
     /// Asserts that it takes no more memory than is allowed.
     pub fn is_within(&self, bounds: &Bounds, waiting: usize, ceiling: u64) {
-        let of_seats = |seats: bool| {
+        for kind in Kind::ALL {
             let alive = self.records.values().filter_map(Entry::connection);
-            alive.filter(|it| it.class.is_seat() == seats).count()
-        };
-        assert!(of_seats(false) <= bounds.records && of_seats(true) <= bounds.seats);
+            assert!(
+                alive.filter(|it| it.class.kind() == kind).count() <= bounds.records.of(kind),
+                "{kind:?}"
+            );
+        }
         assert!(self.tombstones <= bounds.tombstones && self.waiting.len() <= waiting);
         let living = self.records.values().filter(|it| it.connection().is_some());
         let origins: BTreeSet<Origin> = living.map(|it| it.version.origin).collect();

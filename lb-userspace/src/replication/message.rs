@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::version::{NodeId, Origin};
 
 /// The protocol versions this agent speaks.
-pub const SPOKEN: std::ops::RangeInclusive<u16> = 1..=1;
+pub const SPOKEN: std::ops::RangeInclusive<u16> = 2..=2;
 
 /// A message with its place in the session: what is repeated, left out or swapped ends the session.
 #[derive(Debug, Serialize, Deserialize)]
@@ -166,12 +166,12 @@ mod tests {
     #[test]
     fn versions_are_agreed_or_refused() {
         let agree = |lowest, highest| hello(lowest, highest).agree(NodeId::of("lb2"), "edge");
-        assert_eq!(agree(1, 1), Ok(1));
-        assert_eq!(agree(1, 9), Ok(1));
-        assert_eq!(agree(2, 9), Err(Refusal::NoCommonVersion));
-        assert_eq!(agree(0, 0), Err(Refusal::NoCommonVersion));
-        assert_eq!(hello(1, 1).agree(NodeId::of("lb3"), "edge"), Err(Refusal::OtherNode));
-        assert_eq!(hello(1, 1).agree(NodeId::of("lb2"), "core"), Err(Refusal::OtherDomain));
+        assert_eq!(agree(2, 2), Ok(2));
+        assert_eq!(agree(1, 9), Ok(2));
+        assert_eq!(agree(3, 9), Err(Refusal::NoCommonVersion));
+        assert_eq!(agree(1, 1), Err(Refusal::NoCommonVersion));
+        assert_eq!(hello(2, 2).agree(NodeId::of("lb3"), "edge"), Err(Refusal::OtherNode));
+        assert_eq!(hello(2, 2).agree(NodeId::of("lb2"), "core"), Err(Refusal::OtherDomain));
     }
 
     proptest! {
@@ -182,7 +182,7 @@ mod tests {
 
         #[test]
         fn a_message_cut_short_or_with_more_behind_it_is_malformed(cut in 0usize..30, more in any::<u8>()) {
-            let mut body = encode(&Envelope { sequence: 1, message: Message::Hello(hello(1, 1)) });
+            let mut body = encode(&Envelope { sequence: 1, message: Message::Hello(hello(2, 2)) });
             prop_assert!(decode(&body).is_ok());
             let short = cut.min(body.len() - 1);
             prop_assert_eq!(decode(&body[..short]).unwrap_err(), Refusal::Malformed);

@@ -1,7 +1,7 @@
-//! What a record says of a connection, or of who comes back to which server.
+//! What a record says of a connection, of the port that full NAT has lent it, or of who comes back to which server.
 //!
-//! Both are of one kind to versions, digests and messages: a flow id that leads to a server for a time. What is a client's seat says
-//! so by its [`Class`], and has a limit of its own. Its key is the flow id of source and group
+//! All are alike to versions, digests and messages: a flow id that leads to a server for a time. Which [`Kind`] it is says its
+//! [`Class`]; each kind has a limit of its own. A seat's key is the flow id of source and group
 //! ([`lb_common::entry::Affinity::key`]), which meets a connection's no more often than two connections' meet.
 
 use std::net::IpAddr;
@@ -45,11 +45,110 @@ pub enum Class {
     Closing,
     /// Where clients of this source come back to (affinity): the bits of their address that make a source, the others zero.
     Seat(IpAddr),
+    /// A connection by full NAT, how far its life has come, and its port.
+    Lease(Stage, Lease),
+}
+
+/// The same of a connection that has a port of full NAT.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Stage {
+    Established,
+    HalfClosed,
+    Closing,
+}
+
+/// A port that full NAT has lent, and whom: all that a packet of client or server is rewritten by which its service and server
+/// do not say. By address, so that a director with another pool sees that the port is none of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// Where the server sees the connection come from.
+    pub source: IpAddr,
+    pub source_port: u16,
+    pub client: IpAddr,
+    pub client_port: u16,
+    /// Of the VIP; a lane may have many.
+    pub vip_port: u16,
+}
+
+/// What a record is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Connection,
+    Seat,
+    Lease,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::Connection, Self::Seat, Self::Lease];
+}
+
+/// How many there are of each kind.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ByKind {
+    /// By the other modes than full NAT.
+    pub connections: usize,
+    pub seats: usize,
+    pub leases: usize,
+}
+
+impl ByKind {
+    pub const NONE: Self = Self { connections: 0, seats: 0, leases: 0 };
+
+    pub fn of(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Connection => self.connections,
+            Kind::Seat => self.seats,
+            Kind::Lease => self.leases,
+        }
+    }
+
+    pub fn of_mut(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Connection => &mut self.connections,
+            Kind::Seat => &mut self.seats,
+            Kind::Lease => &mut self.leases,
+        }
+    }
+
+    pub fn all(&self) -> usize {
+        self.connections + self.seats + self.leases
+    }
+}
+
+impl Stage {
+    /// `None` for what is not replicated.
+    pub fn of(class: slot::Class) -> Option<Self> {
+        match class {
+            slot::Class::New | slot::Class::Answered => None,
+            slot::Class::Established => Some(Self::Established),
+            slot::Class::HalfClosed => Some(Self::HalfClosed),
+            slot::Class::Closing => Some(Self::Closing),
+        }
+    }
+}
+
+impl From<Stage> for slot::Class {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Established => Self::Established,
+            Stage::HalfClosed => Self::HalfClosed,
+            Stage::Closing => Self::Closing,
+        }
+    }
 }
 
 impl Class {
-    pub fn is_seat(self) -> bool {
-        matches!(self, Self::Seat(_))
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Established | Self::HalfClosed | Self::Closing => Kind::Connection,
+            Self::Seat(_) => Kind::Seat,
+            Self::Lease(..) => Kind::Lease,
+        }
+    }
+
+    /// Whether it is a connection that seems over.
+    pub fn is_closing(self) -> bool {
+        matches!(self, Self::Closing | Self::Lease(Stage::Closing, _))
     }
 
     /// `None` for what is not replicated.

@@ -10,17 +10,15 @@ use std::time::{Duration, Instant};
 use lb_common::identity::FlowId;
 
 use super::digest::{Ledger, bucket_of, range_of};
-use super::record::{Content, Entry};
+use super::record::{ByKind, Content, Entry, Kind};
 use super::refusal::Refusal;
 use super::version::{Origin, Version};
 
 /// Bounds of memory and of belief.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Live records of connections.
-    pub records: usize,
-    /// Live records of clients' seats.
-    pub seats: usize,
+    /// Live records, of each kind: none takes the others' room.
+    pub records: ByKind,
     /// Tombstones. Beyond, the oldest is forgotten, and digests have to find what it would have beaten.
     pub tombstones: usize,
     /// Lives of directors of which records are held.
@@ -56,9 +54,7 @@ pub struct Store {
     buried: BTreeMap<FlowId, Entry>,
     ledgers: BTreeMap<Origin, Ledger>,
     tombstones: BTreeSet<(Instant, FlowId)>,
-    live: usize,
-    /// Of the live ones, clients' seats.
-    seats: usize,
+    live: ByKind,
     swept: u16,
     /// Tombstones given up before their time.
     pub forgotten: u64,
@@ -72,8 +68,7 @@ impl Store {
             buried: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             tombstones: BTreeSet::new(),
-            live: 0,
-            seats: 0,
+            live: ByKind::NONE,
             swept: 0,
             forgotten: 0,
         }
@@ -85,17 +80,17 @@ impl Store {
 
     /// Live records.
     pub fn live(&self) -> usize {
+        self.live.all()
+    }
+
+    /// Live records, of each kind.
+    pub fn live_by_kind(&self) -> ByKind {
         self.live
     }
 
-    /// Of the live records, clients' seats.
-    pub fn seats(&self) -> usize {
-        self.seats
-    }
-
-    /// Live records of connections of this origin, and of clients' seats.
-    pub fn live_of(&self, origin: Origin) -> [usize; 2] {
-        self.ledgers.get(&origin).map_or([0; 2], |ledger| [ledger.live - ledger.seats, ledger.seats])
+    /// Live records of this origin.
+    pub fn live_of(&self, origin: Origin) -> ByKind {
+        self.ledgers.get(&origin).map_or(ByKind::NONE, |ledger| ledger.live)
     }
 
     pub fn tombstones(&self) -> usize {
@@ -138,10 +133,10 @@ impl Store {
             }
         }
         if let Some(connection) = entry.connection() {
-            let is_seat = connection.class.is_seat();
+            let kind = connection.class.kind();
             let replaces = self.get(flow).and_then(Entry::connection);
-            let replaces_alike = replaces.is_some_and(|here| here.class.is_seat() == is_seat);
-            if !replaces_alike && self.is_full(is_seat) {
+            let replaces_alike = replaces.is_some_and(|here| here.class.kind() == kind);
+            if !replaces_alike && self.is_full(kind) {
                 return Err(Refusal::StoreFull);
             }
             if !self.ledgers.contains_key(&entry.version.origin) && self.ledgers.len() >= self.bounds.origins
@@ -153,9 +148,8 @@ impl Store {
         Ok(Merge::Applied)
     }
 
-    /// Neither connections nor seats take the others' room.
-    fn is_full(&self, of_seats: bool) -> bool {
-        if of_seats { self.seats >= self.bounds.seats } else { self.live - self.seats >= self.bounds.records }
+    fn is_full(&self, kind: Kind) -> bool {
+        self.live.of(kind) >= self.bounds.records.of(kind)
     }
 
     /// The owner does not know this record any more: it ends under its own version, so that it cannot be brought back.
@@ -241,14 +235,13 @@ impl Store {
                 self.tombstones.remove(&(entry.since, flow));
             }
             Content::Live(connection) => {
-                self.live -= 1;
-                self.seats -= usize::from(connection.class.is_seat());
+                let kind = connection.class.kind();
+                *self.live.of_mut(kind) -= 1;
                 let origin = entry.version.origin;
                 let ledger =
                     self.ledgers.get_mut(&origin).expect("a live record stands in its origin's ledger");
-                ledger.remove(bucket_of(flow), entry.version.fingerprint(flow.bits()));
-                ledger.seats -= usize::from(connection.class.is_seat());
-                if ledger.live == 0 {
+                ledger.remove(kind, bucket_of(flow), entry.version.fingerprint(flow.bits()));
+                if ledger.live == ByKind::NONE {
                     self.ledgers.remove(&origin);
                 }
             }
@@ -284,12 +277,11 @@ impl Store {
                     self.tombstones.insert((tombstone.since, flow));
                     self.buried.insert(flow, tombstone);
                 }
-                self.live += 1;
-                self.seats += usize::from(connection.class.is_seat());
+                let kind = connection.class.kind();
+                *self.live.of_mut(kind) += 1;
                 self.settle_vouching(flow, &entry);
                 let ledger = self.ledgers.entry(entry.version.origin).or_insert_with(Ledger::new);
-                ledger.add(bucket_of(flow), entry.version.fingerprint(flow.bits()));
-                ledger.seats += usize::from(connection.class.is_seat());
+                ledger.add(kind, bucket_of(flow), entry.version.fingerprint(flow.bits()));
             }
         }
         self.entries.insert(flow, entry);

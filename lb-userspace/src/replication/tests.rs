@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::backup::Scope;
 use super::join::{Patience, Standing};
 use super::message::{Envelope, Hello, Item, Listing, Message, Parcel, Words, decode, encode};
-use super::record::{Class, Connection, Content, Entry, Pair};
+use super::record::{ByKind, Class, Connection, Content, Entry, Pair};
 use super::refusal::Refusal;
 use super::replicator::{Replicator, Setup};
 use super::session::SessionId;
@@ -43,8 +43,7 @@ pub(super) fn setup(name: &str, peer: &str) -> Setup {
         peers: [NodeId::of(peer)].into(),
         scope: Scope::All,
         bounds: Bounds {
-            records: 10_000,
-            seats: 10_000,
+            records: ByKind { connections: 10_000, seats: 10_000, leases: 10_000 },
             tombstones: 10_000,
             origins: 4,
             longest_idle: Duration::from_secs(u64::from(IDLE)),
@@ -374,8 +373,8 @@ fn unknown_servers_wait_in_bounded_number_and_come_into_force_with_the_configura
 fn strangers_are_refused_at_the_door() {
     let now = Instant::now();
     let good = || Hello {
-        lowest: 1,
-        highest: 1,
+        lowest: 2,
+        highest: 2,
         domain: "edge".into(),
         node: NodeId::of("lb2"),
         life: 1,
@@ -391,7 +390,7 @@ fn strangers_are_refused_at_the_door() {
     assert_eq!(says(Message::Hello(Hello { domain: "core".into(), ..good() })), Err(Refusal::OtherDomain));
     assert_eq!(says(Message::Hello(Hello { node: NodeId::of("lb3"), ..good() })), Err(Refusal::OtherNode));
     assert_eq!(
-        says(Message::Hello(Hello { lowest: 2, highest: 3, ..good() })),
+        says(Message::Hello(Hello { lowest: 3, highest: 4, ..good() })),
         Err(Refusal::NoCommonVersion)
     );
     assert_eq!(says(Message::Ack(0)), Err(Refusal::HelloExpected));

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use lb_common::identity::{FLOW_ID_BITS, FlowId, mix};
 use lb_userspace::replication::backup::Scope;
 use lb_userspace::replication::join::Patience;
-use lb_userspace::replication::record::{Class, Connection, Content, Pair};
+use lb_userspace::replication::record::{ByKind, Class, Connection, Content, Pair};
 use lb_userspace::replication::replicator::{Replicator, Setup};
 use lb_userspace::replication::store::Bounds;
 use lb_userspace::replication::transport::credentials::{Authority, Credentials};
@@ -67,8 +67,7 @@ impl Cluster {
             peers: peers.keys().copied().collect(),
             scope: Scope::All,
             bounds: Bounds {
-                records: 1 << 22,
-                seats: 1 << 20,
+                records: ByKind { connections: 1 << 22, seats: 1 << 20, leases: 1 << 20 },
                 tombstones: 1 << 20,
                 origins: 16,
                 longest_idle: Duration::from_secs(u64::from(IDLE)),

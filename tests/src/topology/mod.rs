@@ -69,6 +69,8 @@ pub struct Topology {
     layout: Layout,
     wiring: Wiring,
     mtu: u32,
+    /// Whether the directors have what full NAT sends from.
+    has_pool: bool,
     group: Group,
     // Dropped in this order: first the stubs' links, then the machines, the switch last.
     _stubs: Vec<Attached>,
@@ -87,6 +89,7 @@ impl Topology {
             layout: plan.layout,
             wiring: plan.wiring,
             mtu: plan.mtu,
+            has_pool: plan.delivery == Delivery::FullNat,
             group,
             _stubs: Vec::new(),
             servers: Vec::new(),
@@ -322,7 +325,7 @@ impl Topology {
             }
         }
         director.ip(&Pair::client(0).as_router())?;
-        if plan.delivery == Delivery::FullNat {
+        if self.has_pool && !plan.standby {
             let inside = if self.layout == Layout::OneArm { "eth0" } else { "eth1" };
             director.ip(&(vip_on(inside, POOL.into()) + &vip_on(inside, POOL6.into())))?;
         }

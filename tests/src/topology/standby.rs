@@ -1,13 +1,13 @@
 //! A second director beside the first: the same legs, a wire of their own between the two, and addresses that move.
 //!
-//! The VIPs and the servers' default route belong to one of them at a time. Both have addresses of their own as well, with the
+//! The VIPs, the servers' default route and what full NAT sends from belong to one of them at a time. Both have addresses of their own as well, with the
 //! same last number in every network: 2 the first, 3 the second.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 
-use super::addresses::{Pair, vip_on};
+use super::addresses::{POOL, POOL6, Pair, vip_on};
 use super::{Topology, machine, vip};
 use crate::family::Family;
 use crate::namespace::Namespace;
@@ -146,13 +146,15 @@ impl Topology {
         self.director_of(director).ip(&format!("link set {MESH} up"))
     }
 
-    /// What moves: the VIPs, and the servers' way back in NAT.
+    /// What moves: the VIPs, and the servers' way back: in NAT a gateway, by full NAT the pool.
     fn shared(&self) -> Vec<(&'static str, IpAddr)> {
         let interfaces = self.director_interfaces();
         let inside = *interfaces.last().expect("a director has an interface");
         let vips = Family::BOTH.map(|family| (interfaces[0], vip(family)));
         let gateways = [(inside, Pair::INSIDE.v4.into()), (inside, Pair::INSIDE.v6.into())];
-        vips.into_iter().chain(gateways).collect()
+        let pool = [(inside, POOL.into()), (inside, POOL6.into())];
+        let pool = pool.into_iter().filter(|_| self.has_pool);
+        vips.into_iter().chain(gateways).chain(pool).collect()
     }
 
     /// The switch's ends of a director's cables, and the bridge each belongs to.

@@ -1,10 +1,12 @@
 //! What has changed of the others' records, handed to the data path.
 
+use lb_common::entry::ServerState;
 use lb_common::flow_table::Place;
 use lb_common::identity::FlowId;
-use lb_common::slot::{self, Slot};
+use lb_common::slot::{self, ServerId, Slot};
 
 use super::exports::Exports;
+use super::leases::Leases;
 use super::naming::Naming;
 use super::seats::Seats;
 use crate::agent::replicas::Told;
@@ -19,21 +21,31 @@ pub fn hand_over(
     exports: &Exports,
     told: &mut Told,
     seats: &mut Seats,
+    leases: &mut Leases,
     maps: &Maps,
 ) {
     for flow in replicator.changes() {
         let replica = replicator.replica(flow);
         match replica.and_then(|it| Some((naming.server(it.target)?, it.class))) {
+            // Its port tells where a connection by full NAT goes on, and no other has one, whatever a record says.
+            Some((server, Class::Lease(stage, lease))) if is_full_nat(maps, server) => {
+                told.take(maps, flow);
+                // Without its port the connection ends with its director; counted.
+                leases.put(maps, flow, server, stage, &lease);
+            }
             Some((server, class)) => {
+                leases.take(maps, flow);
                 let class = match class {
-                    Class::Established => slot::Class::Established,
-                    Class::HalfClosed => slot::Class::HalfClosed,
-                    Class::Closing => slot::Class::Closing,
                     Class::Seat(source) => {
                         // Without room the client goes where it is scheduled.
                         seats.put(maps, flow, server, source);
                         continue;
                     }
+                    Class::Lease(..) => continue,
+                    _ if is_full_nat(maps, server) => continue,
+                    Class::Established => slot::Class::Established,
+                    Class::HalfClosed => slot::Class::HalfClosed,
+                    Class::Closing => slot::Class::Closing,
                 };
                 // Without room it is counted, and its packets go by hash.
                 told.put(maps, flow, server, class);
@@ -45,6 +57,7 @@ pub fn hand_over(
                 told.take(maps, flow);
                 if !replicator.is_own(flow) {
                     seats.take(maps, flow);
+                    leases.take(maps, flow);
                 }
                 if replicator.has_ended_elsewhere(flow) {
                     // Packets that come here would have made the record ours. What has not changed since it was told is left
@@ -54,6 +67,11 @@ pub fn hand_over(
             }
         }
     }
+}
+
+fn is_full_nat(maps: &Maps, server: ServerId) -> bool {
+    let server = maps.servers.get(server.index());
+    server.is_some_and(|server| ServerState::from_word(server.state.load()).has(ServerState::FULL_NAT))
 }
 
 /// Clears the entry of this flow, if this holds of it.

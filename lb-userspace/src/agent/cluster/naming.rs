@@ -42,8 +42,7 @@ impl Naming {
         let rules: HashMap<&str, _> =
             model.services.iter().map(|service| (service.name.as_str(), service.replication)).collect();
         let timeouts = &model.datapath.timeouts;
-        // Full NAT's connections hang on a port that one director has lent.
-        for lane in wanted.iter().filter(|lane| lane.identity.mode != Mode::FullNat) {
+        for lane in wanted {
             let Some(rule) = rules.get(&*lane.name) else { continue };
             let idle = match lane.identity.protocol {
                 Protocol::Tcp => timeouts.established,
@@ -89,7 +88,7 @@ impl Naming {
     /// The record of such a connection, and how old it must be to be told; `None` if it is not told at all.
     pub fn record(&self, id: ServerId, class: Class) -> Option<(Connection, Duration)> {
         let Named { target, after, idle, closing, .. } = self.named.get(&id)?;
-        let idle = if class == Class::Closing { *closing } else { *idle };
+        let idle = if class.is_closing() { *closing } else { *idle };
         Some((Connection { target: *target, class, idle }, (*after)?))
     }
 

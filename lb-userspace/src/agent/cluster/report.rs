@@ -8,6 +8,7 @@ use lb_common::slot::ServerId;
 
 use super::Cluster;
 use super::events::is_late;
+use super::leases::Lack;
 use super::pace::Span;
 use crate::agent::replicas::Told;
 use crate::api::{
@@ -17,7 +18,7 @@ use crate::api::{
 use crate::config::Sending;
 use crate::dataplane::Maps;
 use crate::replication::join::Standing;
-use crate::replication::record::Target;
+use crate::replication::record::{Kind, Target};
 use crate::replication::refusal::Refusals;
 use crate::replication::traffic::{Tally, Traffic};
 use crate::replication::transport::contact::Contact;
@@ -42,7 +43,7 @@ impl Cluster {
     pub fn status(&self) -> ClusterStatus {
         self.desk.with(|replicator| {
             let store = replicator.store();
-            let [connections, seats] = store.live_of(replicator.origin());
+            let (all, own) = (store.live_by_kind(), store.live_of(replicator.origin()));
             ClusterStatus {
                 node: self.mesh.node.as_str().to_owned(),
                 standing: word(replicator.standing()),
@@ -54,14 +55,18 @@ impl Cluster {
                     .filter(|peer| replicator.heard_of(NodeId::of(peer.name.as_str())).is_some())
                     .count() as u64,
                 peers_late: self.observed.late() as u64,
-                records_told: connections as u64,
+                records_told: (own.connections + own.leases) as u64,
                 records_spared: self.exports.spared() as u64,
-                records_held: (store.live() - store.seats() - connections) as u64,
-                seats_told: seats as u64,
-                seats_held: (store.seats() - seats) as u64,
+                records_held: (all.connections + all.leases - own.connections - own.leases) as u64,
+                ports_told: own.leases as u64,
+                ports_held: (all.leases - own.leases) as u64,
+                ports_lent_otherwise: self.leases.without(Lack::Lent) as u64,
+                ports_of_other_pools: self.leases.without(Lack::OtherPool) as u64,
+                seats_told: own.seats as u64,
+                seats_held: (all.seats - own.seats) as u64,
                 records_waiting: replicator.waiting() as u64,
                 leader: self.leader().map(str::to_owned),
-                replicas: self.told.held(),
+                replicas: self.told.held() + self.leases.kept() as u64,
                 replicas_without_room_total: self.told.no_room(),
             }
         })
@@ -73,7 +78,7 @@ impl Cluster {
         self.desk.with(|replicator| {
             let own = replicator.origin();
             for (_, entry) in replicator.store().iter() {
-                if let Some(connection) = entry.connection().filter(|it| !it.class.is_seat()) {
+                if let Some(connection) = entry.connection().filter(|it| it.class.kind() != Kind::Seat) {
                     let is_held = usize::from(entry.version.origin != own);
                     of_targets.entry(connection.target).or_default()[is_held] += 1;
                 }
@@ -95,7 +100,7 @@ impl Cluster {
             }
         }
         self.exports.spared_servers().for_each(|id| add(id, &|it| it.records_spared += 1));
-        Told::all(maps).for_each(|id| add(id, &|it| it.replicas += 1));
+        Told::all(maps).chain(self.leases.kept_servers()).for_each(|id| add(id, &|it| it.replicas += 1));
         services.into_values().collect()
     }
 
@@ -121,7 +126,10 @@ impl Cluster {
                 in_sync: heard.and_then(|_| replicator.in_sync(node)),
                 late: lag.filter(|_| self.mesh.send == Sending::Ack).map(|lag| is_late(&lag)),
                 in_step: heard.map(|_| replicator.step().is_in_step(node)),
-                records_held: held.map(|origin| replicator.store().live_of(origin)[0] as u64).sum(),
+                records_held: held
+                    .map(|origin| replicator.store().live_of(origin))
+                    .map(|live| (live.connections + live.leases) as u64)
+                    .sum(),
                 untold: lag.map(|lag| lag.dirty as u64),
                 stale: lag.map(|lag| lag.stale),
                 oldest_unacknowledged_seconds: lag.map(|lag| {

@@ -4,7 +4,7 @@ use lb_common::identity::FlowId;
 
 use super::super::backup::Scope;
 use super::super::join::{OnTimeout, Standing};
-use super::super::record::{Content, Entry};
+use super::super::record::{Content, Entry, Kind};
 use super::super::refusal::Refusal;
 use super::world::{Node, World};
 
@@ -26,8 +26,9 @@ impl World {
     fn bounded(&self, index: usize) {
         let Some(core) = &self.nodes[index].core else { return };
         let setup = &core.setup;
-        assert!(core.store.live() - core.store.seats() <= setup.bounds.records, "records");
-        assert!(core.store.seats() <= setup.bounds.seats, "seats");
+        for kind in Kind::ALL {
+            assert!(core.store.live_by_kind().of(kind) <= setup.bounds.records.of(kind), "{kind:?}");
+        }
         assert!(core.store.tombstones() <= setup.bounds.tombstones, "tombstones");
         assert!(core.waiting() <= setup.quarantine, "quarantine");
         for session in core.sessions.values() {

@@ -11,7 +11,7 @@ use lb_common::identity::{FlowId, mix};
 use super::super::backup::Scope;
 use super::super::board::{Given, ServerKey};
 use super::super::join::{OnTimeout, Patience, Standing};
-use super::super::record::{Connection, Pair, Target};
+use super::super::record::{ByKind, Connection, Pair, Target};
 use super::super::refusal::Refusal;
 use super::super::replicator::{Replicator, Setup};
 use super::super::step::{Step, Tables};
@@ -206,8 +206,7 @@ impl World {
     fn start(&mut self, index: usize) {
         let id = |index: usize| NodeId(mix(index as u64));
         let bounds = Bounds {
-            records: 1000,
-            seats: 1000,
+            records: ByKind { connections: 1000, seats: 1000, leases: 1000 },
             tombstones: if self.faults.forget_tombstones { 0 } else { 1000 },
             origins: 64,
             longest_idle: Duration::from_secs(LONGEST_IDLE),

@@ -78,7 +78,7 @@ impl Ring {
     fn held(&self) -> [(usize, Option<bool>); 2] {
         let first = &self.directors[0];
         [1, 2].map(|index| {
-            let held = self.directors[index].store().live_of(first.origin())[0];
+            let held = self.directors[index].store().live_of(first.origin()).connections;
             (held, first.in_sync(self.node(index)))
         })
     }
@@ -122,5 +122,5 @@ fn who_is_released_has_forgotten_and_not_ended() {
     ring.part(0, 2);
     ring.now += Duration::from_secs(11);
     ring.talk();
-    assert_eq!(ring.directors[2].store().live_of(dead)[0], 3);
+    assert_eq!(ring.directors[2].store().live_of(dead).connections, 3);
 }

@@ -56,7 +56,7 @@ pub(super) fn origin(name: &str) -> Origin {
 }
 
 pub(super) fn hello(name: &str) -> Message {
-    let (lowest, highest, domain) = (1, 1, "edge".to_owned());
+    let (lowest, highest, domain) = (2, 2, "edge".to_owned());
     Message::Hello(Hello { lowest, highest, domain, node: NodeId::of(name), life: 1, recovering: false })
 }
 
@@ -353,8 +353,8 @@ fn a_hello_of_another_domain_node_or_version_and_a_second_one_are_refused() {
         (Hello { node: NodeId::of("lb3"), ..good.clone() }, Refusal::OtherNode),
         (Hello { node: NodeId::of("lb2"), ..good.clone() }, Refusal::OtherNode),
         (Hello { node: NodeId::of("lb9"), ..good.clone() }, Refusal::OtherNode),
-        (Hello { lowest: 2, highest: 9, ..good.clone() }, Refusal::NoCommonVersion),
-        (Hello { lowest: 1, highest: 0, ..good.clone() }, Refusal::NoCommonVersion),
+        (Hello { lowest: 3, highest: 9, ..good.clone() }, Refusal::NoCommonVersion),
+        (Hello { lowest: 2, highest: 1, ..good.clone() }, Refusal::NoCommonVersion),
     ];
     for (hello, refusal) in cases {
         let mut target = Target::busy();

@@ -7,6 +7,7 @@ use super::super::board::{AddressKey, Concern, Health, Note, Order, ServerKey};
 use super::super::join::OnTimeout;
 use super::super::message::Told;
 use super::super::names::MOST_NAMES;
+use super::super::record::{Lease, Stage};
 use super::super::step::{Digest, LaneKey, Recipe, Recipes, Round, Task, Word};
 use super::super::version::Counter;
 use super::forged::{PEERS, Target, finding, hello, listing, orders, origin, recipes, record, step};
@@ -26,6 +27,17 @@ fn changes(names: Vec<Pair>, records: Vec<Item>) -> Message {
 
 fn seat(number: u64, counter: u64) -> Item {
     Item { content: at(0, Class::Seat([192, 0, 2, 1].into())), ..record(number, counter, None) }
+}
+
+fn lease(number: u64, counter: u64) -> Item {
+    let lease = Lease {
+        source: [198, 51, 100, 9].into(),
+        source_port: 1024,
+        client: [203, 0, 113, 1].into(),
+        client_port: number as u16,
+        vip_port: 80,
+    };
+    Item { content: at(0, Class::Lease(Stage::Established, lease)), ..record(number, counter, None) }
 }
 
 impl Target {
@@ -89,22 +101,24 @@ fn it_steers_and_ends_connections_but_only_to_what_is_configured_and_what_is_our
 
 #[test]
 fn it_fills_the_room_for_records_and_no_more() {
-    let (records, seats, tombstones, origins) = (50, 20, 30, 4);
+    let (tombstones, origins) = (30, 4);
+    let records = ByKind { connections: 50, seats: 20, leases: 10 };
     let mut target = Target::new(|setup| {
         let longest_idle = setup.bounds.longest_idle;
-        setup.bounds = Bounds { records, seats, tombstones, origins, longest_idle };
+        setup.bounds = Bounds { records, tombstones, origins, longest_idle };
     });
     target.director.publish(flow(1), connection("rs1"), target.now).unwrap();
     for number in 1000..1200 {
         target.hear(THIEF, Message::Changes(parcel(vec![record(number, number, None)]))).unwrap();
         target.hear(THIEF, Message::Changes(parcel(vec![seat(number + 5000, number)]))).unwrap();
+        target.hear(THIEF, Message::Changes(parcel(vec![lease(number + 9000, number)]))).unwrap();
     }
     for number in 2000..2200 {
         let ended = Item { content: Words::Ended, ..record(number, number, None) };
         target.hear(THIEF, changes(vec![], vec![ended])).unwrap();
     }
     let store = target.director.store();
-    assert_eq!((store.live(), store.seats(), store.tombstones()), (records + seats, seats, tombstones));
+    assert_eq!((store.live_by_kind(), store.tombstones()), (records, tombstones));
     // Nobody else has room, we neither; what we had stays.
     assert_eq!(target.director.publish(flow(2), connection("rs1"), target.now), Err(Refusal::StoreFull));
     assert!(target.director.is_own(flow(1)));

@@ -8,6 +8,7 @@ use lb_common::slot::{Class as SlotClass, Limits, ServerId};
 
 use super::*;
 use crate::agent::cluster::handing;
+use crate::agent::cluster::leases::Leases;
 use crate::agent::cluster::naming::Naming;
 use crate::agent::cluster::seats::Seats;
 use crate::agent::desired;
@@ -20,6 +21,7 @@ use crate::config;
 use crate::dataplane::Maps;
 use crate::replication::backup::Scope;
 use crate::replication::join::Patience;
+use crate::replication::record::ByKind;
 use crate::replication::replicator::Setup;
 use crate::replication::store::Bounds;
 use crate::replication::version::{NodeId, Origin};
@@ -59,8 +61,7 @@ fn setup(node: &str, peer: &str) -> Setup {
         peers: [NodeId::of(peer)].into(),
         scope: Scope::All,
         bounds: Bounds {
-            records: 100,
-            seats: 100,
+            records: ByKind { connections: 100, ..ByKind::NONE },
             tombstones: 100,
             origins: 4,
             longest_idle: Duration::from_secs(7200),
@@ -165,7 +166,8 @@ impl Director {
     fn hand_over(&mut self, told: &mut Told) {
         let Self { replicator, naming, exports, maps, .. } = self;
         let mut seats = Seats::new(maps.seats.all().len());
-        handing::hand_over(replicator, naming, exports, told, &mut seats, maps);
+        let mut leases = Leases::new(maps.leases.all().len());
+        handing::hand_over(replicator, naming, exports, told, &mut seats, &mut leases, maps);
     }
 
     fn told(&self, flow: FlowId) -> Option<Class> {

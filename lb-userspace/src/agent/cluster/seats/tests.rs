@@ -15,7 +15,7 @@ use crate::config;
 use crate::net::{NextHop, View};
 use crate::replication::backup::Scope;
 use crate::replication::join::Patience;
-use crate::replication::record::Class as Told;
+use crate::replication::record::{ByKind, Class as Told};
 use crate::replication::replicator::Setup;
 use crate::replication::store::Bounds;
 use crate::replication::version::{NodeId, Origin};
@@ -75,8 +75,7 @@ impl Director {
             peers: [peer].into(),
             scope: Scope::All,
             bounds: Bounds {
-                records: 0,
-                seats: 1,
+                records: ByKind { seats: 1, ..ByKind::NONE },
                 tombstones: 9,
                 origins: 4,
                 longest_idle: Duration::from_secs(7200),
@@ -156,7 +155,7 @@ fn a_seat_is_told_with_its_source_until_it_is_free() {
     director.sit(source(), server(2));
     director.round();
     assert_eq!(director.told(source()), Some(Told::Seat(source())));
-    assert_eq!(director.replicator.store().seats(), 1);
+    assert_eq!(director.replicator.store().live_by_kind().seats, 1);
     let place = table(director.maps()).locate(director.flow(source())).unwrap();
     director.maps().seats.get(place.bucket).unwrap()[place.index as usize].store(0);
     director.round();

@@ -1,13 +1,14 @@
 //! What happens to directors and connections: life, and misfortune.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use lb_common::identity::FlowId;
 
 use super::super::tables::{SILENCE, flow_of};
 use super::{FLOWS, LONGEST_IDLE, World, pair};
 use crate::replication::join::Standing;
-use crate::replication::record::{Class, Connection, Target};
+use crate::replication::record::{Class, Connection, Lease, Stage, Target};
 use crate::replication::version::Origin;
 
 impl World {
@@ -23,7 +24,7 @@ impl World {
                     0 => Class::Established,
                     1 => Class::HalfClosed,
                     2 => Class::Closing,
-                    _ => Class::Seat(std::net::Ipv4Addr::from(self.rng.u32(..)).into()),
+                    _ => seat_or_lease(self.rng.u32(..)),
                 },
                 idle: self.rng.u32(30..=LONGEST_IDLE as u32),
             };
@@ -169,4 +170,16 @@ impl World {
         );
         self.network.doom(from, to, self.now, 0);
     }
+}
+
+/// What is no connection's class alone, of any number.
+fn seat_or_lease(number: u32) -> Class {
+    let somewhere = IpAddr::from(Ipv4Addr::from(number));
+    if number.is_multiple_of(2) {
+        return Class::Seat(somewhere);
+    }
+    let port = (number >> 16) as u16;
+    let lease =
+        Lease { source: somewhere, source_port: port, client: somewhere, client_port: port, vip_port: port };
+    Class::Lease(Stage::Established, lease)
 }

@@ -149,7 +149,7 @@ async fn a_peer_that_talks_and_takes_nothing_is_behind_and_not_silent() {
     called.wait("the end of the caller's session", |it| it.in_sync(calling_node()).is_none()).await;
     let mut stream = forged_caller(&folder, called.address).await;
     let (node, domain) = (calling_node(), "edge".to_owned());
-    let hello = Hello { lowest: 1, highest: 1, domain, node, life: 9, recovering: false };
+    let hello = Hello { lowest: 2, highest: 2, domain, node, life: 9, recovering: false };
     let talk = tokio::spawn(async move {
         let mut message = Message::Hello(hello);
         for sequence in 1.. {
