@@ -178,7 +178,7 @@ impl Agent {
             Request::Status => Ok(Report::Status(Box::new(self.status()))),
             Request::Connections(filter) => Ok(Report::Connections(self.connections(&filter))),
             Request::Affinity(query) => self.affinity(&query).map(Report::Affinity),
-            Request::Peers => Ok(Report::Peers(self.peers())),
+            Request::Peers => Ok(Report::Peers(Box::new(self.peers()))),
             Request::Drops => Ok(Report::Drops(self.drops())),
             Request::Explain(query) => self.explain(&query).await.map(Box::new).map(Report::Explain),
             Request::ExplainFrame(query) => {

@@ -68,7 +68,7 @@ pub(super) fn drops(session: &Session<'_>) -> Result<Exit, Failure> {
 
 pub(super) fn peers(session: &Session<'_>) -> Result<Exit, Failure> {
     let report = session.ask(&Request::Peers, |report| match report {
-        Report::Peers(report) => Some(report),
+        Report::Peers(report) => Some(*report),
         _ => None,
     })?;
     session.print(&report)

@@ -193,7 +193,7 @@ pub enum Report {
     /// To [`Request::Drops`].
     Drops(DropsReport),
     /// To [`Request::Peers`].
-    Peers(PeersReport),
+    Peers(Box<PeersReport>),
     /// To [`Request::Explain`].
     Explain(Box<ExplainReport>),
     /// To the requests about a capture.

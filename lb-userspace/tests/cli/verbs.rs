@@ -27,7 +27,7 @@ fn agent() -> Agent {
             }
             Request::Connections(_) => Report::Connections(sample::connections()),
             Request::Affinity(query) => Report::Affinity(sample::affinity(query.clear)),
-            Request::Peers => Report::Peers(sample::peers()),
+            Request::Peers => Report::Peers(Box::new(sample::peers())),
             Request::Drops => Report::Drops(sample::drops()),
             Request::Explain(_) | Request::ExplainFrame(_) => Report::Explain(Box::new(sample::explain())),
             Request::BeginCapture(_) | Request::GoOnCapturing { .. } => Report::Capture(sample::capture()),
