@@ -59,8 +59,14 @@ impl Replicator {
         connected().filter(|node| *node > own).min().or_else(|| connected().min())
     }
 
-    /// The sender tells us no longer. What it told has not ended, and is not to be remembered as if it had.
+    /// The sender tells us no longer. What it told has not ended, and is not to be remembered as if it had; and what we still
+    /// wanted of it will not come.
     pub(super) fn released(&mut self, sender: Origin) {
+        if let Some(session) = self.sessions.get_mut(&sender.node) {
+            session.inc.give_up(sender);
+            // Its digest is answered nevertheless: until then it sends no other.
+            session.out.wants.entry(sender).and_modify(Vec::clear);
+        }
         if self.store.live_of(sender) == ByKind::NONE {
             return;
         }

@@ -164,6 +164,14 @@ impl Session {
     }
 }
 
+impl Incoming {
+    /// Nothing more will come of this origin's records.
+    pub fn give_up(&mut self, origin: Origin) {
+        self.awaited.remove(&origin);
+        self.divergent = 0;
+    }
+}
+
 impl Outgoing {
     /// This own record has changed.
     pub fn mark(&mut self, flow: FlowId, most: usize, now: Instant) {

@@ -154,7 +154,7 @@ impl World {
                     let by_others = known(b).filter(|version| Some(version.origin) != its);
                     // Somebody has just told of an entry that was left over, or passed on what an earlier life of `a` had told; `a`
                     // hears it, too, at the next digest at the latest, and says that it is wrong.
-                    if by_others > known(a) || (known(b).is_none() && self.was_released(b)) {
+                    if by_others > known(a) || self.has_forgotten(b, *flow) {
                         continue;
                     }
                     assert_eq!(

@@ -124,3 +124,26 @@ fn who_is_released_has_forgotten_and_not_ended() {
     ring.talk();
     assert_eq!(ring.directors[2].store().live_of(dead).connections, 3);
 }
+
+#[test]
+fn who_is_released_waits_for_nothing_more_and_becomes_ready() {
+    let mut ring = Ring::new();
+    ring.publish(0..10);
+    ring.connect(1, 2);
+    ring.connect(0, 2);
+    let [_, [first, last]] = ring.links[..] else { unreachable!() };
+    while ring.hand(first, last) {}
+    assert!(ring.hand(last, first), "its greeting");
+    while ring.hand(first, last) {}
+    let awaited = |ring: &Ring| ring.directors[2].sessions[&ring.node(0)].inc.awaited.len();
+    assert_eq!(awaited(&ring), 1, "it has compared, and its answer is on the way");
+    // Meanwhile the one that is to be told instead comes, and has everything.
+    ring.connect(0, 1);
+    let [.., [first, next]] = ring.links[..] else { unreachable!() };
+    while ring.hand(first, next) | ring.hand(next, first) {}
+    ring.directors[0].tick(ring.now);
+    ring.talk();
+    assert_eq!(ring.held(), [(10, Some(true)), (0, Some(false))]);
+    assert_eq!(awaited(&ring), 0);
+    assert_eq!(ring.directors[2].standing(), Standing::Ready);
+}
