@@ -49,6 +49,7 @@ mod seats;
 mod site;
 mod smoke;
 mod smoke6;
+mod snapshots;
 mod standby;
 mod survival;
 mod tunnel;

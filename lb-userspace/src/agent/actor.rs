@@ -25,6 +25,7 @@ use super::ports;
 use super::preflight;
 use super::replicas::Told;
 use super::silence::Silences;
+use super::snapshot::Snapshot;
 use super::stages::Stages;
 use super::standing::{self, AddressName, Advised, PairName, Standings};
 use super::sweep::{Census, Sweep, SweepLimits, count_now};
@@ -92,6 +93,8 @@ pub struct Agent {
     pub(super) silences: Silences,
     /// Its part among other directors, if it has some.
     pub(super) cluster: Option<Cluster>,
+    /// What an earlier agent kept, until it is in force.
+    pub(super) snapshot: Option<Snapshot>,
     /// By pair that is leaving: the round of the sweep that must have begun before its absence counts.
     pub(super) leaving_since: HashMap<u16, u64>,
 }
@@ -192,7 +195,8 @@ impl Agent {
             Request::Override(order) => self.order(&order).map(Report::Override),
             Request::Down => {
                 self.end_capture();
-                let outcome = self.take_down().await.map(|()| Report::Down { pid: std::process::id() });
+                let outcome =
+                    self.take_down().await.map(|kept| Report::Down { pid: std::process::id(), kept });
                 let end = outcome.is_ok().then_some(End::Down);
                 let _ = answer.send(outcome.into());
                 return end;

@@ -11,16 +11,16 @@ mod agreement;
 mod events;
 mod exports;
 mod handing;
-mod leases;
+pub mod leases;
 mod life;
-mod naming;
+pub mod naming;
 mod ordered;
 mod pace;
 mod readiness;
 mod report;
 mod ripening;
-mod seats;
-mod stepping;
+pub mod seats;
+pub mod stepping;
 mod wiring;
 
 use std::collections::BTreeMap;
@@ -77,6 +77,16 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Directors of which there may be records at a time, their earlier lives included.
 const ORIGINS_EACH: usize = 4;
 
+/// Whose connections are in the maps at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inherited {
+    Nobodys,
+    /// Those of an agent before this one, whose maps they are.
+    Maps,
+    /// Those of a table that was made then, in Unix seconds, and is no more.
+    Snapshot(u64),
+}
+
 /// This director's part in the cluster.
 pub struct Cluster {
     mesh: Mesh,
@@ -106,11 +116,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Ready to begin. Nothing is sent before [`Cluster::begin`]; `adopted`: the maps are those of an agent before this one.
+    /// Ready to begin. Nothing is sent before [`Cluster::begin`].
     ///
     /// # Errors
     /// What keeps it from being one of its cluster.
-    pub async fn prepare(model: &Model, maps: &Maps, adopted: bool) -> Result<Option<Self>> {
+    pub async fn prepare(model: &Model, maps: &Maps, inherited: Inherited) -> Result<Option<Self>> {
         let Some(mesh) = model.cluster.mesh.clone() else {
             // A director that had peers once goes by nothing that they told.
             Told::found(maps).clear(maps);
@@ -118,7 +128,9 @@ impl Cluster {
         };
         let readiness = match &mesh.ready_file {
             Some(path) => {
-                let until = adopted.then(|| Instant::now() + mesh.patience.whole);
+                // What goes on forwarding needs no other director in its place.
+                let is_serving = inherited == Inherited::Maps;
+                let until = is_serving.then(|| Instant::now() + mesh.patience.whole);
                 let begun = Readiness::begin(path.clone(), until);
                 Some(begun.with_context(|| format!("saying in {} that it is not ready", path.display()))?)
             }
@@ -129,7 +141,7 @@ impl Cluster {
             .with_context(|| format!("listening on {} for the other directors", mesh.listen))?;
         let node = NodeId::of(mesh.node.as_str());
         let made = maps.about.only().since.load();
-        let (mut life, recovering) = Life::settle(&model.agent.state_dir, node, made, adopted)?;
+        let (mut life, recovering) = Life::settle(&model.agent.state_dir, node, made, inherited)?;
         let setup = setup(&mesh, model, &life, recovering);
         let mut replicator = Replicator::new(setup, life.mark(), Instant::now());
         let (ordered, given) = Ordered::read(&model.agent.state_dir)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lb_common::clock::{COARSE_TICKS, Now, TICK_NS};
 use lb_common::entry::{ServerState, Settings};
@@ -13,6 +13,15 @@ use super::actor::Agent;
 use crate::api::{self, Connection, ConnectionClass, ConnectionsReport, Schema, time_of};
 use crate::control::ConnectionFilter;
 use crate::dataplane::Site;
+
+/// For how long nothing has come, as exactly as an entry knows.
+pub fn silence(slot: Slot, now: Now) -> Duration {
+    let tick = match slot.class() {
+        Class::Established | Class::HalfClosed => TICK_NS * u64::from(COARSE_TICKS),
+        Class::New | Class::Answered | Class::Closing => TICK_NS,
+    };
+    Duration::from_nanos(u64::from(slot.idle(now)) * tick)
+}
 
 impl Agent {
     pub(super) fn connections(&self, filter: &ConnectionFilter) -> ConnectionsReport {
@@ -71,10 +80,6 @@ impl Agent {
     ) -> Connection {
         let server = self.installation.maps.servers.get(id.index());
         let state = server.map(|server| ServerState::from_word(server.state.load()));
-        let tick = match slot.class() {
-            Class::Established | Class::HalfClosed => TICK_NS * u64::from(COARSE_TICKS),
-            Class::New | Class::Answered | Class::Closing => TICK_NS,
-        };
         Connection {
             client: caller.map(|tuple| tuple.client.into()),
             client_port: caller.map(|tuple| tuple.client_port.to_host()),
@@ -102,7 +107,7 @@ impl Agent {
                 Class::HalfClosed => ConnectionClass::HalfClosed,
                 Class::Closing => ConnectionClass::Closing,
             },
-            idle_seconds: u64::from(slot.idle(now)) * tick / 1_000_000_000,
+            idle_seconds: silence(slot, now).as_secs(),
             diverged: slot.diverged(),
         }
     }

@@ -34,8 +34,11 @@ pub fn down(options: &DownOptions) -> Result<(), Failure> {
 
 fn end(options: &DownOptions) -> Result<(), Failure> {
     match Client::new(options.socket.clone(), PATIENCE).call(&Request::Down) {
-        Ok(Report::Down { pid }) => {
+        Ok(Report::Down { pid, kept }) => {
             eprintln!("the agent (process {pid}) detached, unpinned and ended");
+            if let Some(kept) = kept {
+                eprintln!("it kept {kept} connections and seats for the next 'xlvs up'");
+            }
             return Ok(());
         }
         Ok(_) | Err(ClientError::NoAgent { .. }) => {}
@@ -79,16 +82,17 @@ fn withdraw_vips(pin_dir: &Path) {
 }
 
 impl Agent {
-    /// VIPs first, since the kernel would answer for them; then links, then maps.
+    /// VIPs first, since the kernel would answer for them; then links, then maps. Then nothing changes any more, and what the
+    /// tables hold is kept; says how much that is, if it is wanted.
     ///
     /// # Errors
     /// What could not be removed.
-    pub(super) async fn take_down(&mut self) -> Result<(), Failure> {
+    pub(super) async fn take_down(&mut self) -> Result<Option<u64>, Failure> {
         self.vips.withdraw().await;
         let dir = self.pins.dir();
         remove(dir)
-            .map(|_| ())
-            .map_err(|error| Failure::new(FailureKind::Refused, format!("{}: {error}", dir.display())))
+            .map_err(|error| Failure::new(FailureKind::Refused, format!("{}: {error}", dir.display())))?;
+        Ok(self.keep_connections())
     }
 }
 

@@ -52,6 +52,7 @@ mod replicas;
 mod services;
 mod silence;
 mod sizes;
+mod snapshot;
 mod sources;
 mod stages;
 mod standing;

@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 
 use super::actor::{Agent, End, load, refused, unix_seconds};
 use super::attachment::{self, Attachment};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Inherited};
 use super::desired;
 use super::install::Installation;
 use super::loads::Begun;
 use super::options::UpOptions;
 use super::silence::Silences;
+use super::snapshot;
 use super::standing::{self, AddressName};
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
@@ -102,9 +103,12 @@ async fn run(options: UpOptions, model: Model) -> Result<(), Failure> {
             agent.take_down().await?;
             tracing::info!("stopped; on_stop = \"detach\": detached and unpinned");
         }
-        End::Stopped => tracing::info!(
-            "stopped; the data path forwards on, without health checks. 'xlvs up' takes it over, 'xlvs down' ends it"
-        ),
+        End::Stopped => {
+            agent.keep_connections();
+            tracing::info!(
+                "stopped; the data path forwards on, without health checks. 'xlvs up' takes it over, 'xlvs down' ends it"
+            );
+        }
     }
     Ok(())
 }
@@ -162,12 +166,19 @@ async fn start(
         found(&maps, &secret, sizes.geometry);
     }
     pool::found(maps.pool.only(), &model.fullnat);
-    let mut cluster = Cluster::prepare(&model, &maps, known).await.map_err(refused)?;
+    let (snapshot, unfit) = snapshot::found(&model.agent.state_dir, &maps, !known);
+    warnings.extend(unfit);
+    let inherited = match &snapshot {
+        _ if known => Inherited::Maps,
+        Some(snapshot) => Inherited::Snapshot(snapshot.header.table),
+        None => Inherited::Nobodys,
+    };
+    let mut cluster = Cluster::prepare(&model, &maps, inherited).await.map_err(refused)?;
     if known && !sizes::hold(&maps, &sizes) {
         warnings.push(
             "the pinned maps have other sizes than the file asks for (flow_table_size, client_addresses, server_slots, whether \
              there are peers); 'xlvs down' and \
-             'xlvs up' make them anew, which ends the connections"
+             'xlvs up' make them anew"
                 .to_owned(),
         );
     }
@@ -231,6 +242,7 @@ async fn start(
         begun: Begun::default(),
         silences: Silences::default(),
         cluster,
+        snapshot,
         leaving_since: HashMap::new(),
     };
     Ok((agent, news, new_pins))
@@ -350,6 +362,9 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     agent.beat();
     agent.installation.apply(plan, &wanted, Instant::now()).map_err(refused)?;
     agent.look_ahead(&wanted);
+    if let Some(snapshot) = &agent.snapshot {
+        agent.restore_connections(snapshot, &wanted);
+    }
     agent.rename_cluster(&wanted);
     // The ways to those as well that only stand by.
     agent.watch_targets();
@@ -366,6 +381,7 @@ async fn bring_into_force(agent: &mut Agent) -> Result<(), Failure> {
     let pool = agent.installation.pool();
     let circumstances = agent.circumstances();
     agent.vips.keep(&agent.model.clone(), &circumstances, &pool, &addresses).await;
+    agent.forget_snapshot();
     Ok(())
 }
 

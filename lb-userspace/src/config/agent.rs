@@ -25,6 +25,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Agent, Reported> {
     let pin_dir = table.read_or("pin_dir", PIN_DIR.into(), |entry| path::absolute(entry, PIN_DIR));
     let state_dir = table.read_or("state_dir", STATE_DIR.into(), |entry| path::absolute(entry, STATE_DIR));
     let on_stop = table.read_or("on_stop", OnStop::Keep, choice::read);
+    let snapshot = table.read_or("snapshot", true, Entry::boolean);
     let reload = table.read_or("reload", Reload::Command, choice::read);
     let node = table.read("node", NodeName::read);
     let log = table.read_or("log", LogLevel::Info, choice::read);
@@ -36,6 +37,7 @@ pub(super) fn read(table: Layered<'_>) -> Result<Agent, Reported> {
         pin_dir: pin_dir?,
         state_dir: state_dir?,
         on_stop: on_stop?,
+        snapshot: snapshot?,
         reload: reload?,
         node: node?,
         log: log?,

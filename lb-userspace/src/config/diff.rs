@@ -215,8 +215,19 @@ fn differing(old: &Fields, new: &Fields) -> Vec<Field> {
 }
 
 fn agent_fields(agent: &Agent) -> Fields {
-    let Agent { interfaces, xdp_mode, vip_owner, socket, pin_dir, state_dir, on_stop, reload, node, log } =
-        agent;
+    let Agent {
+        interfaces,
+        xdp_mode,
+        vip_owner,
+        socket,
+        pin_dir,
+        state_dir,
+        on_stop,
+        snapshot,
+        reload,
+        node,
+        log,
+    } = agent;
     let interfaces: Vec<&str> = interfaces.iter().map(InterfaceName::as_str).collect();
     vec![
         ("interfaces", format!("[{}]", interfaces.join(", "))),
@@ -226,6 +237,7 @@ fn agent_fields(agent: &Agent) -> Fields {
         ("pin_dir", pin_dir.display().to_string()),
         ("state_dir", state_dir.display().to_string()),
         ("on_stop", on_stop.to_string()),
+        ("snapshot", snapshot.to_string()),
         ("reload", reload.to_string()),
         ("node", or_none(node.as_ref(), "the host's name")),
         ("log", log.to_string()),

@@ -41,6 +41,8 @@ pub struct Agent {
     pub state_dir: PathBuf,
     /// What a SIGTERM leaves behind.
     pub on_stop: OnStop,
+    /// Whether connections are kept in the state folder for an agent that finds no pins.
+    pub snapshot: bool,
     /// When the file is read again.
     pub reload: Reload,
     /// The name of this director; `None`: the host's name.

@@ -82,6 +82,7 @@ pub(super) const AGENT: Vocabulary = Vocabulary {
         "pin_dir",
         "state_dir",
         "on_stop",
+        "snapshot",
         "reload",
         "node",
         "log",

@@ -208,6 +208,9 @@ pub enum Report {
     Down {
         /// The agent's process, which ends now.
         pid: u32,
+        /// Connections and seats that it has kept for the next one; `None`: it keeps none.
+        #[serde(default)]
+        kept: Option<u64>,
     },
 }
 

@@ -160,6 +160,16 @@ impl Class {
             slot::Class::Closing => Some(Self::Closing),
         }
     }
+
+    /// The same in the connection table; `None`: it has no entry there.
+    pub fn in_table(self) -> Option<slot::Class> {
+        match self {
+            Self::Established => Some(slot::Class::Established),
+            Self::HalfClosed => Some(slot::Class::HalfClosed),
+            Self::Closing => Some(slot::Class::Closing),
+            Self::Seat(_) | Self::Lease(..) => None,
+        }
+    }
 }
 
 /// Where a connection is, and how long a director that hears nothing more keeps believing it.

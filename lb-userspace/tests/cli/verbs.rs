@@ -52,7 +52,7 @@ fn agent() -> Agent {
                 };
                 Report::Override(sample::overridden(action, state, 7))
             }
-            Request::Down => Report::Down { pid: 4711 },
+            Request::Down => Report::Down { pid: 4711, kept: Some(1234) },
             Request::Override(order) => {
                 let what = format!("no service has a server {}", order.server.as_deref().unwrap_or("-"));
                 return Some(Response::Error(Failure::new(FailureKind::NotFound, what)));

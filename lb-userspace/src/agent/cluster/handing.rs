@@ -3,7 +3,7 @@
 use lb_common::entry::ServerState;
 use lb_common::flow_table::Place;
 use lb_common::identity::FlowId;
-use lb_common::slot::{self, ServerId, Slot};
+use lb_common::slot::{ServerId, Slot};
 
 use super::exports::Exports;
 use super::leases::Leases;
@@ -35,18 +35,11 @@ pub fn hand_over(
             }
             Some((server, class)) => {
                 leases.take(maps, flow);
-                let class = match class {
-                    Class::Seat(source) => {
-                        // Without room the client goes where it is scheduled.
-                        seats.put(maps, flow, server, source);
-                        continue;
-                    }
-                    Class::Lease(..) => continue,
-                    _ if is_full_nat(maps, server) => continue,
-                    Class::Established => slot::Class::Established,
-                    Class::HalfClosed => slot::Class::HalfClosed,
-                    Class::Closing => slot::Class::Closing,
-                };
+                if let Class::Seat(source) = class {
+                    // Without room the client goes where it is scheduled.
+                    seats.put(maps, flow, server, source);
+                }
+                let Some(class) = class.in_table().filter(|_| !is_full_nat(maps, server)) else { continue };
                 // Without room it is counted, and its packets go by hash.
                 told.put(maps, flow, server, class);
                 // An entry of our own outranks a replica. One that names another server is left from an earlier connection of

@@ -213,7 +213,11 @@ impl Leases {
         }
     }
 
-    fn keep(
+    /// This connection has this port.
+    ///
+    /// # Errors
+    /// Why it has not.
+    pub fn keep(
         &mut self,
         maps: &Maps,
         flow: FlowId,
@@ -326,7 +330,12 @@ fn ahead(maps: &Maps) -> Now {
 }
 
 /// What is told of the connection here, and how old it must be; nothing of one whose client has not been noted yet.
-fn record(maps: &Maps, naming: &Naming, place: Place, slot: Slot) -> Option<(FlowId, Connection, Duration)> {
+pub fn record(
+    maps: &Maps,
+    naming: &Naming,
+    place: Place,
+    slot: Slot,
+) -> Option<(FlowId, Connection, Duration)> {
     let stage = Stage::of(slot.class())?;
     let tuple = maps.caller(Site::Lease(place), slot)?;
     let (source, source_port) = maps.pool.only().source(place)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::Inherited;
 use crate::agent::key;
 use crate::replication::version::{NodeId, Origin};
 
@@ -19,6 +20,8 @@ pub struct Life {
     /// When the connection table was made, in Unix seconds, as the pins have it.
     table: u64,
     mark: u64,
+    /// What the file says.
+    kept: Option<Kept>,
 }
 
 /// As the file has it.
@@ -30,22 +33,27 @@ struct Kept {
 }
 
 impl Life {
-    /// Goes on with the life that is kept, if it is that of the table which was made at `table` and is pinned still
-    /// (`adopted`); says whether it does. Else another life begins; the counter goes on in any case.
+    /// Goes on with the life that is kept, if it is that of the connections which are in the table that was made at `table`; says
+    /// whether it does. Else another life begins; the counter goes on in any case.
     ///
     /// # Errors
     /// What the file system says; a file that holds something else.
-    pub fn settle(state_dir: &Path, node: NodeId, table: u64, adopted: bool) -> Result<(Self, bool)> {
+    pub fn settle(state_dir: &Path, node: NodeId, table: u64, inherited: Inherited) -> Result<(Self, bool)> {
         let path = state_dir.join(FILE);
         let kept = read(&path)?;
-        let same = kept.filter(|kept| adopted && kept.table == table);
+        let lived_in = match inherited {
+            Inherited::Nobodys => None,
+            Inherited::Maps => Some(table),
+            Inherited::Snapshot(table) => Some(table),
+        };
+        let same = kept.filter(|kept| lived_in == Some(kept.table));
         let life = match same {
             Some(kept) => kept.life,
             None => getrandom::u64()
                 .map_err(|error| anyhow::anyhow!("asking the kernel for randomness: {error}"))?,
         };
         let mark = kept.map_or(0, |kept| kept.mark);
-        Ok((Self { path, origin: Origin { node, life }, table, mark }, same.is_some()))
+        Ok((Self { path, origin: Origin { node, life }, table, mark, kept }, same.is_some()))
     }
 
     /// Who this director is.
@@ -63,12 +71,13 @@ impl Life {
     /// # Errors
     /// What the file system says.
     pub fn keep(&mut self, mark: u64) -> Result<()> {
-        if self.mark == mark {
-            return Ok(());
-        }
-        let Self { origin: Origin { life, .. }, table, .. } = self;
-        key::store(&self.path, format!("life {life:016x}\ntable {table}\nmark {mark}\n").as_bytes())?;
         self.mark = mark;
+        let Self { origin: Origin { life, .. }, table, .. } = *self;
+        let kept = Some(Kept { life, table, mark });
+        if self.kept != kept {
+            key::store(&self.path, format!("life {life:016x}\ntable {table}\nmark {mark}\n").as_bytes())?;
+            self.kept = kept;
+        }
         Ok(())
     }
 }
@@ -104,21 +113,30 @@ mod tests {
     #[test]
     fn an_agent_that_restarts_on_its_table_is_the_same_and_counts_on() {
         let folder = tempfile::tempdir().unwrap();
-        let settle = |table, adopted| Life::settle(folder.path(), NODE, table, adopted).unwrap();
-        let (mut first, recovering) = settle(100, false);
+        let settle = |table, inherited| Life::settle(folder.path(), NODE, table, inherited).unwrap();
+        let (mut first, recovering) = settle(100, Inherited::Nobodys);
         assert!(!recovering);
         first.keep(4096).unwrap();
-        let (again, recovering) = settle(100, true);
+        let (again, recovering) = settle(100, Inherited::Maps);
         assert!(recovering);
         assert_eq!((again.origin(), again.mark()), (first.origin(), 4096));
 
-        for (table, adopted, what) in
-            [(100, false, "new maps in the same second"), (200, true, "another table")]
-        {
-            let (other, recovering) = settle(table, adopted);
+        let (mut restored, recovering) = settle(300, Inherited::Snapshot(100));
+        assert!(recovering, "another table with the same connections");
+        assert_eq!((restored.origin(), restored.mark()), (first.origin(), 4096));
+        restored.keep(4096).unwrap();
+        assert!(settle(300, Inherited::Maps).1, "from then on it is that one's life");
+        first.keep(8192).unwrap();
+
+        for (table, inherited, what) in [
+            (100, Inherited::Nobodys, "new maps in the same second"),
+            (200, Inherited::Maps, "another table"),
+            (100, Inherited::Snapshot(200), "a snapshot of another table"),
+        ] {
+            let (other, recovering) = settle(table, inherited);
             assert!(!recovering, "{what}");
             assert_ne!(other.origin(), first.origin(), "{what}");
-            assert_eq!(other.mark(), 4096, "{what}");
+            assert_eq!(other.mark(), 8192, "{what}");
         }
     }
 
@@ -127,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for text in ["", "life 12\n", "life x\ntable 1\nmark 2\n", "life 1\nmark 2\ntable 1\n"] {
             fs::write(folder.path().join(FILE), text).unwrap();
-            let error = Life::settle(folder.path(), NODE, 1, true).unwrap_err().to_string();
+            let error = Life::settle(folder.path(), NODE, 1, Inherited::Maps).unwrap_err().to_string();
             assert!(error.contains("remove it"), "{error}");
         }
     }

@@ -70,6 +70,13 @@ impl Naming {
         Self { named, servers }
     }
 
+    /// The same, told of all connections however young they are.
+    #[must_use]
+    pub fn telling_all(mut self) -> Self {
+        self.named.values_mut().for_each(|named| named.after = Some(Duration::ZERO));
+        self
+    }
+
     /// All that there is a name for, for [`crate::replication::replicator::Replicator::configure`].
     pub fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
         self.servers.values().filter_map(|id| Some(self.named.get(id)?.pair.clone()))

@@ -179,6 +179,18 @@ fn rules(maps: &Maps, server: ServerId) -> Option<&Affinity> {
     maps.affinities.get(u32::from(state.service)).filter(|_| state.has(ServerState::IN_USE))
 }
 
+/// All seats that are told, where they stand.
+pub fn all(maps: &Maps, naming: &Naming) -> impl Iterator<Item = (FlowId, Slot, Connection)> {
+    let places = (0..).zip(maps.seats.all()).flat_map(|(bucket, cells)| {
+        (0..).zip(cells).map(move |(index, cell)| (Place { bucket, index }, cell))
+    });
+    places.filter_map(|(place, cell)| {
+        let slot = Slot::from_word(cell.load())?;
+        let flow = geometry(maps).flow_of(slot, place.bucket);
+        Some((flow, slot, record(maps, naming, place, flow, slot)?))
+    })
+}
+
 /// What is told of a seat; nothing of one that is over, or whose source has not been noted yet.
 fn record(maps: &Maps, naming: &Naming, place: Place, flow: FlowId, slot: Slot) -> Option<Connection> {
     let server = slot.server()?;

@@ -311,7 +311,8 @@ fn copy(maps: &Maps, number: u16) -> Option<Arc<[u16]>> {
     Some((0..extent.size()).map(id).collect())
 }
 
-fn in_map(maps: &Maps, number: u16, flow: FlowId) -> Option<ServerId> {
+/// The server that the miss table of this lane gives this flow.
+pub fn in_map(maps: &Maps, number: u16, flow: FlowId) -> Option<ServerId> {
     let extent = Extent::from_word(maps.services.get(u32::from(number))?.miss.load())?;
     let (word, position) = extent.place(flow, 0);
     id_in_word(maps.tables.get(word)?.load(), position)
