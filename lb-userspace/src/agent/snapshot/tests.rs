@@ -181,13 +181,17 @@ fn another_key_is_refused_and_pins_know_better() {
 #[test]
 fn what_finds_no_room_is_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let before = Director::new(&[1], 100_000, 7);
-    for port in 1..=12_000 {
-        before.store(ends(port), "rs1", Class::Established);
+    // More than the smallest table has places.
+    let before = Director::new(&[1], 300_000, 7);
+    for client in [1, 2, 3] {
+        for port in 1..=60_000 {
+            let ends = Ends { client: [203, 0, 113, client].into(), ..ends(port) };
+            before.store(ends, "rs1", Class::Established);
+        }
     }
     before.write(folder.path());
     let after = Director::new(&[1], 1, 7);
     let Restored { connections, no_room, .. } = after.restore(folder.path(), 0);
     assert!(no_room > 0 && connections > 0, "{connections}, {no_room}");
-    assert_eq!(connections + no_room, 12_000);
+    assert_eq!(connections + no_room, 180_000);
 }
