@@ -141,6 +141,7 @@ fn a_snapshot_that_is_damaged_is_refused_by_name() {
     let _servers = site.serve_all();
     let agent = begin(&site, site.web_of(&[0, 1]));
     let _crowd = Crowd::open(&site, site.target(), 10);
+    site.topology.take_vips(Director::First).unwrap();
     site.installation.ok(&["down"]).unwrap();
     drop(agent);
     let path = site.installation.folder().join("state/connections.snapshot");
@@ -165,7 +166,9 @@ fn a_pair_that_reboots_goes_on() {
     let mut crowd = Crowd::open(&pair.site, pair.site.target(), CONNECTIONS);
     pair.wait_held(Director::Second, CONNECTIONS);
     pair.site.topology.take_vips(Director::First).unwrap();
-    Director::BOTH.map(|which| pair.installation(which).ok(&["down"]).unwrap());
+    for which in Director::BOTH {
+        pair.installation(which).ok(&["down"]).unwrap();
+    }
     drop(agents);
     pair.configure("", &pair.site.web(&[(3, 7), (2, 1), (1, 7), (0, 1)]));
     let _agents = Director::BOTH.map(|which| pair.up(which));
