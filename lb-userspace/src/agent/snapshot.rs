@@ -1,4 +1,4 @@
-//! Connections that outlast the machine: what the tables hold when the agent ends, in one [`file`] of the state folder, for the next
+//! Connections that outlast the machine: what the tables hold when the agent ends, in one file of the state folder, for the next
 //! one that finds no pins.
 //!
 //! It is what other directors would be told, by name, so that numbers, tables and sizes may be others by then.

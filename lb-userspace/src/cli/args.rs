@@ -95,7 +95,7 @@ pub enum Verb {
 
     /// Detach and remove the data path, also when no agent lives
     ///
-    /// Doing it twice is no error.
+    /// Connections are kept for the next 'xlvs up', unless the file says snapshot = false. Doing it twice is no error.
     Down,
 
     /// Validate the configuration file; every problem, with its place and remedy
