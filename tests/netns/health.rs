@@ -6,7 +6,6 @@ mod peers;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -196,8 +195,9 @@ fn a_program_decides_without_privileges_and_dies_with_all_its_children() {
     finds(&site, &run, &exec("dead"), "down", "no answer within 140ms");
     finds(&site, &run, &exec("well"), "up", "exit status 0");
     sleep(Duration::from_millis(300));
-    let left = Command::new("pgrep").args(["-f", &format!("^sleep {mark}$")]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&left.stdout), "", "nothing that it had started is left");
+    let sleeper = format!("sleep\0{mark}\0");
+    let lines = fs::read_dir("/proc").unwrap().flatten().flat_map(|it| fs::read(it.path().join("cmdline")));
+    assert_eq!(lines.filter(|line| line == sleeper.as_bytes()).count(), 0, "of what it had started is left");
     site.configure(site.web_of(&[0]).health("kind = \"exec\"\ncommand = [\"/nowhere/check\"]"));
     let said = site.installation.run(&["reload"]).unwrap();
     assert!(said.code == 1 && said.stderr.contains("/nowhere/check cannot be found"), "{said:?}");

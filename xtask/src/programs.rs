@@ -19,7 +19,7 @@ struct Wanted {
     package: &'static str,
 }
 
-const WANTED: [Wanted; 10] = [
+const WANTED: [Wanted; 11] = [
     Wanted { program: "nginx", package: "nginx" },
     Wanted { program: "haproxy", package: "haproxy" },
     Wanted { program: "wrk", package: "wrk" },
@@ -30,6 +30,7 @@ const WANTED: [Wanted; 10] = [
     Wanted { program: "dnsmasq", package: "dnsmasq-base" },
     Wanted { program: "keepalived", package: "keepalived" },
     Wanted { program: "ipvsadm", package: "ipvsadm" },
+    Wanted { program: "unshare", package: "util-linux" },
 ];
 
 /// nginx as a balancer of connections, which Debian has in a package of its own: fetched with Debian's nginx, since a module

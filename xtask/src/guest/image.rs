@@ -107,6 +107,8 @@ fn lay_out(root: &Path, busybox: &Path) -> Result<()> {
     link("../bin", &root.join("usr/bin"))?;
     link("../sbin", &root.join("usr/sbin"))?;
     copy(busybox, &root.join("bin/busybox"))?;
+    // Scripts name this one.
+    link("busybox", &root.join("bin/sh"))?;
     // The kernel asks for this one by name to load a module that a system call needs.
     link("../bin/busybox", &root.join("sbin/modprobe"))?;
     write(
@@ -142,16 +144,23 @@ fn modules(root: &Path, kernel: &Unpacked, busybox: &Path) -> Result<String> {
     Ok(name)
 }
 
-/// The files tests read lie beside their sources: in the guest under the same path, which is compiled into the tests.
+/// The files tests read lie in the workspace: in the guest under the same path, which is compiled into the tests.
 fn data(workspace: &Workspace, root: &Path) -> Result<()> {
-    let data = workspace.root().join("tests/data");
-    if data.is_dir() {
-        let at_home = workspace.root().join("tests");
-        let to = root.join(at_home.strip_prefix("/").unwrap_or(&at_home));
-        std::fs::create_dir_all(&to).with_context(|| format!("creating {}", to.display()))?;
-        step::output(Command::new("cp").arg("-r").arg(&data).arg(&to)).context("copying tests/data")?;
+    for part in ["tests/data", "config"] {
+        same_place(&workspace.root().join(part), root)?;
     }
-    Ok(())
+    // Whom a system trusts.
+    same_place(Path::new("/etc/ssl/certs/ca-certificates.crt"), root)
+}
+
+/// Copies a file or a folder of this machine to the same path in the guest.
+fn same_place(from: &Path, root: &Path) -> Result<()> {
+    let to = root.join(from.strip_prefix("/").unwrap_or(from));
+    let parent = to.parent().with_context(|| format!("no folder above {}", to.display()))?;
+    fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    step::output(Command::new("cp").args(["-r", "-L"]).arg(from).arg(&to))
+        .map(|_| ())
+        .with_context(|| format!("copying {} into the guest", from.display()))
 }
 
 fn pack(workspace: &Workspace, root: &Path, busybox: &Path, initramfs: &Path) -> Result<()> {

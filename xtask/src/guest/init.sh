@@ -1,5 +1,13 @@
 #!/bin/busybox sh
 # The guest's first and only process: mounts what a system would have, runs the jobs, powers off.
+if test -z "$MOVED"; then
+    # As on a system, / is a mount point; the initramfs itself is none.
+    /bin/busybox mkdir -p /moved
+    /bin/busybox mount --bind / /moved
+    cd /moved
+    /bin/busybox mount --move . /
+    MOVED=yes exec /bin/busybox chroot . /init
+fi
 /bin/busybox mkdir -p /tmp/applets
 /bin/busybox --install -s /tmp/applets
 # Programs of the image come before busybox's applets of the same name.
