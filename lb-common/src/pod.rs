@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya asks for a promise about layout")]
 
 use crate::{
-    entry::{Counters, EndpointKey, QuicKey, Refusals, Sharers, Tally},
+    entry::{Counters, EndpointKey, Incidents, QuicKey, Sharers, Tally},
     net::Addr,
     wire::Wire,
 };
@@ -20,6 +20,6 @@ unsafe impl aya::Pod for Tally {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Wire {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Refusals {}
+unsafe impl aya::Pod for Incidents {}
 // SAFETY: as above.
 unsafe impl aya::Pod for QuicKey {}

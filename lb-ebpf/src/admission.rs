@@ -1,7 +1,7 @@
 //! Whether a client may have a connection of a service, or send another packet. What is off costs the word that says so.
 
 use lb_common::{
-    entry::{AccessKey, Refusal, Rule, Service, ServiceLimits},
+    entry::{AccessKey, Incident, Rule, Service, ServiceLimits},
     identity::FlowId,
     lifecycle::Segment,
     net::{Addr, Port, Protocol, Tuple},
@@ -29,7 +29,7 @@ pub fn admit<T: Tables>(
     segment: Segment,
 ) -> Result<(), Verdict> {
     if !admits(director, service, client) {
-        director.tables.count_refusal(number, Refusal::Denied);
+        director.tables.count_incident(number, Incident::Denied);
         return Err(Verdict::DroppedDenied);
     }
     let limits = service.limits.load();
@@ -40,11 +40,11 @@ pub fn admit<T: Tables>(
     match exceeded(director.tables, limits as u32 - 1, client, opens) {
         NOTHING => Ok(()),
         OF_SERVICE => {
-            director.tables.count_refusal(number, Refusal::RateService);
+            director.tables.count_incident(number, Incident::RateService);
             Err(Verdict::DroppedRateService)
         }
         _ => {
-            director.tables.count_refusal(number, Refusal::RateSource);
+            director.tables.count_incident(number, Incident::RateSource);
             Err(Verdict::DroppedRateSource)
         }
     }
@@ -104,7 +104,7 @@ pub fn has_packet_left<T: Tables>(tables: &T, number: u16, client: &Addr) -> boo
     let (Some(director), Some(limits)) = (Director::again(tables), tables.limits(entry)) else { return true };
     let has = takes(&director, limits, entry, client, Kind::Packets, tables.monotonic_ns());
     if !has {
-        tables.count_refusal(number, Refusal::RateSource);
+        tables.count_incident(number, Incident::RateSource);
     }
     has
 }

@@ -1,7 +1,7 @@
 //! A packet to a VIP whose connection has no server (any more): it gets one, and a place in the flow table.
 
 use lb_common::{
-    entry::{EndpointKey, ServerState, Service, Settings},
+    entry::{EndpointKey, Incident, ServerState, Service, Settings},
     flow_table::Place,
     gate::{Position, Role},
     identity::FlowId,
@@ -145,6 +145,7 @@ fn give<T: Tables>(
         director.tables.count_connection(pick.server);
     } else {
         director.tables.count(Event::MissNotSyn);
+        director.tables.count_incident(number, Incident::Missed);
     }
     if !director.is(Settings::FLOWS) {
         return Ok(Given::to(pick.server).of(flow));

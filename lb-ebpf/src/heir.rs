@@ -2,7 +2,7 @@
 //! was told of, and its connection becomes ours.
 
 use lb_common::{
-    entry::{ServerState, Settings},
+    entry::{Incident, ServerState, Settings},
     flow_table::FlowTable,
     identity::FlowId,
     lifecycle::{after_client, after_server},
@@ -93,7 +93,7 @@ pub fn adopt<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T, id: 
     let Some(server) = director.server(id) else { return };
     let (signal, sight) = (transport.signal, inbound::sight(server, transport.signal));
     let tuple = inbound::tuple(packet, &transport);
-    settle(&director, &tuple, id, |class| after_client(class, signal.segment(), false, sight));
+    settle(&director, &tuple, server, |class| after_client(class, signal.segment(), false, sight));
 }
 
 /// The same of a packet that this server has sent to a client.
@@ -104,7 +104,7 @@ pub fn adopt_reply<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T
     let Some(server) = director.server(id) else { return };
     let client = outbound::tuple(packet, &transport);
     let tuple = sharing::forward_tuple(server.server, server.state, &client, client.vip_port);
-    settle(&director, &tuple, id, |class| after_server(class, transport.signal.segment(), false));
+    settle(&director, &tuple, server, |class| after_server(class, transport.signal.segment(), false));
 }
 
 /// In the class that follows there from the packet at hand. Without a place, the next packet asks again.
@@ -112,18 +112,19 @@ pub fn adopt_reply<T: Tables>(frame: &Frame<'_>, packet: &Packet<'_>, tables: &T
 fn settle<T: Tables>(
     director: &Director<'_, T>,
     tuple: &Tuple,
-    id: ServerId,
+    server: Chosen<'_>,
     after: impl FnOnce(Class) -> Class,
 ) {
     let flow = director.settings.flow_id(tuple);
-    let told = director.tables.told(flow).filter(|slot| slot.server() == Some(id));
+    let told = director.tables.told(flow).filter(|slot| slot.server() == Some(server.id));
     let Some(slot) = told.filter(|_| director.tables.locate(flow).is_none()) else { return };
     director.tables.count(Event::ByReplica);
     // Not to be evicted: nobody knows whether the tables would find it again.
-    if !director.tables.store(flow, id, true) {
+    if !director.tables.store(flow, server.id, true) {
         return;
     }
     director.tables.count(Event::Adopted);
+    director.tables.count_incident(u32::from(server.state.service), Incident::Adopted);
     arrival::note_caller(director, tuple, flow);
     if let Some(entry) = director.tables.locate(flow).and_then(|place| director.flows().at(place)) {
         entry.refresh(after(slot.class()), director.now);

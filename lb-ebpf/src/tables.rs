@@ -3,7 +3,7 @@
 use lb_common::{
     clock::{Clock, Now},
     entry::{
-        AccessKey, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Refusal, Server,
+        AccessKey, Affinity, Caller, EndpointKey, Incident, Interface, Load, Path, Pool, QuicKey, Server,
         Service, ServiceLimits, Settings, Sharers, Tunnel,
     },
     flow_table::{Memory, Place},
@@ -199,8 +199,8 @@ pub trait Tables: Memory {
         extensions::skip(frame, at, number)
     }
     fn count(&self, event: Event);
-    /// A service turned a packet away by its own rules.
-    fn count_refusal(&self, service: u32, why: Refusal);
+    /// Something befell a service.
+    fn count_incident(&self, service: u32, what: Incident);
     fn count_connection(&self, server: ServerId);
     fn count_packet(&self, server: ServerId, direction: Direction, bytes: u16);
     /// A packet was for this server, but could not be sent to it.

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapType};
 use lb_common::clock::Clock;
 use lb_common::entry::{
-    About, AccessKey, Affinity, Caller, Counters, EndpointKey, Interface, Load, Path, Pool, Pulse, QuicKey,
-    Refusals, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
+    About, AccessKey, Affinity, Caller, Counters, EndpointKey, Incidents, Interface, Load, Path, Pool, Pulse,
+    QuicKey, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
 };
 use lb_common::flow_table::BUCKET_SLOTS;
 use lb_common::fragments::{self, SET_NOTES};
@@ -64,7 +64,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("PULSE", (PerCpuArray, INDEX, size_of::<Pulse>())),
         ("VERDICTS", (PerCpuArray, INDEX, size_of::<Tally>())),
         ("EVENTS", (PerCpuArray, INDEX, size_of::<u64>())),
-        ("REFUSALS", (PerCpuArray, INDEX, size_of::<Refusals>())),
+        ("INCIDENTS", (PerCpuArray, INDEX, size_of::<Incidents>())),
         ("SERVER_COUNTERS", (PerCpuArray, INDEX, size_of::<Counters>())),
     ])
 }

@@ -35,7 +35,7 @@ const WRITTEN: [&str; 19] = [
     "VERDICTS",
     "EVENTS",
     "SERVER_COUNTERS",
-    "REFUSALS",
+    "INCIDENTS",
     "PULSE",
 ];
 

@@ -8,7 +8,7 @@ use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use lb_common::entry::{
-    AccessKey, Counters, EndpointKey, QuicKey, Refusals, Server, ServerState, Service, Sharers, Tally,
+    AccessKey, Counters, EndpointKey, Incidents, QuicKey, Server, ServerState, Service, Sharers, Tally,
 };
 use lb_common::net::Addr;
 use lb_common::pick::{Extent, IDS_PER_WORD, id_in_word};
@@ -47,7 +47,7 @@ fn content(path: &Path, name: &str) -> Vec<String> {
         "VERDICTS" => counted::<Tally>(path),
         "EVENTS" => counted::<u64>(path),
         "SERVER_COUNTERS" => counted::<Counters>(path),
-        "REFUSALS" => counted::<Refusals>(path),
+        "INCIDENTS" => counted::<Incidents>(path),
         "LISTS" => prefixes(path),
         _ => {
             let words = array::<Word>(path);

@@ -1,6 +1,6 @@
 //! A service: from which tables it picks, and what it has counted.
 
-use super::{Counters, Load, Refusals, SharedAddr};
+use super::{Counters, Incidents, Load, SharedAddr};
 use crate::word::Word;
 
 /// Entry of `services`, by service number.
@@ -22,8 +22,8 @@ pub struct Service {
     pub access: Word,
     /// The number of the entry of `limits` that it goes by, plus one; 0: none.
     pub limits: Word,
-    /// What lanes of the same service that are no longer there had refused; likewise.
-    pub refused: [Word; Refusals::FIELDS],
+    /// What befell lanes of the same service that are no longer there; likewise.
+    pub incidents: [Word; Incidents::FIELDS],
     /// [`QuicFormat`](super::QuicFormat) of the connection ids that name its servers; 0: none do.
     pub quic: Word,
     /// [`Scheduling`](super::Scheduling).

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use lb_common::{
     clock::{Clock, Now},
     entry::{
-        AccessKey, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Refusal, Server,
+        AccessKey, Affinity, Caller, EndpointKey, Incident, Interface, Load, Path, Pool, QuicKey, Server,
         Service, ServiceLimits, Settings, Sharers, Tunnel, member_key,
     },
     flow_table::{BUCKET_SLOTS, Memory, Place},
@@ -38,8 +38,8 @@ use lb_ebpf::{
 use super::{
     KernelTables, SlotCell,
     declared::{
-        ADDRESSES, AFFINITIES, BACKENDS, CLOCK, EVENTS, FLOWS, FRAGMENTS, GATE, INTERFACES, LEASES, LIMITS,
-        LISTENERS, LISTS, LOADS, LOCALS, MEMBERS, PATHS, POOL, PULSE, QUIC_SERVERS, REFUSALS, REPLICAS,
+        ADDRESSES, AFFINITIES, BACKENDS, CLOCK, EVENTS, FLOWS, FRAGMENTS, GATE, INCIDENTS, INTERFACES,
+        LEASES, LIMITS, LISTENERS, LISTS, LOADS, LOCALS, MEMBERS, PATHS, POOL, PULSE, QUIC_SERVERS, REPLICAS,
         SEATS, SERVER_COUNTERS, SERVERS, SERVICES, SETTINGS, SITTERS, SOURCES, TABLES, TENANTS, TUNNELS,
         TURNS, VLANS,
     },
@@ -377,13 +377,13 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn count_refusal(&self, service: u32, why: Refusal) {
+    fn count_incident(&self, service: u32, what: Incident) {
         if !counts(|trail| trail.note_service(service)) {
             return;
         }
-        if let Some(refusals) = REFUSALS.get_ptr_mut(service) {
+        if let Some(incidents) = INCIDENTS.get_ptr_mut(service) {
             // SAFETY: this CPU's own entry.
-            unsafe { (*refusals).add(why) }
+            unsafe { (*incidents).add(what) }
         }
     }
 

@@ -8,8 +8,8 @@ use aya_ebpf::{
 use lb_common::{
     clock::Clock,
     entry::{
-        About, AccessKey, Affinity, Caller, Counters, EndpointKey, Interface, Load, Path, Pool, Pulse,
-        QuicKey, Refusals, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
+        About, AccessKey, Affinity, Caller, Counters, EndpointKey, Incidents, Interface, Load, Path, Pool,
+        Pulse, QuicKey, Server, Service, ServiceLimits, Settings, Sharers, Tally, Tunnel,
     },
     flow_table::BUCKET_SLOTS,
     fragments::{self, SET_NOTES},
@@ -108,4 +108,4 @@ pub(super) static EVENTS: PerCpuArray<u64, { EVENT_LIMIT as usize }> = PerCpuArr
 #[btf_map]
 pub(super) static SERVER_COUNTERS: PerCpuArray<Counters, 16384> = PerCpuArray::new();
 #[btf_map]
-pub(super) static REFUSALS: PerCpuArray<Refusals, 1024> = PerCpuArray::new();
+pub(super) static INCIDENTS: PerCpuArray<Incidents, 1024> = PerCpuArray::new();

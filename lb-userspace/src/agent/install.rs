@@ -198,7 +198,7 @@ impl Installation {
         let Some(entry) = self.maps.services.get(u32::from(number)) else { return };
         if entry.flags.load() & Service::IN_USE == 0 {
             let tables = [&entry.select, &entry.miss, &entry.turns, &entry.scheduling];
-            for word in tables.into_iter().chain(&entry.retired).chain(&entry.refused) {
+            for word in tables.into_iter().chain(&entry.retired).chain(&entry.incidents) {
                 word.store(0);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Result;
-use lb_common::entry::{Counters, Memo, Refusals, ServerState, Then};
+use lb_common::entry::{Counters, Incidents, Memo, ServerState, Then};
 use lb_common::pick::Extent;
 use lb_common::slot::ServerId;
 
@@ -59,15 +59,16 @@ impl Installation {
         }
     }
 
-    /// What a lane has refused, and lanes before it whose heir it is.
+    /// What befell a lane, and lanes before it whose heir it is.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn refused(&self, number: u16) -> Result<Refusals> {
-        let inherited = self.maps.services.get(u32::from(number)).map_or_else(Refusals::default, |service| {
-            Refusals::from_array(std::array::from_fn(|i| service.refused[i].load()))
-        });
-        Ok(inherited + self.maps.counts.refusals(number)?)
+    pub fn incidents(&self, number: u16) -> Result<Incidents> {
+        let inherited =
+            self.maps.services.get(u32::from(number)).map_or_else(Incidents::default, |service| {
+                Incidents::from_array(std::array::from_fn(|i| service.incidents[i].load()))
+            });
+        Ok(inherited + self.maps.counts.incidents(number)?)
     }
 
     fn retire(&self, number: u16, counted: Counters) {
@@ -157,11 +158,11 @@ impl Installation {
             let mut lanes = self.ledger.services().map(|(other, _)| other);
             if let Some(heir) = lanes.find(|other| !empty.contains(other) && name_hash(*other) == its) {
                 self.retire(heir, self.retired(*number));
-                self.inherit_refusals(heir, self.refused(*number)?);
+                self.inherit_incidents(heir, self.incidents(*number)?);
             }
         }
         for number in empty {
-            self.maps.counts.clear_refusals(number)?;
+            self.maps.counts.clear_incidents(number)?;
             if let Some(entry) = self.maps.services.get(u32::from(number)) {
                 entry.flags.store(0);
             }
@@ -170,9 +171,9 @@ impl Installation {
         Ok(())
     }
 
-    fn inherit_refusals(&self, heir: u16, refused: Refusals) {
+    fn inherit_incidents(&self, heir: u16, befallen: Incidents) {
         let Some(service) = self.maps.services.get(u32::from(heir)) else { return };
-        for (word, add) in service.refused.iter().zip(refused.to_array()) {
+        for (word, add) in service.incidents.iter().zip(befallen.to_array()) {
             word.store(word.load().wrapping_add(add));
         }
     }

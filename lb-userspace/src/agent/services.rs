@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use lb_common::entry::{self, Counters, HealthMemo, Refusals};
+use lb_common::entry::{self, Counters, HealthMemo, Incidents};
 use lb_common::net::{Addr, NextHop, Port};
 use lb_common::slot::ServerId;
 
@@ -38,7 +38,7 @@ struct Row<'a> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Others {
     counters: Counters,
-    refusals: Refusals,
+    incidents: Incidents,
     active: u64,
 }
 
@@ -100,7 +100,7 @@ impl Agent {
             by_number.insert(number, identity.name_hash);
             let its = others.entry(identity.name_hash).or_default();
             its.counters = its.counters + self.installation.retired(number);
-            its.refusals = its.refusals + self.installation.refused(number).unwrap_or_default();
+            its.incidents = its.incidents + self.installation.incidents(number).unwrap_or_default();
         }
         for (id, pair) in ledger.pairs().filter(|(_, pair)| pair.leaving) {
             let Some(name_hash) = by_number.get(&pair.identity.service) else { continue };
@@ -141,7 +141,9 @@ impl Agent {
             bytes: total.bytes_in,
             reply_packets: nat.then_some(total.packets_out),
             reply_bytes: nat.then_some(total.bytes_out),
-            refused: others.refusals.into(),
+            refused: others.incidents.into(),
+            missed: others.incidents.missed,
+            adopted: others.incidents.adopted,
             rates: None,
             servers: servers.collect(),
         }

@@ -43,6 +43,13 @@ pub struct ServiceStatus {
     /// Packets that it turned away by its own rules, by reason; each is counted under its verdict, too.
     #[serde(default)]
     pub refused: Refused,
+    /// Packets amid a connection that was in no table, here or by another director's word: the miss table named their server, or
+    /// they did themselves. The first one makes an entry, if there is room.
+    #[serde(default)]
+    pub missed: u64,
+    /// Connections that another director held and this one carries on.
+    #[serde(default)]
+    pub adopted: u64,
     /// Rates over the agent's last sampling interval; null before there are two samples.
     pub rates: Option<Rates>,
     /// Its real servers, in the order of the configuration: one entry for each address of a server.
@@ -115,9 +122,9 @@ pub struct Refused {
     pub rate_service: u64,
 }
 
-impl From<lb_common::entry::Refusals> for Refused {
-    fn from(refusals: lb_common::entry::Refusals) -> Self {
-        let lb_common::entry::Refusals { denied, rate_source, rate_service } = refusals;
+impl From<lb_common::entry::Incidents> for Refused {
+    fn from(incidents: lb_common::entry::Incidents) -> Self {
+        let lb_common::entry::Incidents { denied, rate_source, rate_service, .. } = incidents;
         Self { denied, rate_source, rate_service }
     }
 }

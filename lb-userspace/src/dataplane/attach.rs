@@ -298,6 +298,6 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("VERDICTS", PERCPU_ARRAY, 4, size_of::<entry::Tally>() as u32),
         ("EVENTS", PERCPU_ARRAY, 4, 8),
         ("SERVER_COUNTERS", PERCPU_ARRAY, 4, size_of::<entry::Counters>() as u32),
-        ("REFUSALS", PERCPU_ARRAY, 4, size_of::<entry::Refusals>() as u32),
+        ("INCIDENTS", PERCPU_ARRAY, 4, size_of::<entry::Incidents>() as u32),
     ]
 };

@@ -5,7 +5,7 @@ use std::ops::Add;
 use anyhow::{Context, Result};
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use aya::{Ebpf, Pod};
-use lb_common::entry::{Counters, Refusals, Tally};
+use lb_common::entry::{Counters, Incidents, Tally};
 use lb_common::slot::ServerId;
 use lb_common::verdict::{Event, Verdict};
 
@@ -17,7 +17,7 @@ pub struct Counts {
     verdicts: PerCpu<Tally>,
     events: PerCpu<u64>,
     servers: PerCpu<Counters>,
-    refusals: PerCpu<Refusals>,
+    incidents: PerCpu<Incidents>,
 }
 
 /// One map of them. None where no program counts.
@@ -29,7 +29,7 @@ impl Counts {
             verdicts: PerCpu::take(ebpf, "VERDICTS")?,
             events: PerCpu::take(ebpf, "EVENTS")?,
             servers: PerCpu::take(ebpf, "SERVER_COUNTERS")?,
-            refusals: PerCpu::take(ebpf, "REFUSALS")?,
+            incidents: PerCpu::take(ebpf, "INCIDENTS")?,
         })
     }
 
@@ -53,24 +53,24 @@ impl Counts {
         self.servers.sum(id.index()).with_context(|| format!("reading the counters of id {}", id.get()))
     }
 
-    /// What the service with this number has refused.
+    /// What befell the service with this number.
     ///
     /// # Errors
     /// What the kernel says about the look-up.
-    pub fn refusals(&self, service: u16) -> Result<Refusals> {
-        self.refusals
+    pub fn incidents(&self, service: u16) -> Result<Incidents> {
+        self.incidents
             .sum(u32::from(service))
-            .with_context(|| format!("reading what service {service} refused"))
+            .with_context(|| format!("reading what befell service {service}"))
     }
 
     /// Before the number is used again.
     ///
     /// # Errors
     /// What the kernel says about the update.
-    pub fn clear_refusals(&mut self, service: u16) -> Result<()> {
-        self.refusals
+    pub fn clear_incidents(&mut self, service: u16) -> Result<()> {
+        self.incidents
             .clear(u32::from(service))
-            .with_context(|| format!("clearing what service {service} refused"))
+            .with_context(|| format!("clearing what befell service {service}"))
     }
 
     /// Before a pair's id is used again.

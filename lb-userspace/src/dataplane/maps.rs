@@ -134,7 +134,7 @@ impl MapSizes {
             ("SEATS", self.seat_buckets),
             ("SITTERS", self.seat_buckets * BUCKET_SLOTS as u32),
             ("SERVICES", self.services),
-            ("REFUSALS", self.services),
+            ("INCIDENTS", self.services),
             ("LISTS", self.lists),
             ("LIMITS", self.services),
             ("SOURCES", self.source_sets),

@@ -8,8 +8,8 @@ use std::cell::Cell;
 use anyhow::{Result, anyhow};
 use lb_common::clock::{Clock, Now};
 use lb_common::entry::{
-    AccessKey, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Refusal, Server, Service,
-    ServiceLimits, Settings, Sharers, Tunnel, member_key,
+    AccessKey, Affinity, Caller, EndpointKey, Incident, Interface, Load, Path, Pool, QuicKey, Server,
+    Service, ServiceLimits, Settings, Sharers, Tunnel, member_key,
 };
 use lb_common::flow_table::{self, BUCKET_SLOTS, Memory, Place};
 use lb_common::fragments::SET_NOTES;
@@ -290,7 +290,7 @@ impl Tables for Rehearsal<'_> {
         self.trail.note_event(event);
     }
 
-    fn count_refusal(&self, service: u32, _: Refusal) {
+    fn count_incident(&self, service: u32, _: Incident) {
         self.trail.note_service(service);
     }
 

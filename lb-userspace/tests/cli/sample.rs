@@ -124,6 +124,8 @@ fn web() -> ServiceStatus {
         quic_lb: None,
         affinity: None,
         refused: Refused { denied: 12, rate_source: 0, rate_service: 0 },
+        missed: 3,
+        adopted: 0,
         rates: server("", "10.77.2.21", None).rates,
         servers: vec![server("rs1", "10.77.2.21", Some(80)), rs2, rs3, rs4],
     }
@@ -170,6 +172,8 @@ fn dns() -> ServiceStatus {
             on_server_down: "rehash".to_owned(),
         }),
         refused: Refused::default(),
+        missed: 0,
+        adopted: 41,
         rates: None,
         servers: vec![ns1, ns1_v6],
     }

@@ -25,7 +25,7 @@ pub mod script;
 pub mod world;
 
 use anyhow::Result;
-use lb_common::entry::{Counters, Refusals};
+use lb_common::entry::{Counters, Incidents};
 
 pub use native::Native;
 
@@ -56,11 +56,11 @@ fn named(server: &str, counters: Counters) -> impl Iterator<Item = (String, i64)
     fields.into_iter().zip(counters.to_array()).map(move |(field, n)| (format!("{server}.{field}"), n as i64))
 }
 
-/// What a service refused, likewise.
-fn refused(service: &str, refusals: Refusals) -> impl Iterator<Item = (String, i64)> {
-    let fields = ["denied", "rate_source", "rate_service"];
+/// What befell a service, likewise.
+fn befallen(service: &str, incidents: Incidents) -> impl Iterator<Item = (String, i64)> {
+    let fields = ["denied", "rate_source", "rate_service", "missed", "adopted"];
     fields
         .into_iter()
-        .zip(refusals.to_array())
+        .zip(incidents.to_array())
         .map(move |(field, n)| (format!("{service}.{field}"), n as i64))
 }

@@ -11,7 +11,7 @@ use std::io;
 
 use anyhow::{Context as _, Result};
 use lb_common::clock::TICK_NS;
-use lb_common::entry::{Counters, Path, Pulse, Refusals};
+use lb_common::entry::{Counters, Incidents, Path, Pulse};
 use lb_common::flow_table::{BUCKET_SLOTS, FlowTable};
 use lb_common::fragments;
 use lb_common::gate;
@@ -58,7 +58,7 @@ pub struct Native {
     verdicts: Cell<[i64; Verdict::ALL.len()]>,
     events: Cell<[i64; Event::ALL.len()]>,
     servers: RefCell<HashMap<ServerId, Counters>>,
-    refusals: RefCell<HashMap<u32, Refusals>>,
+    incidents: RefCell<HashMap<u32, Incidents>>,
     pulse: Cell<Pulse>,
     /// Connections of which the agent would have heard.
     announced: RefCell<Vec<FlowId>>,
@@ -91,7 +91,7 @@ impl Native {
             verdicts: Cell::new([0; Verdict::ALL.len()]),
             events: Cell::default(),
             servers: RefCell::default(),
-            refusals: RefCell::default(),
+            incidents: RefCell::default(),
             pulse: Cell::default(),
             announced: RefCell::default(),
             turns: RefCell::default(),
@@ -164,10 +164,10 @@ impl Native {
             let counters = ServerId::new(index as u16 + 1).and_then(|id| servers.remove(&id));
             growth.extend(super::named(name, counters.unwrap_or_default()));
         }
-        let mut refusals = self.refusals.take();
+        let mut incidents = self.incidents.take();
         for (number, name) in self.services.iter().enumerate() {
-            let refused = refusals.remove(&(number as u32)).unwrap_or_default();
-            growth.extend(super::refused(name, refused));
+            let befallen = incidents.remove(&(number as u32)).unwrap_or_default();
+            growth.extend(super::befallen(name, befallen));
         }
         growth
     }

@@ -16,7 +16,7 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use lb_common::capture::Filter;
 use lb_common::clock::TICK_NS;
-use lb_common::entry::{Counters, Path, Pulse, Refusals, Tally};
+use lb_common::entry::{Counters, Incidents, Path, Pulse, Tally};
 use lb_common::fragments;
 use lb_common::gate;
 use lb_common::identity::FlowId;
@@ -34,7 +34,7 @@ use super::cases::settling::Announcer;
 use super::maps::{Arrays, Keyed as _, Room, SOURCE_SETS};
 use super::region::Region;
 use super::world::{Side, World};
-use super::{Engine, FIRST_TICK, named, refused};
+use super::{Engine, FIRST_TICK, befallen, named};
 use crate::family::Family;
 use crate::fixture::Observation;
 use crate::namespace::{Group, Namespace};
@@ -47,7 +47,7 @@ pub struct Program {
     verdicts: PerCpuArray<MapData, Tally>,
     events: PerCpuArray<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
-    refusals: PerCpuArray<MapData, Refusals>,
+    incidents: PerCpuArray<MapData, Incidents>,
     turns: PerCpuArray<MapData, u64>,
     settled: RefCell<RingBuf<MapData>>,
     /// Word by word.
@@ -67,7 +67,7 @@ struct Seen {
     verdicts: Vec<u64>,
     events: Vec<u64>,
     servers: Vec<Counters>,
-    refusals: Vec<Refusals>,
+    incidents: Vec<Incidents>,
 }
 
 impl Program {
@@ -126,7 +126,7 @@ impl Program {
             verdicts: take(&mut ebpf, "VERDICTS")?,
             events: take(&mut ebpf, "EVENTS")?,
             counters: take(&mut ebpf, "SERVER_COUNTERS")?,
-            refusals: take(&mut ebpf, "REFUSALS")?,
+            incidents: take(&mut ebpf, "INCIDENTS")?,
             turns: take(&mut ebpf, "TURNS")?,
             settled: RefCell::new(take(&mut ebpf, "SETTLED")?),
             pulse: take(&mut ebpf, "PULSE")?,
@@ -196,8 +196,8 @@ impl Program {
             servers: servers
                 .map(|i| Ok(self.counters.get(&i, 0)?.iter().fold(Counters::default(), |a, b| a + *b)))
                 .collect::<Result<_>>()?,
-            refusals: services
-                .map(|i| Ok(self.refusals.get(&i, 0)?.iter().fold(Refusals::default(), |a, b| a + *b)))
+            incidents: services
+                .map(|i| Ok(self.incidents.get(&i, 0)?.iter().fold(Incidents::default(), |a, b| a + *b)))
                 .collect::<Result<_>>()?,
         })
     }
@@ -309,9 +309,10 @@ impl Engine for Program {
             let grown = Counters::from_array(std::array::from_fn(|i| now[i] - before[i]));
             counters.extend(named(name, grown));
         }
-        for (name, (now, before)) in self.services.iter().zip(now.refusals.iter().zip(before.refusals)) {
+        for (name, (now, before)) in self.services.iter().zip(now.incidents.iter().zip(before.incidents)) {
             let (now, before) = (now.to_array(), before.to_array());
-            counters.extend(refused(name, Refusals::from_array(std::array::from_fn(|i| now[i] - before[i]))));
+            counters
+                .extend(befallen(name, Incidents::from_array(std::array::from_fn(|i| now[i] - before[i]))));
         }
         observation.counters = counters;
         Ok(observation)

@@ -120,13 +120,15 @@ impl Way {
 const INHERITED: &[(&str, i64)] = &[
     ("by_replica", 1),
     ("adopted", 1),
+    ("web.adopted", 1),
     ("stored", 1),
     ("miss_not_syn", 0),
+    ("web.missed", 0),
     ("rs1.connections", 0),
     ("rs2.connections", 0),
 ];
 
-const UNTOLD: &[(&str, i64)] = &[("by_replica", 0), ("adopted", 0)];
+const UNTOLD: &[(&str, i64)] = &[("by_replica", 0), ("adopted", 0), ("web.adopted", 0)];
 
 /// The word is withdrawn.
 fn withdrawn(world: &mut World) {
@@ -149,7 +151,7 @@ fn of_each_way(way: Way) -> Vec<Case> {
     let told = |what: &str, class| way.told(what, way.service(), class);
     let mut cases = vec![
         way.picks(Case::new(way.name("nothing: the tables decide"), way.world(way.service())), 1, &data(80))
-            .counting(&[("miss_not_syn", 1), ("stored", 1)]),
+            .counting(&[("miss_not_syn", 1), ("web.missed", 1), ("stored", 1)]),
     ];
 
     let case = way.inherits(
@@ -200,7 +202,8 @@ fn of_each_way(way: Way) -> Vec<Case> {
     let case = told("without a place in the table, each packet finds its server again", Class::Established);
     let mut case = case.change(|world| world.is_crowded = true);
     for _ in 0..2 {
-        case = way.goes(case, 2, &data(80)).counting(&[("by_replica", 1), ("adopted", 0), ("homeless", 1)]);
+        case =
+            way.goes(case, 2, &data(80)).counting(&[("by_replica", 1), ("web.adopted", 0), ("homeless", 1)]);
     }
     cases.push(case);
 

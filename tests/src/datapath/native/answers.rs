@@ -2,8 +2,8 @@
 
 use lb_common::clock::{Clock, Now};
 use lb_common::entry::{
-    AccessKey, Affinity, Caller, EndpointKey, Interface, Load, Path, Pool, QuicKey, Refusal, Server, Service,
-    ServiceLimits, Settings, Sharers, Tunnel, member_key,
+    AccessKey, Affinity, Caller, EndpointKey, Incident, Interface, Load, Path, Pool, QuicKey, Server,
+    Service, ServiceLimits, Settings, Sharers, Tunnel, member_key,
 };
 use lb_common::flow_table::{BUCKET_SLOTS, Memory, Place};
 use lb_common::fragments::SET_NOTES;
@@ -275,9 +275,9 @@ impl Tables for Native {
         self.events.set(events);
     }
 
-    fn count_refusal(&self, service: u32, why: Refusal) {
-        self.asked.note(Question::CountRefusal);
-        self.refusals.borrow_mut().entry(service).or_default().add(why);
+    fn count_incident(&self, service: u32, what: Incident) {
+        self.asked.note(Question::CountIncident);
+        self.incidents.borrow_mut().entry(service).or_default().add(what);
     }
 
     fn count_connection(&self, server: ServerId) {

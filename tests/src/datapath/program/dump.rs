@@ -55,9 +55,10 @@ impl Program {
         for id in 0..SERVERS {
             counters.extend(self.counters.get(&id, 0)?.iter().flat_map(|counters| counters.to_array()));
         }
-        let mut refusals = Vec::new();
+        let mut incidents = Vec::new();
         for number in 0..SERVICES {
-            refusals.extend(self.refusals.get(&number, 0)?.iter().flat_map(|refusals| refusals.to_array()));
+            incidents
+                .extend(self.incidents.get(&number, 0)?.iter().flat_map(|incidents| incidents.to_array()));
         }
         let mut turns = Vec::new();
         for number in 0..SERVICES {
@@ -68,7 +69,7 @@ impl Program {
             ("VERDICTS", verdicts),
             ("EVENTS", events),
             ("SERVER_COUNTERS", counters),
-            ("REFUSALS", refusals),
+            ("INCIDENTS", incidents),
             ("SETTLED", vec![self.settled()?.len() as u64]),
             ("PULSE", self.pulse.get(&0, 0)?.iter().flatten().copied().collect()),
         ]);

@@ -47,7 +47,7 @@ pub(super) fn open_to(purpose: Purpose, room: Room) -> Result<Ebpf> {
         ("BACKENDS", room.servers()),
         ("QUIC_SERVERS", room.servers()),
         ("SERVICES", room.services),
-        ("REFUSALS", room.services),
+        ("INCIDENTS", room.services),
         ("LIMITS", room.services),
         ("SOURCES", SOURCE_SETS),
         ("LEASES", room.lease_buckets),
