@@ -20,9 +20,10 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 0);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 100);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 21);
 
-/// Times a swap of two MACs, what drives both included: that makes the least dearer, and the bound steadier. Today it is 1.7, and
-/// would be 2.4 at double the price.
-const BOUND: f64 = 2.1;
+/// Times a swap of two MACs, what drives both included: that makes the least dearer, and the bound steadier. The same program takes
+/// 1.7 times on some processors and up to 2.8 on others, so the bound is wide; counts that no processor changes are held closely
+/// (`budget`).
+const BOUND: f64 = 3.5;
 const ROUNDS: usize = 25;
 const PACKETS: u32 = 40_000;
 
