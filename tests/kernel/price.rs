@@ -1,5 +1,5 @@
 //! What a packet of a stored connection costs, in units of the least that a program can do: both in the same rounds, so that machine
-//! and load divide out. Finer differences are for `cargo xtask bench packet`; this is to catch a doubling.
+//! and load divide out. Finer differences are for `cargo xtask bench packet`; this is to catch what makes it several times dearer.
 
 use std::net::Ipv4Addr;
 

@@ -15,7 +15,7 @@ use xlvs_tests::topology::{Delivery, Director, Layout, Plan};
 use xlvs_tests::traffic::EchoServer;
 
 use crate::crowd::Crowd;
-use crate::site::Site;
+use crate::site::{Site, service};
 use crate::survival::MISS_TABLE_FOLLOWS;
 
 pub const CONNECTIONS: usize = 200;
@@ -139,8 +139,21 @@ impl Pair {
         std::fs::read_to_string(self.installation(which).folder().join("ready")).unwrap()
     }
 
+    /// Connections that it carries on for another. There is one service, so it has them all.
     pub fn adopted(&self, which: Director) -> u64 {
-        self.installation(which).status().unwrap()["events"]["adopted"].as_u64().unwrap()
+        self.counted(which, "adopted", "adopted")
+    }
+
+    /// Packets amid connections of which it knew nothing; likewise.
+    pub fn missed(&self, which: Director) -> u64 {
+        self.counted(which, "miss_not_syn", "missed")
+    }
+
+    fn counted(&self, which: Director, event: &str, of_service: &str) -> u64 {
+        let status = self.installation(which).status().unwrap();
+        let of_all = status["events"][event].as_u64().unwrap();
+        assert_eq!(service(&status, "web")[of_service], of_all, "{of_service} of web, and of all services");
+        of_all
     }
 }
 
@@ -214,6 +227,7 @@ fn without_replication_connections_break_with_their_director() {
     let some = CONNECTIONS / 10..CONNECTIONS * 9 / 10;
     assert!(some.contains(&broken), "{broken} of {CONNECTIONS} are broken");
     assert_eq!(pair.adopted(Director::Second), 0);
+    assert!(pair.missed(Director::Second) > 0, "they were unknown");
 }
 
 /// The steps in which Tomcat's guide to clusters explains what a session goes through, of connections.

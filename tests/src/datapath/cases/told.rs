@@ -202,8 +202,12 @@ fn of_each_way(way: Way) -> Vec<Case> {
     let case = told("without a place in the table, each packet finds its server again", Class::Established);
     let mut case = case.change(|world| world.is_crowded = true);
     for _ in 0..2 {
-        case =
-            way.goes(case, 2, &data(80)).counting(&[("by_replica", 1), ("web.adopted", 0), ("homeless", 1)]);
+        case = way.goes(case, 2, &data(80)).counting(&[
+            ("by_replica", 1),
+            ("adopted", 0),
+            ("web.adopted", 0),
+            ("homeless", 1),
+        ]);
     }
     cases.push(case);
 
