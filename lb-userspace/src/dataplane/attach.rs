@@ -214,13 +214,7 @@ impl Unverified {
     /// Has the kernel verify and compile the programs.
     pub(super) fn verified(self) -> Result<Ebpf> {
         let Self { mut ebpf, purpose } = self;
-        xdp(&mut ebpf, ENTRY)?
-            .load()
-            .context("loading the XDP program (the kernel's verifier must accept it)")?;
-        stages::load(&mut ebpf)?;
-        if purpose == Purpose::Capture {
-            stages::surround(&mut ebpf)?;
-        }
+        stages::load(&mut ebpf, purpose)?;
         Ok(ebpf)
     }
 }
