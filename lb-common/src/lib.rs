@@ -46,9 +46,10 @@ pub mod settled;
 pub mod slot;
 pub mod stage;
 pub mod trail;
+pub mod unreached;
 pub mod verdict;
 pub mod wire;
 pub mod word;
 
 /// Version of everything in the pinned maps. Stored in the pins; compared before anything in them is believed.
-pub const ABI_VERSION: u64 = 5;
+pub const ABI_VERSION: u64 = 6;

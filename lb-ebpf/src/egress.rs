@@ -3,7 +3,8 @@
 //! Towards a server the agent has decided beforehand. While it is silent, or knows nothing, the kernel's routing decides;
 //! where that does not answer either (a director needs no IP forwarding), what was last known stands.
 //! Towards a client the way is the one its own packets came by, learned from the wire, so that it outlives the agent and a
-//! flushed neighbour table; the kernel's routing is asked only about a client who was not heard.
+//! flushed neighbour table; the kernel's routing is asked only about a client who was not heard. A director that has taken over
+//! has heard nobody: where the kernel does not answer, the agent is asked for the way, and the next packet has one.
 
 use lb_common::{
     entry::{Path, Server, Tunnel},
@@ -94,7 +95,12 @@ fn routed_through<T: Tables>(shape: Shape, tunnel: &Tunnel, server: &Server, tab
 /// Likewise, of a packet to a client.
 #[inline(never)]
 fn routed_back<T: Tables>(shape: Shape, vip: [u64; 2], client: [u64; 2], tables: &T) -> u64 {
-    ask(shape, &Addr::from_pair(vip), &Addr::from_pair(client), tables)
+    let client = Addr::from_pair(client);
+    let found = ask(shape, &Addr::from_pair(vip), &client, tables);
+    if found == 0 && tables.leaves_traces() {
+        tables.ask_the_way(client);
+    }
+    found
 }
 
 #[inline(always)]

@@ -165,6 +165,8 @@ pub trait Tables: Memory {
     }
     /// Tells the agent at once that this connection has settled. The agent would find it by itself, later.
     fn announce(&self, flow: FlowId);
+    /// Tells the agent that nobody here knows a way to this client.
+    fn ask_the_way(&self, client: Addr);
     /// What full NAT sends from.
     fn pool(&self) -> Option<&Pool>;
     /// Whose connection is sent from the port at this place.

@@ -15,6 +15,7 @@ use lb_common::gate;
 use lb_common::net::{Addr, PortNumber};
 use lb_common::rate;
 use lb_common::settled::Settled;
+use lb_common::unreached::Unreached;
 use lb_common::verdict::{EVENT_LIMIT, VERDICT_LIMIT};
 use lb_common::word::Word;
 use xlvs_tests::datapath::program::open;
@@ -42,6 +43,7 @@ fn expected() -> BTreeMap<&'static str, (MapType, usize, usize)> {
         ("REPLICAS", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
         // What travels in it has no type to the kernel.
         ("SETTLED", (RingBuf, 0, 0)),
+        ("UNREACHED", (RingBuf, 0, 0)),
         ("SEATS", (Array, INDEX, size_of::<[Word; BUCKET_SLOTS]>())),
         ("SITTERS", (Array, INDEX, size_of::<Caller>())),
         ("TUNNELS", (Array, INDEX, size_of::<Tunnel>())),
@@ -119,6 +121,7 @@ fn maps_of_fixed_size_have_it() -> Result<()> {
         ("VERDICTS", VERDICT_LIMIT),
         ("EVENTS", EVENT_LIMIT),
         ("SETTLED", Settled::RING_BYTES as u32),
+        ("UNREACHED", Unreached::RING_BYTES as u32),
     ];
     for (name, entries) in fixed {
         let map = ebpf.map(name).with_context(|| format!("the object has no map {name}"))?;

@@ -17,7 +17,7 @@ use xlvs_tests::random::fresh_seed;
 const FRAMES: usize = 10_000;
 
 /// What the same frames change when they are served: without these, equality would say nothing.
-const WRITTEN: [&str; 19] = [
+const WRITTEN: [&str; 20] = [
     "CLOCK",
     "FLOWS",
     "ADDRESSES",
@@ -32,6 +32,7 @@ const WRITTEN: [&str; 19] = [
     "SEATS",
     "SITTERS",
     "SETTLED",
+    "UNREACHED",
     "VERDICTS",
     "EVENTS",
     "SERVER_COUNTERS",

@@ -11,3 +11,4 @@ mod helpers;
 mod price;
 mod settling;
 mod stack;
+mod ways_back;

@@ -21,13 +21,13 @@ use xlvs_tests::datapath::region::{Region, Value};
 pub type Dump = BTreeMap<String, Vec<String>>;
 
 /// Every pinned map but the clock, into which the agent writes its sign of life, the device map, whose content is that of
-/// INTERFACES, PULSE, which counts the packets of each CPU, and SETTLED, which the agent empties.
+/// INTERFACES, PULSE, which counts the packets of each CPU, and SETTLED and UNREACHED, which the agent empties.
 pub fn dump(installation: &Installation) -> Dump {
     let folder = installation.pins().join("maps");
     let mut dump = Dump::new();
     for entry in fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if !matches!(name.as_str(), "CLOCK" | "DEVICES" | "PULSE" | "SETTLED") {
+        if !matches!(name.as_str(), "CLOCK" | "DEVICES" | "PULSE" | "SETTLED" | "UNREACHED") {
             let content = content(&folder.join(&name), &name);
             dump.insert(name, content);
         }

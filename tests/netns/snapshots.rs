@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use xlvs_tests::agent::Agent;
 use xlvs_tests::family::Family;
 use xlvs_tests::topology::{Delivery, Director, Layout, Plan};
-use xlvs_tests::traffic::EchoServer;
+use xlvs_tests::traffic::{Activity, EchoServer, Swarm, SwarmPlan};
 
 use crate::affinity::{AFFINITY, home, index};
 use crate::crowd::Crowd;
@@ -21,6 +21,9 @@ use crate::site::{Site, WEB};
 const WITHOUT: &str = "snapshot = false";
 /// A burst counts as a handshake by direct routing; a second packet at a later tick does not.
 const SETTLED: Duration = Duration::from_secs(3);
+/// Connections on which only the server speaks.
+const SILENT: usize = 40;
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How the machine goes down.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,11 +80,10 @@ fn connections_outlast_the_machine(site: &Site, going: Going) {
     let is_named = |it: &&serde_json::Value| it["client"].is_string();
     let named = listed["connections"].as_array().unwrap().iter().filter(is_named).count();
     assert!(named >= CONNECTIONS, "{named} connections have their clients noted: {}", agent.daemon().said());
-    // It was good for once.
-    site.topology.take_vips(Director::First).unwrap();
+    // It was good for once. Who goes on echoing would be stored anew.
+    site.topology.cut_off(Director::First).unwrap();
     agent.kill().unwrap();
     site.installation.ok(&["down"]).unwrap();
-    // Nobody comes yet: who goes on echoing would be stored anew.
     let _agent = site.installation.up().unwrap();
     assert_eq!(site.installation.json(&["connections"]).unwrap()["matching"], 0);
 }
@@ -111,6 +113,42 @@ fn without_a_snapshot_connections_end_with_the_machine() {
     let (crowd, _servers, _agent) = crowd_over_a_reboot(&site, Going::Down);
     let broken = crowd.broken("without a snapshot").iter().sum::<usize>();
     assert!(broken > CONNECTIONS / 4, "{broken} are broken");
+}
+
+/// Connections whose servers speak first after a reboot, to a client that says nothing: how many of them have not heard it
+/// after TCP has sent it again several times.
+fn deaf_after_a_reboot(site: &Site, is_answered: bool) -> usize {
+    let servers = site.serve_all();
+    let agent = begin(site, site.web_of(&[0, 1, 2, 3]));
+    let swarm = Swarm::open(site.client(), &SwarmPlan::new(site.target(), SILENT, Activity::Idle)).unwrap();
+    assert!(swarm.verify_all(PATIENCE).all_alive());
+    sleep(SETTLED);
+    assert!(swarm.verify_all(PATIENCE).all_alive());
+    let mut agent = Some(reboot(site, agent, Going::Down, site.web_of(&[0, 1, 2, 3])));
+    // As a machine begins.
+    site.director().ip("neigh flush all").unwrap();
+    site.director().ip_of(Family::V6, "neigh flush all").unwrap();
+    if !is_answered {
+        agent.take().unwrap().kill().unwrap();
+    }
+    let told: usize = servers.iter().map(EchoServer::push_all).sum();
+    assert_eq!(told, SILENT);
+    swarm.await_pushes(1, PATIENCE)
+}
+
+#[test]
+fn a_server_that_speaks_first_after_a_reboot_is_heard() {
+    for (delivery, family) in [(Delivery::Nat, Family::V4), (Delivery::FullNat, Family::V6)] {
+        let site = site(Layout::TwoArm, delivery, family, "");
+        assert_eq!(deaf_after_a_reboot(&site, true), 0, "{delivery:?}, {family:?}");
+    }
+}
+
+/// The control: the agent is dead, whom the data path asks for the way.
+#[test]
+fn a_server_that_speaks_first_is_not_heard_where_nobody_knows_the_way() {
+    let site = site(Layout::TwoArm, Delivery::Nat, Family::V4, "");
+    assert_eq!(deaf_after_a_reboot(&site, false), SILENT);
 }
 
 fn home_after_a_reboot(settings: &str) -> [String; 2] {

@@ -20,6 +20,7 @@ use lb_common::{
     net::{Addr, NextHop, Port, PortNumber, Tuple},
     rate,
     slot::{ServerId, Slot},
+    unreached::Unreached,
     verdict::Event,
     wire::Wire,
     word::Word,
@@ -41,7 +42,7 @@ use super::{
         ADDRESSES, AFFINITIES, BACKENDS, CLOCK, EVENTS, FLOWS, FRAGMENTS, GATE, INCIDENTS, INTERFACES,
         LEASES, LIMITS, LISTENERS, LISTS, LOADS, LOCALS, MEMBERS, PATHS, POOL, PULSE, QUIC_SERVERS, REPLICAS,
         SEATS, SERVER_COUNTERS, SERVERS, SERVICES, SETTINGS, SITTERS, SOURCES, TABLES, TENANTS, TUNNELS,
-        TURNS, VLANS,
+        TURNS, UNREACHED, VLANS,
     },
     once::{
         NOWHERE, xlvs_announce, xlvs_behind_extensions, xlvs_choose, xlvs_collides, xlvs_derives, xlvs_dress,
@@ -321,6 +322,12 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn announce(&self, flow: FlowId) {
         xlvs_announce(flow.bits());
+    }
+
+    /// Wakes the agent, which is rare enough: it has found a way by when TCP sends again.
+    #[inline(always)]
+    fn ask_the_way(&self, client: Addr) {
+        let _ = UNREACHED.output(Unreached(client).to_words(), 0);
     }
 
     #[inline(always)]

@@ -18,6 +18,7 @@ use lb_common::{
     rate,
     settled::Settled,
     stage::STAGE_LIMIT,
+    unreached::Unreached,
     verdict::{EVENT_LIMIT, VERDICT_LIMIT},
     wire::Wire,
     word::Word,
@@ -46,6 +47,9 @@ pub(super) static REPLICAS: Array<[SlotCell; BUCKET_SLOTS], 16384, MMAPABLE> = A
 /// Connections that others are to hear of.
 #[btf_map]
 pub(super) static SETTLED: RingBuf<[u64; 2], { Settled::RING_BYTES }> = RingBuf::new();
+/// Clients to whom no way is known.
+#[btf_map]
+pub(super) static UNREACHED: RingBuf<[u64; 2], { Unreached::RING_BYTES }> = RingBuf::new();
 #[btf_map]
 pub(super) static POOL: Array<Pool, 1, MMAPABLE> = Array::new();
 #[btf_map]

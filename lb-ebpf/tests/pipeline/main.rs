@@ -22,3 +22,4 @@ mod seen;
 mod settling;
 mod too_big;
 mod translation;
+mod ways_back;

@@ -32,6 +32,7 @@ use super::sweep::{Census, Sweep, SweepLimits, count_now};
 use super::vips::VipKeeper;
 use super::watch::Watch;
 use super::watchdog;
+use super::ways_back;
 use crate::api::{Failure, FailureKind, InterfaceStatus, LastReload, ReloadReport, Schema, time_of};
 use crate::config::{self, Model};
 use crate::control::{Inquiry, Report, Request, Response};
@@ -85,6 +86,8 @@ pub struct Agent {
     pub(super) checks: Scheduler<AddressName>,
     pub(super) tracker: Tracker,
     pub(super) view: watch::Receiver<Arc<View>>,
+    /// To clients of whom nothing was heard.
+    pub(super) ways_back: ways_back::Found,
     pub(super) vips: VipKeeper,
     pub(super) sweep: Sweep,
     /// What had begun when its round began.
@@ -162,6 +165,10 @@ impl Agent {
                         anyhow::bail!("the watch over routes and neighbours ended by itself");
                     }
                     self.look_at_network();
+                }
+                ways = self.ways_back.recv() => {
+                    let Some(ways) = ways else { anyhow::bail!("the search for ways to clients ended by itself") };
+                    self.installation.write_ways_back(&ways);
                 }
                 inquiry = inquiries.recv() => {
                     let Some((request, answer)) = inquiry else { anyhow::bail!("the control socket ended by itself") };

@@ -65,6 +65,7 @@ mod up;
 mod vips;
 mod watch;
 mod watchdog;
+mod ways_back;
 
 pub use down::down;
 pub use founding::{Admission, Founding, admit, found};

@@ -26,7 +26,7 @@ use super::standing::{self, AddressName};
 use super::sweep::Sweep;
 use super::vips::VipKeeper;
 use super::watch::Watch;
-use super::{copies, detach, down, key, membership, netns, pool, preflight, privileges, sizes};
+use super::{copies, detach, down, key, membership, netns, pool, preflight, privileges, sizes, ways_back};
 use crate::api::{Failure, FailureKind, InterfaceStatus, XdpMode};
 use crate::config::{self, Family, LogLevel, Model, OnStop};
 use crate::control::{ControlSocket, Inquiry, Limits, Server};
@@ -154,7 +154,7 @@ async fn start(
                 .to_owned(),
         );
     }
-    let (mut program, maps) = Program::load(&object, &sizes, Some(&pins)).map_err(refused)?;
+    let (mut program, mut maps) = Program::load(&object, &sizes, Some(&pins)).map_err(refused)?;
     let known = pins
         .check_abi(maps.about.only())
         .map_err(|error| Failure::new(FailureKind::Refused, error.to_string()))?;
@@ -192,6 +192,7 @@ async fn start(
         .inspect_err(|error| tracing::warn!("the data path's own log lines will not be seen: {error:#}"))
         .ok();
     let program_tag = program.tag().map_err(refused)?;
+    let ways_back = ways_back::find(std::mem::take(&mut maps.unreached)).map_err(refused)?;
     let installation = Installation::of(maps, Instant::now());
     let mut standings = standing::prepared(&model, &standing::remembered(&model, &memos(&installation)));
     if let Some(cluster) = &mut cluster {
@@ -237,6 +238,7 @@ async fn start(
         checks: scheduler,
         tracker,
         view,
+        ways_back,
         vips: VipKeeper::new(netlink, first),
         sweep: Sweep::new(pairs),
         begun: Begun::default(),

@@ -263,6 +263,7 @@ const MAPS: &[(&str, u32, u32, u32)] = {
         ("ADDRESSES", ARRAY, 4, size_of::<entry::Caller>() as u32),
         ("REPLICAS", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
         ("SETTLED", RINGBUF, 0, 0),
+        ("UNREACHED", RINGBUF, 0, 0),
         ("POOL", ARRAY, 4, size_of::<entry::Pool>() as u32),
         ("LEASES", ARRAY, 4, 8 * flow_table::BUCKET_SLOTS as u32),
         ("TENANTS", ARRAY, 4, size_of::<entry::Caller>() as u32),

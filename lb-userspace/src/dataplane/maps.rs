@@ -27,6 +27,7 @@ use super::Mapped;
 use super::announced::Announced;
 use super::counts::Counts;
 use super::keyed::{Keyed, Prefixes};
+use super::unreached::Unreached;
 
 /// How large the maps are whose size depends on the configuration. Fixed for the life of the pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +107,7 @@ pub struct Maps {
     pub lists: Prefixes,
     pub counts: Counts,
     pub announced: Announced,
+    pub unreached: Unreached,
     pub devices: Devices,
 }
 
@@ -184,6 +186,7 @@ impl Maps {
             lists: Prefixes::take(ebpf, "LISTS")?,
             counts: Counts::take(ebpf)?,
             announced: Announced::of(ebpf)?,
+            unreached: Unreached::of(ebpf)?,
             devices: Devices(Some(typed(ebpf, "DEVICES")?)),
         })
     }
@@ -226,6 +229,7 @@ impl Maps {
             lists: Prefixes::own(sizes.lists),
             counts: Counts::default(),
             announced: Announced::default(),
+            unreached: Unreached::default(),
             devices: Devices(None),
         })
     }

@@ -26,6 +26,7 @@ mod object;
 mod pins;
 mod rehearsal;
 mod stages;
+mod unreached;
 
 pub use announced::Announced;
 pub use attach::{Attached, DataPathLog, Mode, Program, foreign_program};
@@ -39,3 +40,4 @@ pub use maps::{MapSizes, Maps, Site, last_heartbeat, pinned_key, pinned_netns, p
 pub use object::{Object, ObjectError};
 pub use pins::{Pins, PinsError, linked};
 pub use rehearsal::rehearse;
+pub use unreached::{Listening, Unreached};

@@ -278,6 +278,8 @@ impl Tables for Rehearsal<'_> {
 
     fn announce(&self, _: FlowId) {}
 
+    fn ask_the_way(&self, _: Addr) {}
+
     fn rent(&self, flow: FlowId, server: ServerId, ipv6: bool) -> Option<Place> {
         self.director()?.rent(flow, server, ipv6)
     }

@@ -13,6 +13,7 @@ mod netlink;
 pub mod next_hop;
 mod notices;
 pub mod tracker;
+mod ways_back;
 pub mod wires;
 
 pub use addresses::{Addresses, LocalAddress};
@@ -20,6 +21,7 @@ pub use links::{AttachedXdp, Link, XdpMode};
 pub use netlink::{NetError, Netlink};
 pub use next_hop::{NextHop, Route};
 pub use tracker::{Tracker, View};
+pub use ways_back::Search;
 pub use wires::{NoWire, wire};
 
 /// An Ethernet address.

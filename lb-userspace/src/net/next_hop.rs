@@ -96,6 +96,13 @@ impl Netlink {
         }
     }
 
+    /// Makes the kernel find a neighbour's MAC address now. Its entry grows old like any other.
+    pub(super) async fn ask(&self, ifindex: u32, ip: IpAddr) -> Result<(), NetError> {
+        let attempted = format!("ask for neighbour {ip} on the interface with index {ifindex}");
+        let order = RouteNetlinkMessage::NewNeighbour(used_entry(ifindex, ip));
+        self.order(&attempted, order, NLM_F_CREATE | NLM_F_REPLACE).await
+    }
+
     /// Makes the kernel ask a neighbour whether it is still there; its entry stays valid meanwhile. Only for an entry
     /// that exists.
     pub(super) async fn confirm(&self, ifindex: u32, ip: IpAddr) -> Result<(), NetError> {
@@ -131,8 +138,7 @@ impl Netlink {
     /// Ends the care that [`Self::solicit`] asked for; the entry grows old like any other.
     pub(super) async fn release(&self, ifindex: u32, ip: IpAddr) -> Result<(), NetError> {
         let attempted = format!("release neighbour {ip} on the interface with index {ifindex}");
-        let mut entry = plain_entry(ifindex, ip);
-        entry.header.flags = NeighbourFlags::Use;
+        let entry = used_entry(ifindex, ip);
         match self.order(&attempted, RouteNetlinkMessage::NewNeighbour(entry), NLM_F_REPLACE).await {
             Err(error) if error.is(errno::ENOENT) || error.is(errno::ENODEV) => Ok(()),
             outcome => outcome,
@@ -213,9 +219,14 @@ fn plain_entry(ifindex: u32, ip: IpAddr) -> NeighbourMessage {
     message
 }
 
-fn managed_entry(ifindex: u32, ip: IpAddr) -> NeighbourMessage {
+fn used_entry(ifindex: u32, ip: IpAddr) -> NeighbourMessage {
     let mut message = plain_entry(ifindex, ip);
     message.header.flags = NeighbourFlags::Use;
+    message
+}
+
+fn managed_entry(ifindex: u32, ip: IpAddr) -> NeighbourMessage {
+    let mut message = used_entry(ifindex, ip);
     message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
     message
 }

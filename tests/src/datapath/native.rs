@@ -27,6 +27,7 @@ use forgetting::{Resting, Touched};
 use keyed::HashMaps;
 
 use super::cases::settling::Announcer;
+use super::cases::ways_back::Asker;
 use super::maps::{Arrays, Keyed as _, Room, SERVERS, SERVICES, SOURCE_SETS};
 use super::region::Region;
 use super::world::{Hop, Side, World};
@@ -62,6 +63,7 @@ pub struct Native {
     pulse: Cell<Pulse>,
     /// Connections of which the agent would have heard.
     announced: RefCell<Vec<FlowId>>,
+    unreached: RefCell<Vec<Addr>>,
     /// By service, the next turn of the one CPU there is.
     turns: RefCell<HashMap<u32, u64>>,
     random: RefCell<Random>,
@@ -94,6 +96,7 @@ impl Native {
             incidents: RefCell::default(),
             pulse: Cell::default(),
             announced: RefCell::default(),
+            unreached: RefCell::default(),
             turns: RefCell::default(),
             random: RefCell::new(Random::from_seed(1)),
             asked: Asked::default(),
@@ -212,12 +215,19 @@ impl Announcer for Native {
     }
 }
 
+impl Asker for Native {
+    fn take_unreached(&mut self) -> Result<Vec<Addr>> {
+        Ok(self.unreached.take())
+    }
+}
+
 impl Engine for Native {
     fn reset(&mut self) -> Result<()> {
         self.arrays.clear();
         self.keyed.clear()?;
         self.pulse.take();
         self.announced.take();
+        self.unreached.take();
         self.arrays.set_ticks(FIRST_TICK, self.machine_ns);
         Ok(())
     }

@@ -20,9 +20,10 @@ use lb_common::entry::{Counters, Incidents, Path, Pulse, Tally};
 use lb_common::fragments;
 use lb_common::gate;
 use lb_common::identity::FlowId;
-use lb_common::net::PortNumber;
+use lb_common::net::{Addr, PortNumber};
 use lb_common::purpose::Purpose;
 use lb_common::settled::Settled;
+use lb_common::unreached::Unreached;
 use lb_common::verdict::{Event, Verdict};
 use nix::time::{ClockId, clock_gettime};
 
@@ -31,6 +32,7 @@ pub use object::{OBJECT_VARIABLE, load, object, open, xdp};
 use object::{array, open_to, surround, take};
 
 use super::cases::settling::Announcer;
+use super::cases::ways_back::Asker;
 use super::maps::{Arrays, Keyed as _, Room, SOURCE_SETS};
 use super::region::Region;
 use super::world::{Side, World};
@@ -50,6 +52,7 @@ pub struct Program {
     incidents: PerCpuArray<MapData, Incidents>,
     turns: PerCpuArray<MapData, u64>,
     settled: RefCell<RingBuf<MapData>>,
+    unreached: RefCell<RingBuf<MapData>>,
     /// Word by word.
     pulse: PerCpuArray<MapData, [u64; size_of::<Pulse>() / 8]>,
     purpose: Purpose,
@@ -129,6 +132,7 @@ impl Program {
             incidents: take(&mut ebpf, "INCIDENTS")?,
             turns: take(&mut ebpf, "TURNS")?,
             settled: RefCell::new(take(&mut ebpf, "SETTLED")?),
+            unreached: RefCell::new(take(&mut ebpf, "UNREACHED")?),
             pulse: take(&mut ebpf, "PULSE")?,
             purpose,
             seen: Seen::default(),
@@ -179,6 +183,17 @@ impl Program {
             announced.push(Settled::read(&record).context("what the ring holds is no connection")?);
         }
         Ok(announced)
+    }
+
+    /// Clients of whom the agent was told since the last call that there is no way to them.
+    pub fn unreached(&self) -> Result<Vec<Addr>> {
+        let mut ring = self.unreached.borrow_mut();
+        let mut told = Vec::new();
+        while let Some(record) = ring.next() {
+            let Unreached(client) = Unreached::read(&record).context("what the ring holds is no client")?;
+            told.push(client);
+        }
+        Ok(told)
     }
 
     /// What a capturing copy goes by.
@@ -256,11 +271,18 @@ impl Announcer for Program {
     }
 }
 
+impl Asker for Program {
+    fn take_unreached(&mut self) -> Result<Vec<Addr>> {
+        self.unreached()
+    }
+}
+
 impl Engine for Program {
     fn reset(&mut self) -> Result<()> {
         self.arrays.clear();
         self.keyed.clear()?;
         self.settled()?;
+        self.unreached()?;
         self.set_clock(FIRST_TICK)?;
         for family in Family::BOTH {
             self.namespace.ip_of(family, "route flush table main\nneigh flush all")?;

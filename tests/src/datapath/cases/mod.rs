@@ -24,6 +24,7 @@ mod told;
 mod tunnel;
 mod udp;
 mod vlan;
+pub mod ways_back;
 
 use anyhow::{Context as _, Result};
 

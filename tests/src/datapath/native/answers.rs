@@ -249,6 +249,11 @@ impl Tables for Native {
         self.announced.borrow_mut().push(flow);
     }
 
+    fn ask_the_way(&self, client: Addr) {
+        self.asked.note(Question::Way);
+        self.unreached.borrow_mut().push(client);
+    }
+
     fn pool(&self) -> Option<&Pool> {
         self.asked.note(Question::Pool);
         self.arrays.pool.get(0)

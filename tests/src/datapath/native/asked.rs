@@ -46,12 +46,13 @@ pub enum Question {
     Trim,
     Moved,
     Announce,
+    Way,
     /// Handing over to another program.
     Stage,
 }
 
 impl Question {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::Bucket,
         Self::Leases,
         Self::Seats,
@@ -92,6 +93,7 @@ impl Question {
         Self::Trim,
         Self::Moved,
         Self::Announce,
+        Self::Way,
         Self::Stage,
     ];
 

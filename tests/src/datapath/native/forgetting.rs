@@ -98,6 +98,7 @@ impl Native {
         self.servers.get_mut().clear();
         self.pulse.take();
         self.announced.get_mut().clear();
+        self.unreached.get_mut().clear();
     }
 
     /// Forgets as well what schedulers and limits have counted, and by what chance they went.

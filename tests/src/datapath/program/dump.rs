@@ -71,6 +71,7 @@ impl Program {
             ("SERVER_COUNTERS", counters),
             ("INCIDENTS", incidents),
             ("SETTLED", vec![self.settled()?.len() as u64]),
+            ("UNREACHED", vec![self.unreached()?.len() as u64]),
             ("PULSE", self.pulse.get(&0, 0)?.iter().flatten().copied().collect()),
         ]);
         dump.extend(self.keyed.dump()?);
